@@ -1,0 +1,4 @@
+//! The words that the kernel side and the daemon both speak. No logic that only one side needs.
+#![cfg_attr(not(feature = "std"), no_std)]
+
+pub mod action;

@@ -1,0 +1,3 @@
+//! rgt: kernel event → whose is it → trajectory → risk → record → seal → ledger → sinks.
+
+pub mod attempt;

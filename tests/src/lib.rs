@@ -1,0 +1,1 @@
+//! Tests that need a kernel, a VM or a real server.
