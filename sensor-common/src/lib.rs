@@ -2,3 +2,5 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 
 pub mod action;
+pub mod hash;
+pub mod table;
