@@ -156,6 +156,20 @@ pub const ADDRESS_ROOM: usize = 128;
 pub struct Slot {
     pub attempt: Attempt,
     pub area: [u8; SECTION_ROOM],
+    pub walk: Walk,
+}
+
+/// Where a walk, or a reading of argument strings, stands between two chunks of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Walk {
+    pub dentry: u64,
+    pub mount: u64,
+    /// Argument strings: the array's address and the next index.
+    pub array: u64,
+    pub index: u32,
+    /// Where the section's header stands.
+    pub header: u32,
 }
 
 /// FORK, EXEC, EXIT and JOIN; an EXEC's path follows as a section.

@@ -267,3 +267,20 @@ pub const MAX_NR: u32 = 512;
 /// i386 socketcall numbers and the 64-bit call each stands for.
 pub const SOCKET_CALLS: &[(u8, u16)] =
     &[(2, 49), (3, 42), (4, 50), (11, 44), (16, 46), (20, 307)];
+
+/// Spec ids of the calls that return a file they may have made.
+pub const OPENS: [u16; 5] = {
+    let mut found = [0; 5];
+    let mut count = 0;
+    let mut index = 0;
+    while index < SYSCALLS.len() {
+        let row = &SYSCALLS[index];
+        // creat has no flags, but makes files like the others.
+        if matches!(row.shape, Shape::Open | Shape::OpenHow) || matches!(row.nr64, Some(85)) {
+            found[count] = index as u16 + 1;
+            count += 1;
+        }
+        index += 1;
+    }
+    found
+};

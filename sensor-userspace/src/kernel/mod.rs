@@ -1,5 +1,13 @@
 //! The kernel side as the daemon uses it: load, govern, drain.
 
+mod cgroup;
+mod decode;
+mod load;
+mod pending;
+mod rings;
+
+pub use load::{LoadError, Options, Sensor};
+
 use crate::attempt::{Attempt, Mode};
 
 /// An agent's number: an index into the kernel's per-agent arrays, given by the daemon.
@@ -25,11 +33,20 @@ pub struct HookVerdict {
     pub blocked: bool,
 }
 
+/// Which of a call's two objects an action is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operand {
+    First,
+    Second,
+}
+
 /// An attempt as the kernel told it.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub agent: AgentNo,
     pub key: AttemptKey,
+    /// Each action with the end it is about.
+    pub means: Vec<(sensor_common::action::Action, Operand)>,
     /// `exe_chain` is empty: the process table fills it in.
     pub attempt: Attempt,
     /// Directory that a relative argument starts from.
