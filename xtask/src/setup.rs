@@ -25,7 +25,10 @@ const PACKAGES: [(&str, &str); 18] = [
     ("git", "/usr/bin/git"),
     ("curl", "/usr/bin/curl"),
     ("python3", "/usr/bin/python3"),
-    ("libcurl4-openssl-dev", "/usr/include/x86_64-linux-gnu/curl/curl.h"),
+    (
+        "libcurl4-openssl-dev",
+        "/usr/include/x86_64-linux-gnu/curl/curl.h",
+    ),
     ("zlib1g-dev", "/usr/include/zlib.h"),
     ("cmake", "/usr/bin/cmake"),
     ("pkg-config", "/usr/bin/pkg-config"),
@@ -36,7 +39,10 @@ const PACKAGES: [(&str, &str); 18] = [
 const COMPILER: [(&str, &str); 3] = [
     ("rustc-web", "/usr/bin/rustc"),
     ("cargo-web", "/usr/bin/cargo"),
-    ("rust-web-src", "/usr/lib/rustlib/src/rust/library/core/Cargo.toml"),
+    (
+        "rust-web-src",
+        "/usr/lib/rustlib/src/rust/library/core/Cargo.toml",
+    ),
 ];
 
 /// Everything installed: the toolchain for the kernel side.
@@ -54,11 +60,16 @@ pub fn run() -> Result<Toolchain> {
     };
     if !toolchain::bpf_linker()?.exists() {
         if !Path::new(LLVM_PREFIX).join("bin/llvm-config").exists() {
-            bail!("bpf-linker: needs {LLVM_PREFIX}, which llvm-22-dev should have brought: `apt-get install --reinstall llvm-22-dev`");
+            bail!(
+                "bpf-linker: needs {LLVM_PREFIX}, which llvm-22-dev should have brought: `apt-get install --reinstall llvm-22-dev`"
+            );
         }
         toolchain::install_bpf_linker()?;
     }
-    command::say(format_args!("setup complete: kernel side with {}", toolchain.describe()));
+    command::say(format_args!(
+        "setup complete: kernel side with {}",
+        toolchain.describe()
+    ));
     Ok(toolchain)
 }
 
@@ -71,8 +82,17 @@ fn complete() -> Result<Option<Toolchain>> {
 }
 
 fn missing_packages() -> Vec<&'static str> {
-    let compiler: &[_] = if matches!(Toolchain::find(), Some(Toolchain::Nightly(_))) { &[] } else { &COMPILER };
-    PACKAGES.iter().chain(compiler).filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect()
+    let compiler: &[_] = if matches!(Toolchain::find(), Some(Toolchain::Nightly(_))) {
+        &[]
+    } else {
+        &COMPILER
+    };
+    PACKAGES
+        .iter()
+        .chain(compiler)
+        .filter(|(_, file)| !Path::new(file).exists())
+        .map(|(package, _)| *package)
+        .collect()
 }
 
 fn install_packages() -> Result<()> {
@@ -82,19 +102,35 @@ fn install_packages() -> Result<()> {
     }
     let list = missing.join(" ");
     if find_program("apt-get").is_none() {
-        bail!("missing: {list}; this machine has no apt-get: install them by its own means (they are Debian's package names)");
+        bail!(
+            "missing: {list}; this machine has no apt-get: install them by its own means (they are Debian's package names)"
+        );
     }
     if !is_root() {
-        bail!("missing: {list}; only root can install them: `sudo apt-get update && sudo apt-get install {list}`");
+        bail!(
+            "missing: {list}; only root can install them: `sudo apt-get update && sudo apt-get install {list}`"
+        );
     }
     command::say(format_args!("installing Debian packages: {list}"));
     // A foreign source that does not answer must not stop us: what counts is whether the packages can be had.
-    if let Err(error) = command::shown("apt-get update", Command::new("apt-get").args(["-q", "update"])) {
-        command::say(format_args!("warning: {error:#}; going on with the lists that are here"));
+    if let Err(error) = command::shown(
+        "apt-get update",
+        Command::new("apt-get").args(["-q", "update"]),
+    ) {
+        command::say(format_args!(
+            "warning: {error:#}; going on with the lists that are here"
+        ));
     }
     let mut install = Command::new("apt-get");
     install
-        .args(["-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "install"])
+        .args([
+            "-q",
+            "-y",
+            "--no-install-recommends",
+            "-o",
+            "DPkg::Lock::Timeout=300",
+            "install",
+        ])
         .args(&missing)
         .env("DEBIAN_FRONTEND", "noninteractive");
     command::shown("apt-get install", &mut install).with_context(|| {
@@ -102,14 +138,19 @@ fn install_packages() -> Result<()> {
     })?;
     let still = missing_packages();
     if !still.is_empty() {
-        bail!("apt-get installed them, yet their files are not where they should be: {}", still.join(" "));
+        bail!(
+            "apt-get installed them, yet their files are not where they should be: {}",
+            still.join(" ")
+        );
     }
     Ok(())
 }
 
 /// The first program of that name on PATH.
 pub fn find_program(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| path.is_file())
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file())
 }
 
 fn is_root() -> bool {

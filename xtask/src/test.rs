@@ -33,7 +33,10 @@ pub fn run(options: &Options) -> Result<u8> {
         Ok(seed) if !seed.is_empty() => seed,
         _ => random()?.to_string(),
     };
-    println!("RGT_SEED={seed}{}", if options.full { " RGT_FULL=1" } else { "" });
+    println!(
+        "RGT_SEED={seed}{}",
+        if options.full { " RGT_FULL=1" } else { "" }
+    );
     let mut all = Summary::default();
 
     let started = Instant::now();
@@ -88,17 +91,25 @@ struct Step {
 fn steps(targets: &[String]) -> Vec<Step> {
     let mut steps = vec![Step {
         name: "unit and property tests".into(),
-        cargo: ["--workspace", "--exclude", TESTS].map(String::from).to_vec(),
+        cargo: ["--workspace", "--exclude", TESTS]
+            .map(String::from)
+            .to_vec(),
         // What a passing test printed may say that it skipped.
         libtest: vec!["--show-output"],
         serial: false,
     }];
-    let (vm, native): (Vec<&String>, Vec<&String>) = targets.iter().partition(|target| *target == VM);
+    let (vm, native): (Vec<&String>, Vec<&String>) =
+        targets.iter().partition(|target| *target == VM);
     let mut serial = |name: String, choice: &[&str]| {
         let mut cargo = vec!["--package".to_owned(), TESTS.to_owned()];
         cargo.extend(choice.iter().map(|word| (*word).to_owned()));
         // Kernel programs exist once a machine: two tests at a time would see each other's.
-        steps.push(Step { name, cargo, libtest: vec!["--test-threads=1", "--nocapture"], serial: true });
+        steps.push(Step {
+            name,
+            cargo,
+            libtest: vec!["--test-threads=1", "--nocapture"],
+            serial: true,
+        });
     };
     serial(format!("{TESTS}: helpers"), &["--lib"]);
     for target in native.into_iter().chain(vm) {
@@ -110,13 +121,30 @@ fn steps(targets: &[String]) -> Vec<Step> {
 /// The test targets of the tests crate, in order.
 fn targets(root: &Path) -> Result<Vec<String>> {
     let mut cargo = build::host_cargo(root);
-    cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
-    let text = command::output(&mut cargo).context("cargo metadata failed: is a Cargo.toml broken? (`cargo metadata --no-deps` says)")?;
-    let metadata: serde_json::Value = serde_json::from_str(&text).context("cargo metadata: not JSON")?;
+    cargo.args([
+        "metadata",
+        "--no-deps",
+        "--offline",
+        "--format-version",
+        "1",
+    ]);
+    let text = command::output(&mut cargo).context(
+        "cargo metadata failed: is a Cargo.toml broken? (`cargo metadata --no-deps` says)",
+    )?;
+    let metadata: serde_json::Value =
+        serde_json::from_str(&text).context("cargo metadata: not JSON")?;
     let mut names = Vec::new();
-    for package in metadata["packages"].as_array().into_iter().flatten().filter(|package| package["name"] == TESTS) {
+    for package in metadata["packages"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|package| package["name"] == TESTS)
+    {
         for target in package["targets"].as_array().into_iter().flatten() {
-            if target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "test")) {
+            if target["kind"]
+                .as_array()
+                .is_some_and(|kinds| kinds.iter().any(|kind| kind == "test"))
+            {
                 names.extend(target["name"].as_str().map(str::to_owned));
             }
         }
@@ -127,7 +155,11 @@ fn targets(root: &Path) -> Result<Vec<String>> {
 
 /// Runs cargo, passes its output on as it comes, and reads the results in it.
 fn run_step(step: &Step, cargo: &mut Command) -> Result<Tally> {
-    let mut child = cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
+    let mut child = cargo
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run cargo")?;
     let mut parser = parse::Parser::new(&step.name, step.serial);
     let mut pipe = child.stdout.take().context("cargo has no stdout")?;
     let mut buffer = [0; 16384];
@@ -170,7 +202,10 @@ impl Summary {
         for (time, name) in times.iter().take(SLOWEST) {
             println!("  {:8.1} s  {name}", time.as_secs_f32());
         }
-        for (title, lines) in [("skipped:", &self.tally.skips), ("failed:", &self.tally.failures)] {
+        for (title, lines) in [
+            ("skipped:", &self.tally.skips),
+            ("failed:", &self.tally.failures),
+        ] {
             if !lines.is_empty() {
                 println!("{title}");
                 for line in lines {
@@ -179,14 +214,20 @@ impl Summary {
             }
         }
         let failed = self.tally.failures.len();
-        println!("{} passed, {failed} failed, {} skipped", self.tally.passed, self.tally.skips.len());
+        println!(
+            "{} passed, {failed} failed, {} skipped",
+            self.tally.passed,
+            self.tally.skips.len()
+        );
         u8::from(failed > 0)
     }
 }
 
 fn random() -> Result<u64> {
     let mut bytes = [0; 8];
-    std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("/dev/urandom")?;
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .context("/dev/urandom")?;
     // Short enough to type again.
     Ok(u64::from_le_bytes(bytes) >> 24)
 }

@@ -4,7 +4,9 @@
 mod cpio;
 mod initramfs;
 mod kernels;
+mod ports;
 mod qemu;
+mod watch;
 
 use std::time::Duration;
 
@@ -104,7 +106,10 @@ pub fn run(options: &Options) -> Result<u8> {
         Err(error) => match error.downcast_ref::<kernels::Unavailable>() {
             Some(unavailable) => {
                 let line = format!("vm: SKIP {unavailable}");
-                report(&format!("kernel={} outcome=unavailable status={UNAVAILABLE}", options.kernel))?;
+                report(&format!(
+                    "kernel={} outcome=unavailable status={UNAVAILABLE}",
+                    options.kernel
+                ))?;
                 eprintln!("{}", line.replace('\n', " · "));
                 return Ok(UNAVAILABLE);
             }
@@ -119,7 +124,9 @@ pub fn run(options: &Options) -> Result<u8> {
     let initrd = Temporary(dir.join(format!("initramfs-{}.cpio", std::process::id())));
     initramfs::build(&initrd.0, &root, &options.add, &options.command)?;
 
+    // Two VMs may run at once; the last to end leaves its words under the kernel's name.
     let console = dir.join(format!("console-{}.log", options.kernel));
+    let own = Temporary(console.with_extension(format!("{}.log", std::process::id())));
     let mut boot = 1;
     let (outcome, times) = loop {
         let machine = qemu::Machine {
@@ -127,7 +134,7 @@ pub fn run(options: &Options) -> Result<u8> {
             initrd: &initrd.0,
             options,
             deadline: Duration::from_secs(options.timeout),
-            console: &console,
+            console: &own.0,
         };
         let (outcome, times) = machine.run()?;
         let again = matches!(outcome, Outcome::NoBoot(_)) && boot < BOOTS;
@@ -135,17 +142,38 @@ pub fn run(options: &Options) -> Result<u8> {
             break (outcome, times);
         }
         boot += 1;
-        command::say(format_args!("kernel {} printed nothing of ours: boot {boot} of {BOOTS}", options.kernel));
+        command::say(format_args!(
+            "kernel {} printed nothing of ours: boot {boot} of {BOOTS}",
+            options.kernel
+        ));
     };
+    let _ = std::fs::rename(&own.0, &console);
     match &outcome {
         Outcome::Exited(_) => {}
-        Outcome::Panic(line) | Outcome::Oops(line) | Outcome::SoftLockup(line) | Outcome::NoBoot(line) => {
-            eprintln!("vm: FAILED: {}: {line}\nvm: the kernel's last words ({}):\n{}", outcome.word(), console.display(), last_words(&console));
+        Outcome::Panic(line)
+        | Outcome::Oops(line)
+        | Outcome::SoftLockup(line)
+        | Outcome::NoBoot(line) => {
+            eprintln!(
+                "vm: FAILED: {}: {line}\nvm: the kernel's last words ({}):\n{}",
+                outcome.word(),
+                console.display(),
+                last_words(&console)
+            );
         }
         Outcome::Hang => {
-            eprintln!("vm: FAILED: hang: no end within {} s (--timeout)\nvm: the kernel's last words ({}):\n{}", options.timeout, console.display(), last_words(&console));
+            eprintln!(
+                "vm: FAILED: hang: no end within {} s (--timeout)\nvm: the kernel's last words ({}):\n{}",
+                options.timeout,
+                console.display(),
+                last_words(&console)
+            );
         }
-        Outcome::Died => eprintln!("vm: FAILED: the VM ended without a status\nvm: the kernel's last words ({}):\n{}", console.display(), last_words(&console)),
+        Outcome::Died => eprintln!(
+            "vm: FAILED: the VM ended without a status\nvm: the kernel's last words ({}):\n{}",
+            console.display(),
+            last_words(&console)
+        ),
     }
     let line = format!(
         "kernel={} outcome={} status={} boot={:.1}s total={:.1}s",
@@ -163,7 +191,8 @@ pub fn run(options: &Options) -> Result<u8> {
 /// Test programs read how a run ended from the file that $RGT_VM_OUTCOME names.
 fn report(line: &str) -> Result<()> {
     if let Some(file) = std::env::var_os("RGT_VM_OUTCOME").filter(|file| !file.is_empty()) {
-        std::fs::write(&file, format!("{line}\n")).with_context(|| format!("RGT_VM_OUTCOME={}", file.to_string_lossy()))?;
+        std::fs::write(&file, format!("{line}\n"))
+            .with_context(|| format!("RGT_VM_OUTCOME={}", file.to_string_lossy()))?;
     }
     Ok(())
 }
