@@ -98,4 +98,4 @@ OFFSET(off_bprm_file, linux_binprm, file)
 
 // Kept here because the target has no atomic type in Rust; the result is left unused so that every kernel
 // since 5.10 takes it.
-__attribute__((always_inline)) void add_u64(u64 *value, u64 by) { __sync_fetch_and_add(value, by); }
+__attribute__((always_inline)) void add_u64(u64 *value, u64 by) { __atomic_fetch_add(value, by, __ATOMIC_RELAXED); }
