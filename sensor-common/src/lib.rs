@@ -2,5 +2,7 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 
 pub mod action;
+pub mod event;
 pub mod hash;
+pub mod syscalls;
 pub mod table;

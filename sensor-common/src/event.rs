@@ -1,0 +1,244 @@
+//! What travels from the kernel to the daemon.
+//!
+//! An event is a fixed head and, behind it, *sections* of variable size: a short path does not pay for a
+//! long one. A section is a tag, a length and that many bytes; the next begins right behind.
+
+/// The layout's version: pins and programs of another one are not adopted.
+pub const LAYOUT: u32 = 1;
+
+pub mod kind {
+    pub const ATTEMPT: u16 = 1;
+    pub const FORK: u16 = 2;
+    pub const EXEC: u16 = 3;
+    pub const EXIT: u16 = 4;
+    /// A task came into an agent's cgroup from outside.
+    pub const JOIN: u16 = 5;
+    /// Objects named by a hook outside any syscall slot (io_uring).
+    pub const HOOK: u16 = 6;
+}
+
+pub mod end {
+    pub const RETURNED: u8 = 0;
+    pub const KILLED: u8 = 1;
+    pub const UNKNOWN: u8 = 2;
+}
+
+pub mod flag {
+    /// Entered by the 32-bit gate.
+    pub const COMPAT: u32 = 1;
+    /// The file an open returned did not exist before.
+    pub const CREATED: u32 = 2;
+    /// Argument strings did not fit.
+    pub const ARGV_TRUNCATED: u32 = 4;
+    /// A directory walk met its limit or a reading failed.
+    pub const BASE_TRUNCATED: u32 = 8;
+    /// The section area was full: something is missing.
+    pub const SECTIONS_FULL: u32 = 16;
+    /// First path or address: readable at return only.
+    pub const READ_AT_RETURN: u32 = 32;
+    /// First path or address: not readable at all.
+    pub const UNREADABLE: u32 = 64;
+    /// Likewise the second.
+    pub const UNREADABLE2: u32 = 128;
+    /// The thread is a kernel worker that acts for the process (io_uring).
+    pub const WORKER: u32 = 256;
+    /// A successful exec: the argument strings come from the new program.
+    pub const EXECED: u32 = 512;
+}
+
+pub mod section {
+    /// First path as written, without its NUL.
+    pub const PATH: u16 = 1;
+    pub const PATH2: u16 = 2;
+    /// `struct sockaddr` as written.
+    pub const ADDRESS: u16 = 3;
+    /// NUL-terminated strings, one after the other.
+    pub const ARGV: u16 = 4;
+    /// Directory that a relative first path starts from: names, deepest first, NUL-terminated.
+    pub const BASE: u16 = 5;
+    pub const BASE2: u16 = 6;
+    /// The executable's path, names deepest first.
+    pub const EXE: u16 = 7;
+    /// Object of the hook pair with the same position: names deepest first, within its filesystem.
+    pub const OBJECT: u16 = 8;
+    /// The object an open returned.
+    pub const OPENED: u16 = 9;
+}
+
+/// Every event starts so.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Head {
+    pub kind: u16,
+    pub reserved: u16,
+    /// The agent's number, given by the daemon at registration.
+    pub agent: u32,
+    /// Kernel's monotonic clock: when the call was entered.
+    pub at: u64,
+    /// Likewise: when this event was made; events are merged by it.
+    pub emitted: u64,
+    /// Thread and process, in the first pid namespace.
+    pub tid: u32,
+    pub pid: u32,
+}
+
+/// A hook's finding about one action of an attempt.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pair {
+    pub action: u8,
+    /// `table::effect`.
+    pub effect: u8,
+    /// `pair::*` bits.
+    pub flags: u8,
+    pub reserved: u8,
+    /// Index of the deciding rule, or 0xffff for the default.
+    pub rule: u16,
+    /// Index of the first observe-mode rule that would have refused, or 0xffff.
+    pub would: u16,
+}
+
+pub mod pair {
+    /// The object's place could not be known: `on_unknown` decided.
+    pub const UNKNOWN: u8 = 1;
+    /// The hook refused the action.
+    pub const BLOCKED: u8 = 2;
+    /// The object lies on no registered filesystem.
+    pub const FOREIGN: u8 = 4;
+}
+
+pub const MAX_PAIRS: usize = 8;
+/// No rule decided.
+pub const NO_RULE: u16 = 0xffff;
+
+/// The fixed part of an attempt; its sections follow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attempt {
+    pub head: Head,
+    /// The task's address: with `seq`, the name of this attempt.
+    pub task: u64,
+    /// Counts the task's attempts.
+    pub seq: u64,
+    /// Index into `SYSCALLS` plus one.
+    pub syscall: u16,
+    pub end: u8,
+    pub pairs: u8,
+    pub flags: u32,
+    pub result: i64,
+    pub args: [u64; 6],
+    pub uid: u32,
+    pub gid: u32,
+    pub euid: u32,
+    pub egid: u32,
+    pub caps: u64,
+    /// Generation of the policy that judged it.
+    pub generation: u64,
+    pub pair: [Pair; MAX_PAIRS],
+    /// Bytes of sections that follow.
+    pub sections: u32,
+    /// 1 while the call is under way; what the daemon sees in a mapped slot.
+    pub open: u32,
+}
+
+/// Room for sections: two whole paths, their directories, and headers.
+pub const SECTION_ROOM: usize = 16 * 1024;
+/// Longest string read: PATH_MAX with its NUL.
+pub const PATH_ROOM: usize = 4096;
+/// Argument strings kept of an exec.
+pub const ARGV_ROOM: usize = 4096;
+/// Longest `struct sockaddr`.
+pub const ADDRESS_ROOM: usize = 128;
+
+/// An attempt under way, kept per task.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Slot {
+    pub attempt: Attempt,
+    pub area: [u8; SECTION_ROOM],
+    pub walk: Walk,
+}
+
+/// Where a walk, or a reading of argument strings, stands between two chunks of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Walk {
+    pub dentry: u64,
+    pub mount: u64,
+    /// Argument strings: the array's address and the next index.
+    pub array: u64,
+    pub index: u32,
+    /// Where the section's header stands.
+    pub header: u32,
+}
+
+/// FORK, EXEC, EXIT and JOIN; an EXEC's path follows as a section.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lifecycle {
+    pub head: Head,
+    /// FORK: the parent process. EXEC: the thread that called.
+    pub other: u32,
+    /// 1: the whole process ended (EXIT), a thread was made (FORK).
+    pub thread: u32,
+    /// Tasks of the agent that live now is userspace's sum of these: FORK and JOIN add, EXIT takes.
+    pub reserved: u32,
+    pub sections: u32,
+}
+
+/// Rings and their losses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Ring {
+    /// Denials, life and death: never shares room with the flood.
+    Rare = 0,
+    Flood = 1,
+}
+
+/// Per CPU, agent and ring: how many were made, how many found no room.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Count {
+    pub made: u64,
+    pub dropped: u64,
+}
+
+/// Agents at once; the loss counters are an array over them.
+pub const MAX_AGENTS: u32 = 1024;
+/// Governed threads at once.
+pub const MAX_TASKS: u32 = 32_768;
+/// Threads inside a governed call at once.
+pub const MAX_SLOTS: u32 = 2_048;
+
+/// What the kernel could not do, by name. Position in the `FAULTS` array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Fault {
+    /// A task could not be marked: the table of tasks is full.
+    NoMark = 0,
+    /// No slot was free: the attempt is not recorded.
+    NoSlot = 1,
+    /// A call's return was missed.
+    MissedReturn = 2,
+    /// An argument was readable neither at entry nor at return.
+    Unreadable = 3,
+    /// Sections did not fit.
+    SectionsFull = 4,
+    /// An object's place could not be walked.
+    WalkFailed = 5,
+    /// A cgroup below an agent's could not be added.
+    NoCgroup = 6,
+}
+
+pub const FAULTS: u32 = 8;
+
+/// A task's mark: whose it is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mark {
+    pub agent: u32,
+    /// Slot number plus one; 0 for none.
+    pub slot: u32,
+    /// Attempts so far.
+    pub seq: u64,
+}

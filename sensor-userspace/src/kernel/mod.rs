@@ -1,0 +1,89 @@
+//! The kernel side as the daemon uses it: load, govern, drain.
+
+mod cgroup;
+mod decode;
+mod load;
+mod pending;
+mod rings;
+
+pub use load::{LoadError, Options, Sensor};
+
+use crate::attempt::{Attempt, Mode};
+
+/// An agent's number: an index into the kernel's per-agent arrays, given by the daemon.
+pub type AgentNo = u32;
+
+/// Names one attempt while it is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AttemptKey {
+    pub task: u64,
+    pub seq: u64,
+}
+
+/// What a hook found about one action of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HookVerdict {
+    pub action: sensor_common::action::Action,
+    /// `table::effect`.
+    pub effect: u8,
+    pub rule: Option<u16>,
+    pub would: Option<u16>,
+    /// The object's place could not be known.
+    pub unknown: bool,
+    pub blocked: bool,
+}
+
+/// Which of a call's two objects an action is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operand {
+    First,
+    Second,
+}
+
+/// An attempt as the kernel told it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub agent: AgentNo,
+    pub key: AttemptKey,
+    /// Each action with the end it is about.
+    pub means: Vec<(sensor_common::action::Action, Operand)>,
+    /// `exe_chain` is empty: the process table fills it in.
+    pub attempt: Attempt,
+    /// Directory that a relative argument starts from.
+    pub base: Option<Vec<u8>>,
+    pub base2: Option<Vec<u8>>,
+    /// Empty where no hook saw the attempt.
+    pub hooks: Vec<HookVerdict>,
+    /// A successful exec: the program that now runs.
+    pub execed: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Event {
+    Attempt(Box<Seen>),
+    /// A process of the agent made another.
+    Fork { agent: AgentNo, parent: u32, pid: u32, thread: bool },
+    /// A task came into the agent's cgroup from outside.
+    Join { agent: AgentNo, pid: u32 },
+    /// A process became another program.
+    Exec { agent: AgentNo, pid: u32, exe: Vec<u8> },
+    /// A thread ended; `pid` 's last one when `last`.
+    Exit { agent: AgentNo, pid: u32, tid: u32 },
+}
+
+/// Totals of one agent and ring since it was registered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub made: u64,
+    pub dropped: u64,
+    pub received: u64,
+}
+
+/// How the kernel side stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    pub mode: Mode,
+    pub degraded: bool,
+    /// Sentences for the operator: what is not in force, and why.
+    pub notes: Vec<String>,
+}
