@@ -11,8 +11,8 @@ use crate::paths;
 use crate::toolchain::{self, LLVM_PREFIX, Toolchain};
 
 /// A Debian package and the file by which its presence is known.
-const PACKAGES: [(&str, &str); 18] = [
-    ("llvm-22-dev", "/usr/lib/llvm-22/bin/llvm-config"),
+const PACKAGES: &[(&str, &str)] = &[
+    ("llvm-22-dev", "/usr/lib/llvm-22/include/llvm"),
     ("llvm-22", "/usr/bin/llvm-objcopy-22"),
     ("libpolly-22-dev", "/usr/lib/llvm-22/lib/libPolly.a"),
     ("clang-22", "/usr/bin/clang-22"),
@@ -30,7 +30,9 @@ const PACKAGES: [(&str, &str); 18] = [
         "/usr/include/x86_64-linux-gnu/curl/curl.h",
     ),
     ("zlib1g-dev", "/usr/include/zlib.h"),
+    ("libssl-dev", "/usr/include/openssl/ssl.h"),
     ("cmake", "/usr/bin/cmake"),
+    ("make", "/usr/bin/make"),
     ("pkg-config", "/usr/bin/pkg-config"),
     ("ca-certificates", "/usr/sbin/update-ca-certificates"),
 ];

@@ -121,12 +121,14 @@ pub fn run(options: &Options) -> Result<u8> {
     }
     let dir = paths::target(&root).join("vm");
     std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    sweep(&dir);
+    sweep(&std::env::temp_dir());
     let initrd = Temporary(dir.join(format!("initramfs-{}.cpio", std::process::id())));
     initramfs::build(&initrd.0, &root, &options.add, &options.command)?;
 
     // Two VMs may run at once; the last to end leaves its words under the kernel's name.
     let console = dir.join(format!("console-{}.log", options.kernel));
-    let own = Temporary(console.with_extension(format!("{}.log", std::process::id())));
+    let own = Temporary(dir.join(format!("running-{}.log", std::process::id())));
     let mut boot = 1;
     let (outcome, times) = loop {
         let machine = qemu::Machine {
@@ -200,6 +202,24 @@ fn report(line: &str) -> Result<()> {
 fn last_words(console: &std::path::Path) -> String {
     let bytes = std::fs::read(console).unwrap_or_default();
     command::tail(&String::from_utf8_lossy(&bytes), 60)
+}
+
+/// Removes what runs that were killed left behind: `NAME-PID…` of processes that are no more.
+fn sweep(dir: &std::path::Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let rest = ["rgt-vm-", "initramfs-", "running-"]
+            .iter()
+            .find_map(|prefix| name.strip_prefix(prefix));
+        let Some(pid) = rest.and_then(|rest| rest.split(['-', '.']).next()?.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        if !std::path::Path::new(&format!("/proc/{pid}")).exists() {
+            let _ = std::fs::remove_file(entry.path())
+                .or_else(|_| std::fs::remove_dir_all(entry.path()));
+        }
+    }
 }
 
 /// A file that is removed when done with, also on an error.
