@@ -59,7 +59,8 @@ pub mod section {
     pub const BASE2: u16 = 6;
     /// The executable's path, names deepest first.
     pub const EXE: u16 = 7;
-    /// Object of the hook pair with the same position: names deepest first, within its filesystem.
+    /// Object of the hook pair with the same position: the filesystem's number (four bytes, 0xffffffff for a
+    /// foreign one), then names deepest first, within its filesystem.
     pub const OBJECT: u16 = 8;
     /// The object an open returned.
     pub const OPENED: u16 = 9;
@@ -161,7 +162,7 @@ pub struct Slot {
 
 /// Where a walk, or a reading of argument strings, stands between two chunks of it.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Walk {
     pub dentry: u64,
     pub mount: u64,
@@ -170,6 +171,52 @@ pub struct Walk {
     pub index: u32,
     /// Where the section's header stands.
     pub header: u32,
+    /// Judging: hashes of the names met, deepest first, and how many.
+    pub hashes: [u64; MAX_DEPTH],
+    pub depth: u32,
+    pub action: u32,
+    /// Hash of the path so far, and the sets met on it.
+    pub path: u64,
+    pub sets: u64,
+    pub policy: u32,
+    /// `pair::*` bits of the object.
+    pub about: u32,
+    pub seed: u64,
+    /// Where the filesystem stands: names' hashes, root first.
+    pub place: Filesystem,
+}
+
+/// Deepest object that can be judged; one below is of unknown place.
+pub const MAX_DEPTH: usize = 64;
+/// Deepest mount point.
+pub const MAX_MOUNT_DEPTH: usize = 16;
+
+/// A filesystem, or a subtree of one, known by the inode of its root.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filesystem {
+    /// The daemon's number for the place.
+    pub number: u32,
+    pub depth: u32,
+    pub hashes: [u64; MAX_MOUNT_DEPTH],
+}
+
+/// What `describe` found behind a descriptor of the daemon's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Described {
+    /// Address of the inode; 0 where nothing was found.
+    pub inode: u64,
+}
+
+/// Whether an agent is judged by the kernel, and by what.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Governed {
+    /// Policy number plus one; 0: no hook judges.
+    pub policy: u32,
+    /// 1: judge, but refuse nothing.
+    pub observe: u32,
 }
 
 /// FORK, EXEC, EXIT and JOIN; an EXEC's path follows as a section.

@@ -256,6 +256,8 @@ pub const SYSCALLS: &[Syscall] = &[
     s("chroot", 161, 61, A::SysNamespace).path(0),
     s("unshare", 272, 310, A::SysNamespace),
     s("setns", 308, 346, A::SysNamespace),
+    // Work that a ring's worker does for the process: hooks see it, no syscall of its own does.
+    s("io_uring", -1, -1, A::SysIoUring),
     // The kernel's own extensions.
     s("bpf", 321, 357, A::SysBpf),
     s("io_uring_setup", 425, 425, A::SysIoUring),
@@ -283,4 +285,16 @@ pub const OPENS: [u16; 5] = {
         index += 1;
     }
     found
+};
+
+/// Spec id of work submitted through a ring.
+pub const IO_URING: u16 = {
+    let mut index = 0;
+    while index < SYSCALLS.len() {
+        if SYSCALLS[index].nr64.is_none() && SYSCALLS[index].nr32.is_none() {
+            break;
+        }
+        index += 1;
+    }
+    index as u16 + 1
 };

@@ -7,7 +7,7 @@ use sensor_common::{
 };
 
 use crate::{
-    kernel::{current_task, off, read, read_user},
+    kernel::{current_task, file_of, off, read, read_user},
     maps,
     slot::{self, Call, shape_is},
     who,
@@ -138,5 +138,21 @@ pub fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "cgroup_rmdir")]
 pub fn cgroup_rmdir(ctx: RawTracePointContext) -> i32 {
     who::cgroup_removed(word(&ctx, 0));
+    0
+}
+
+/// Run by the daemon alone, by test-run: describes the file behind its descriptor.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn describe(ctx: RawTracePointContext) -> i32 {
+    let Some(described) = maps::DESCRIBED.get_ptr_mut(0) else { return 0 };
+    let file = file_of(current_task(), word(&ctx, 0));
+    let inode = match file {
+        0 => 0,
+        _ => read::<u64>(file + off::off_file_path() + off::off_path_dentry())
+            .and_then(|dentry| read::<u64>(dentry + off::off_dentry_inode()))
+            .unwrap_or(0),
+    };
+    // SAFETY: a pointer into a map value.
+    unsafe { (*described).inode = inode };
     0
 }

@@ -7,9 +7,11 @@
 mod args;
 mod capture;
 mod emit;
+mod judge;
 mod kernel;
 mod maps;
 mod name;
+mod remove;
 mod section;
 mod slot;
 mod who;

@@ -5,8 +5,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, Queue, RingBuf},
 };
 use sensor_common::{
-    event::{Count, FAULTS, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, Mark, Slot},
+    event::{Count, Described, FAULTS, Filesystem, Governed, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, Mark, Slot},
     syscalls::{MAX_NR, Spec},
+    table::{MAX_PLACES, MAX_POLICIES, Place, PlaceKey, Policy},
 };
 
 const MMAPABLE: u32 = 1024;
@@ -47,3 +48,24 @@ pub static FLOOD: RingBuf = RingBuf::with_byte_size(32 << 20, 0);
 /// A syscall's columns by its id.
 #[map]
 pub static BY_ID: Array<Spec> = Array::with_max_entries(256, 0);
+
+/// Agent → the policy its hooks judge by.
+#[map]
+pub static GOVERNED: Array<Governed> = Array::with_max_entries(MAX_AGENTS, 0);
+
+#[map]
+pub static POLICIES: Array<Policy> = Array::with_max_entries(MAX_POLICIES, 0);
+
+#[map]
+pub static PLACES: HashMap<PlaceKey, Place> = HashMap::with_max_entries(MAX_PLACES, 0);
+
+/// Address of a root's inode → where that filesystem, or subtree, stands.
+#[map]
+pub static FILESYSTEMS: HashMap<u64, Filesystem> = HashMap::with_max_entries(4_096, 0);
+
+/// The hash's seed.
+#[map]
+pub static SEED: Array<u64> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static DESCRIBED: Array<Described> = Array::with_max_entries(1, 0);

@@ -2,7 +2,7 @@
 
 use sensor_common::{
     event::{Fault, Mark, Ring, Slot, end, flag, kind, pair},
-    syscalls::{NONE, OPENS, Shape, Spec},
+    syscalls::{IO_URING, NONE, OPENS, Shape, Spec},
     table::effect,
 };
 
@@ -226,4 +226,57 @@ pub fn has(argument: u8) -> bool {
 #[inline(always)]
 pub fn shape_is(spec: &Spec, shape: Shape) -> bool {
     spec.shape == shape as u8
+}
+
+/// What a refused action returns: -EACCES.
+pub const DENIED: i32 = -13;
+
+/// Runs a hook's judgement in the task's slot; outside a governed task it is not run.
+///
+/// Work of a ring's worker has no syscall of its own: it gets an attempt for the hook alone.
+#[inline(always)]
+pub fn in_hook(judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 {
+    let task = crate::kernel::current_task();
+    let Some(mark) = crate::who::mark_of(task) else { return 0 };
+    let Some((slot, index)) = acquire(mark) else {
+        // Inside an agent, what cannot be judged does not happen.
+        emit::fault(Fault::NoSlot);
+        return DENIED;
+    };
+    // SAFETY: `slot` and `mark` point to whole map values.
+    let refused = unsafe {
+        if (*slot).attempt.open == 0 || restarts((*slot).attempt.result) {
+            begin_bare(mark, slot, task);
+            let refused = judge(slot, index);
+            (*slot).attempt.result = if refused != 0 { i64::from(DENIED) } else { 0 };
+            send(slot, if refused != 0 { end::RETURNED } else { end::UNKNOWN });
+            refused
+        } else {
+            judge(slot, index)
+        }
+    };
+    if refused != 0 { DENIED } else { 0 }
+}
+
+/// An attempt without a syscall.
+#[inline(always)]
+unsafe fn begin_bare(mark: *mut Mark, slot: *mut Slot, task: u64) {
+    // SAFETY: the caller's pointers point to whole map values.
+    unsafe {
+        let attempt = &raw mut (*slot).attempt;
+        (*mark).seq += 1;
+        (*attempt).seq = (*mark).seq;
+        (*attempt).task = task;
+        (*attempt).syscall = IO_URING;
+        (*attempt).pairs = 0;
+        (*attempt).flags = flag::WORKER;
+        (*attempt).args = [0; 6];
+        (*attempt).sections = 0;
+        (*attempt).head.kind = kind::ATTEMPT;
+        (*attempt).head.agent = (*mark).agent;
+        (*attempt).head.tid = read::<u32>(task + off::off_task_pid()).unwrap_or(0);
+        (*attempt).head.pid = read::<u32>(task + off::off_task_tgid()).unwrap_or(0);
+        (*attempt).head.at = emit::now();
+        credentials(slot, task);
+    }
 }
