@@ -1,4 +1,5 @@
 //! rgt: kernel event → whose is it → trajectory → risk → record → seal → ledger → sinks.
 
 pub mod attempt;
+pub mod cli;
 pub mod policy;

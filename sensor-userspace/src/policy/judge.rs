@@ -87,6 +87,18 @@ pub enum StepResult {
     Decides,
 }
 
+impl StepResult {
+    pub const fn name(self) -> &'static str {
+        match self {
+            StepResult::OtherAction => "other_action",
+            StepResult::OtherObject => "other_object",
+            StepResult::Unknown => "unknown_place",
+            StepResult::Observed => "observes",
+            StepResult::Decides => "decides",
+        }
+    }
+}
+
 /// One action's verdict, by numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Single {

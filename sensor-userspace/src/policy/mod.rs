@@ -28,6 +28,7 @@ pub use language::{Case, CaseObject, Fallback, ObjectTest, Policy, Rule};
 pub use pattern::{Pattern, Variable, Variables};
 pub use problem::{At, Errors, Level, Problem};
 pub use read::parse;
+pub use read_rule::has_place;
 
 /// The rule id of the policy's `default:`.
 pub const RULE_DEFAULT: &str = "RULE_DEFAULT";

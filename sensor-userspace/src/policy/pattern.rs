@@ -32,7 +32,17 @@ pub struct Variables {
     pub home: Option<PathBuf>,
 }
 
+/// What a variable stands for in `check` and `test`, where no agent gives it a value.
+const STAND_IN_WORKSPACE: &str = "/workspace";
+const STAND_IN_HOME: &str = "/home/agent";
+
 impl Variables {
+    /// The same, with `/workspace` and `/home/agent` for what has no value: to check and to test with.
+    pub fn or_stand_ins(&self) -> Variables {
+        let or = |value: &Option<PathBuf>, stand_in: &str| value.clone().or_else(|| Some(PathBuf::from(stand_in)));
+        Variables { workspace: or(&self.workspace, STAND_IN_WORKSPACE), home: or(&self.home, STAND_IN_HOME) }
+    }
+
     pub fn get(&self, variable: Variable) -> Option<&PathBuf> {
         match variable {
             Variable::Workspace => self.workspace.as_ref(),

@@ -26,7 +26,7 @@ const MAX_ID: usize = 64;
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// Actions whose object is a place.
-pub(super) fn has_place(action: Action) -> bool {
+pub fn has_place(action: Action) -> bool {
     action.verb().starts_with("file.") || matches!(action, Action::DirList | Action::ProcExec)
 }
 

@@ -47,7 +47,7 @@ fn verdict_word(rule: &table::Rule) -> &'static str {
 }
 
 /// `outside /tmp/**, /var/tmp/** and 3 more`
-pub(super) fn places(rule: &table::Rule, texts: &[String]) -> Option<String> {
+fn places(rule: &table::Rule, texts: &[String]) -> Option<String> {
     let side = match rule.object {
         table::object::IN => "inside",
         table::object::NOT_IN => "outside",
@@ -61,6 +61,13 @@ pub(super) fn places(rule: &table::Rule, texts: &[String]) -> Option<String> {
     Some(format!("{side} {}{more}", named.join(", ")))
 }
 
+impl Table {
+    /// The place test of a rule for a reader: `outside /tmp/**`; none where it asks for no place.
+    pub fn places_text(&self, rule: usize) -> Option<String> {
+        places(self.kernel.rules.get(rule)?, &self.rules.get(rule)?.places)
+    }
+}
+
 fn what(action: Action, object: Object<'_>) -> String {
     match object {
         Object::None => action.verb().to_owned(),
@@ -70,7 +77,7 @@ fn what(action: Action, object: Object<'_>) -> String {
 }
 
 /// Bytes for a person's eye: no control characters, none invalid, no longer than is useful.
-pub(super) fn readable(bytes: &[u8]) -> String {
+fn readable(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
