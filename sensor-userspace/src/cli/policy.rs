@@ -8,10 +8,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use sensor_common::action::Action;
-use sensor_common::table;
 use serde_json::{Value, json};
 
-use crate::policy::{self, Decision, Errors, Object, Policy, Problem, Table, Variables, place};
+use crate::policy::{
+    self, Decision, Errors, Object, Policy, Problem, Variables, effect_word, place,
+};
 
 /// A policy has errors, or a case of its tests fails.
 const EXIT_UNSOUND: u8 = 1;
@@ -144,7 +145,10 @@ impl From<Errors> for Failure {
 
 fn load(file: &Path) -> Result<Policy, Failure> {
     let bytes = std::fs::read(file).map_err(|error| {
-        Failure::Usage(format!("cannot read {}: {error}; give the path of a policy file", file.display()))
+        Failure::Usage(format!(
+            "cannot read {}: {error}; give the path of a policy file",
+            file.display()
+        ))
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
@@ -153,7 +157,12 @@ fn load(file: &Path) -> Result<Policy, Failure> {
     Ok(policy::parse(&file.to_string_lossy(), &text)?)
 }
 
-fn check(files: &[PathBuf], json: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+fn check(
+    files: &[PathBuf],
+    json: bool,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<u8> {
     let mut status = 0;
     for file in files {
         let checked = load(file).and_then(|policy| {
@@ -165,7 +174,11 @@ fn check(files: &[PathBuf], json: bool, out: &mut dyn Write, err: &mut dyn Write
             Ok(policy) => {
                 if !json {
                     let (rules, cases) = (policy.rules.len(), policy.cases.len());
-                    writeln!(out, "{name}: ok, policy `{}`, rules: {rules}, tests: {cases}", policy.name)?;
+                    writeln!(
+                        out,
+                        "{name}: ok, policy `{}`, rules: {rules}, tests: {cases}",
+                        policy.name
+                    )?;
                 }
                 (policy.warnings, true)
             }
@@ -185,7 +198,7 @@ fn check(files: &[PathBuf], json: bool, out: &mut dyn Write, err: &mut dyn Write
             Err(Failure::Output(error)) => return Err(error),
         };
         if json {
-            let problems: Vec<Value> = problems.iter().map(problem_json).collect();
+            let problems: Vec<Value> = problems.iter().map(Problem::to_json).collect();
             writeln!(out, "{}", json!({ "file": name, "ok": ok, "problems": problems }))?;
         } else {
             for problem in problems {
@@ -196,17 +209,6 @@ fn check(files: &[PathBuf], json: bool, out: &mut dyn Write, err: &mut dyn Write
     Ok(status)
 }
 
-fn problem_json(problem: &Problem) -> Value {
-    json!({
-        "level": problem.level.name(),
-        "line": problem.at.line,
-        "column": problem.at.column,
-        "rule": problem.rule,
-        "text": problem.text,
-        "help": problem.hint,
-    })
-}
-
 fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Failure> {
     let table = load(&question.file)?.compile(&question.variables.variables())?;
     let actions = actions(&question.action)?;
@@ -214,7 +216,10 @@ fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Failure> {
     let path2 = absolute(question.path2.as_ref())?;
     let placeless = path.is_none() && !question.unknown;
     if let Some(action) = actions.iter().find(|action| placeless && policy::has_place(**action)) {
-        let text = format!("{} has a path: give it with --path, or --unknown if it cannot be told", action.verb());
+        let text = format!(
+            "{} has a path: give it with --path, or --unknown if it cannot be told",
+            action.verb()
+        );
         return Err(Failure::Usage(text));
     }
     let first = match &path {
@@ -229,7 +234,7 @@ fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Failure> {
             .iter()
             .map(|step| json!({ "action": step.action.verb(), "rule": table.rules[step.rule].id, "result": step.result.name() }))
             .collect();
-        let mut answer = decision_json(&decision);
+        let mut answer = decision.to_json();
         answer["steps"] = Value::Array(steps);
         writeln!(out, "{answer}")?;
         return Ok(0);
@@ -261,7 +266,10 @@ fn absolute(path: Option<&OsString>) -> Result<Option<Vec<u8>>, Failure> {
     let Some(path) = path else { return Ok(None) };
     let known = place::normalise(b"", path.as_bytes());
     known.map(Some).ok_or_else(|| {
-        Failure::Usage(format!("the path `{}` is not absolute; begin it with `/`", path.to_string_lossy()))
+        Failure::Usage(format!(
+            "the path `{}` is not absolute; begin it with `/`",
+            path.to_string_lossy()
+        ))
     })
 }
 
@@ -271,35 +279,38 @@ fn headline(decision: &Decision) -> String {
     format!("{verdict} by {rule} (severity {}{observed})", decision.severity.name())
 }
 
-fn decision_json(decision: &Decision) -> Value {
-    json!({
-        "verdict": decision.verdict.name(),
-        "rule": decision.rule_id,
-        "action": decision.action.map(Action::verb),
-        "reason": decision.reason,
-        "severity": decision.severity.name(),
-        "unknown": decision.unknown,
-        "observe": decision.observe,
-        "would": decision.would.as_ref().map(|(verdict, rule)| json!({ "verdict": verdict.name(), "rule": rule })),
-    })
-}
-
-fn show(file: &Path, variables: &Variables, json: bool, out: &mut dyn Write) -> Result<u8, Failure> {
+fn show(
+    file: &Path,
+    variables: &Variables,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<u8, Failure> {
     let policy = load(file)?;
     let table = policy.compile(variables)?;
     if json {
-        writeln!(out, "{}", table_json(&table))?;
+        writeln!(out, "{}", table.to_json())?;
         return Ok(0);
     }
     let mode = if table.kernel.observe != 0 { "observe" } else { "enforce" };
-    let (default, unknown) = (effect(table.kernel.default_effect), effect(table.kernel.on_unknown));
-    writeln!(out, "policy {} (mode {mode}, default {default}, on_unknown {unknown})", table.name)?;
+    let effects = (effect_word(table.kernel.default_effect), effect_word(table.kernel.on_unknown));
+    writeln!(
+        out,
+        "policy {} (mode {mode}, default {}, on_unknown {})",
+        table.name, effects.0, effects.1
+    )?;
     writeln!(out, "sha256 {}", table.hash)?;
     for (index, (rule, kernel)) in table.rules.iter().zip(&table.kernel.rules).enumerate() {
         let observe = if kernel.observe != 0 { " (observes)" } else { "" };
         let places = table.places_text(index).unwrap_or_else(|| "any object".to_owned());
-        writeln!(out, "{:>3}  {}{observe}: {} {places}", index + 1, rule.id, effect(kernel.effect))?;
-        writeln!(out, "       {}", verbs(kernel.actions).join(" "))?;
+        let verbs: Vec<&str> = policy::verbs(kernel.actions).map(Action::verb).collect();
+        writeln!(
+            out,
+            "{:>3}  {}{observe}: {} {places}",
+            index + 1,
+            rule.id,
+            effect_word(kernel.effect)
+        )?;
+        writeln!(out, "       {}", verbs.join(" "))?;
     }
     writeln!(out, "places: {}", table.places.len())?;
     for (path, place) in &table.places {
@@ -315,54 +326,12 @@ fn show(file: &Path, variables: &Variables, json: bool, out: &mut dyn Write) -> 
     Ok(0)
 }
 
-fn table_json(table: &Table) -> Value {
-    let rules = table.rules.iter().zip(&table.kernel.rules).map(|(rule, kernel)| {
-        json!({
-            "id": rule.id,
-            "effect": effect(kernel.effect),
-            "observe": kernel.observe != 0,
-            "actions": verbs(kernel.actions),
-            "object": match kernel.object { table::object::IN => "in", table::object::NOT_IN => "not_in", _ => "any" },
-            "sets": format!("{:#x}", kernel.sets),
-            "places": rule.places,
-            "severity": rule.severity.name(),
-            "tags": rule.tags,
-            "timeout_ms": rule.timeout.map(|timeout| timeout.as_millis() as u64),
-            "otherwise": if kernel.otherwise_allow != 0 { "allow" } else { "deny" },
-        })
-    });
-    let places = table.places.iter().map(|(path, place)| {
-        json!({
-            "path": String::from_utf8_lossy(path),
-            "below": format!("{:#x}", place.below),
-            "exact": format!("{:#x}", place.exact),
-        })
-    });
-    json!({
-        "name": table.name,
-        "hash": table.hash,
-        "mode": if table.kernel.observe != 0 { "observe" } else { "enforce" },
-        "default": effect(table.kernel.default_effect),
-        "on_unknown": effect(table.kernel.on_unknown),
-        "rules": rules.collect::<Vec<_>>(),
-        "places": places.collect::<Vec<_>>(),
-    })
-}
-
-fn effect(number: u8) -> &'static str {
-    match number {
-        table::effect::ALLOW => "allow",
-        table::effect::CHALLENGE => "challenge",
-        _ => "deny",
-    }
-}
-
-fn verbs(actions: u32) -> Vec<&'static str> {
-    let named = Action::ALL.iter().filter(|action| actions & action.bit() != 0);
-    named.map(|action| action.verb()).collect()
-}
-
-fn test(file: &Path, variables: &Variables, json: bool, out: &mut dyn Write) -> Result<u8, Failure> {
+fn test(
+    file: &Path,
+    variables: &Variables,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<u8, Failure> {
     let policy = load(file)?;
     let outcomes = policy.run_cases(variables)?;
     if outcomes.is_empty() {
@@ -374,7 +343,7 @@ fn test(file: &Path, variables: &Variables, json: bool, out: &mut dyn Write) -> 
         failed += usize::from(!outcome.passed);
         let name = outcome.case.name.clone().unwrap_or_else(|| outcome.decision.reason.clone());
         if json {
-            let mut line = decision_json(&outcome.decision);
+            let mut line = outcome.decision.to_json();
             line["name"] = json!(name);
             line["line"] = json!(outcome.at.line);
             line["passed"] = json!(outcome.passed);
@@ -384,8 +353,14 @@ fn test(file: &Path, variables: &Variables, json: bool, out: &mut dyn Write) -> 
         let word = if outcome.passed { "ok    " } else { "FAILED" };
         writeln!(out, "{word} {}:{}: {name}", file.display(), outcome.at.line)?;
         if !outcome.passed {
-            let rule = outcome.case.rule.as_ref().map(|rule| format!(" by {rule}")).unwrap_or_default();
-            writeln!(out, "       expected {}{rule}, got {}", outcome.case.verdict.name(), headline(&outcome.decision))?;
+            let rule =
+                outcome.case.rule.as_ref().map(|rule| format!(" by {rule}")).unwrap_or_default();
+            writeln!(
+                out,
+                "       expected {}{rule}, got {}",
+                outcome.case.verdict.name(),
+                headline(&outcome.decision)
+            )?;
             writeln!(out, "       {}", outcome.decision.reason)?;
         }
     }

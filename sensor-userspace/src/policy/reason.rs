@@ -21,7 +21,12 @@ pub(super) fn does(verdict: Verdict) -> &'static str {
 }
 
 /// `file.delete of /home/x: RULE_FILE_DELETE_BLOCK denies outside /tmp/**`
-pub(super) fn sentence(table: &Table, single: &Single, action: Action, object: Object<'_>) -> String {
+pub(super) fn sentence(
+    table: &Table,
+    single: &Single,
+    action: Action,
+    object: Object<'_>,
+) -> String {
     let what = what(action, object);
     let does = does(single.verdict);
     if single.unknown {
@@ -33,7 +38,10 @@ pub(super) fn sentence(table: &Table, single: &Single, action: Action, object: O
         return format!("{what}: no rule matches, the default {does}");
     };
     let (Some(rule), Some(text)) = (table.kernel.rules.get(index), table.rules.get(index)) else {
-        return format!("{what}: rule number {index}, which policy {} does not have, {does}", table.name);
+        return format!(
+            "{what}: rule number {index}, which policy {} does not have, {does}",
+            table.name
+        );
     };
     match places(rule, &text.places) {
         Some(places) => format!("{what}: {} {does} {places}", text.id),
@@ -72,7 +80,9 @@ fn what(action: Action, object: Object<'_>) -> String {
     match object {
         Object::None => action.verb().to_owned(),
         Object::Unknown => format!("{} of an object whose place is unknown", action.verb()),
-        Object::Path(name) | Object::Nameless(name) => format!("{} of {}", action.verb(), readable(name)),
+        Object::Path(name) | Object::Nameless(name) => {
+            format!("{} of {}", action.verb(), readable(name))
+        }
     }
 }
 

@@ -27,7 +27,8 @@ fn its_policies_are_sound_and_pass_their_cases() {
     let policies = blocks("yaml");
     assert!(policies.len() >= 2);
     for text in policies {
-        let policy = parse("docs/policy.md", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        let policy =
+            parse("docs/policy.md", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         for outcome in policy.run_cases(&Variables::default()).unwrap() {
             assert!(outcome.passed, "line {}: {:?}\n{text}", outcome.at.line, outcome.decision);
         }

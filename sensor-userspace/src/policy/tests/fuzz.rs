@@ -9,7 +9,8 @@ const SEEDS: [&str; 3] = [
     "version: 1\nrules: [{id: A, deny: \"*\", when: {risk: \">=85\"}}, {id: B, watch: file.read, label: s}]\n",
 ];
 const PIECES: [&str; 24] = [
-    "\n", " ", "  ", "\t", ":", ": ", "- ", "[", "]", "{", "}", "\"", "'", "*", "&a ", "!t ", "|\n", "---\n", "${", "$", "/**", "..", "\u{feff}", "\u{0}é",
+    "\n", " ", "  ", "\t", ":", ": ", "- ", "[", "]", "{", "}", "\"", "'", "*", "&a ", "!t ",
+    "|\n", "---\n", "${", "$", "/**", "..", "\u{feff}", "\u{0}é",
 ];
 
 fn mutate(random: &mut Random, text: &str) -> String {
@@ -59,7 +60,8 @@ fn mutated_policies_never_panic() {
                 refused += 1;
                 assert!(!errors.0.is_empty(), "refused without a reason:\n{text}");
                 for problem in errors.0 {
-                    let told = problem.at.line >= 1 && problem.at.column >= 1 && !problem.hint.is_empty();
+                    let told =
+                        problem.at.line >= 1 && problem.at.column >= 1 && !problem.hint.is_empty();
                     assert!(told && problem.at.line <= lines, "{problem}\n{text:?}");
                 }
             }

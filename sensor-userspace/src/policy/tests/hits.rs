@@ -4,7 +4,9 @@ use sensor_common::action::Action;
 use sensor_common::table::effect;
 
 use crate::attempt::{Severity, Verdict};
-use crate::policy::{Decision, KernelHit, Object, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, pair, parse};
+use crate::policy::{
+    Decision, KernelHit, Object, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, pair, parse,
+};
 
 fn article() -> Table {
     let policy = parse("article.yaml", include_str!("../../../../policies/article.yaml")).unwrap();
@@ -15,14 +17,26 @@ fn article() -> Table {
 fn reasons_are_short_sentences() {
     let table = article();
     let reason = |action, object| table.judge(&[(action, object)]).reason;
-    assert_eq!(reason(Action::FileDelete, Object::Path(b"/home/x")), "file.delete of /home/x: RULE_FILE_DELETE_BLOCK denies outside /tmp/**");
-    assert_eq!(reason(Action::FileDelete, Object::Path(b"/tmp/x")), "file.delete of /tmp/x: no rule matches, the default allows");
+    assert_eq!(
+        reason(Action::FileDelete, Object::Path(b"/home/x")),
+        "file.delete of /home/x: RULE_FILE_DELETE_BLOCK denies outside /tmp/**"
+    );
+    assert_eq!(
+        reason(Action::FileDelete, Object::Path(b"/tmp/x")),
+        "file.delete of /tmp/x: no rule matches, the default allows"
+    );
     assert_eq!(
         reason(Action::FileDelete, Object::Unknown),
         "file.delete of an object whose place is unknown: RULE_FILE_DELETE_BLOCK asks for its place, on_unknown denies"
     );
-    assert_eq!(reason(Action::NetConnect, Object::None), "net.connect: no rule matches, the default allows");
-    assert_eq!(reason(Action::FileRead, Object::Path(b"/a\n\xff\x1b")), "file.read of /a\\n\\xff\\u{1b}: no rule matches, the default allows");
+    assert_eq!(
+        reason(Action::NetConnect, Object::None),
+        "net.connect: no rule matches, the default allows"
+    );
+    assert_eq!(
+        reason(Action::FileRead, Object::Path(b"/a\n\xff\x1b")),
+        "file.read of /a\\n\\xff\\u{1b}: no rule matches, the default allows"
+    );
     assert!(reason(Action::FileRead, Object::Path(&[b'/'; 4095])).len() < 300);
 }
 
@@ -30,15 +44,25 @@ fn reasons_are_short_sentences() {
 fn the_kernels_decision_reads_like_the_judges() {
     let table = article();
     for (object, hit) in [
-        (Object::Path(b"/home/x".as_slice()), KernelHit { rule: Some(0), effect: effect::DENY, unknown: false, would: None }),
-        (Object::Path(b"/tmp/x"), KernelHit { rule: None, effect: effect::ALLOW, unknown: false, would: None }),
+        (
+            Object::Path(b"/home/x".as_slice()),
+            KernelHit { rule: Some(0), effect: effect::DENY, unknown: false, would: None },
+        ),
+        (
+            Object::Path(b"/tmp/x"),
+            KernelHit { rule: None, effect: effect::ALLOW, unknown: false, would: None },
+        ),
     ] {
         let judged = table.judge(&[(Action::FileDelete, object)]);
         assert_eq!(table.decision_from_kernel(hit, Action::FileDelete, object), judged);
     }
     let unknown = KernelHit { rule: None, effect: effect::DENY, unknown: true, would: None };
     let decision = table.decision_from_kernel(unknown, Action::FileDelete, Object::Unknown);
-    assert_eq!((decision.verdict, decision.rule_id.as_str(), decision.unknown), (Verdict::Deny, RULE_UNKNOWN, true));
+    assert_eq!(
+        (decision.verdict, decision.rule_id.as_str(), decision.unknown),
+        (Verdict::Deny, RULE_UNKNOWN, true)
+    );
+    assert_eq!(decision, table.judge(&[(Action::FileDelete, Object::Unknown)]));
 }
 
 #[test]
@@ -59,14 +83,24 @@ fn observing_rules_record_and_the_search_goes_on() {
     let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
     let read = |path: &'static [u8]| table.judge(&[(Action::FileRead, Object::Path(path))]);
     let both = read(b"/a/b");
-    assert_eq!((both.verdict, both.otherwise, both.rule_id.as_str()), (Verdict::Challenge, Verdict::Allow, "C"));
-    assert_eq!((both.severity, both.would), (Severity::Critical, Some((Verdict::Deny, "O".to_owned()))));
+    assert_eq!(
+        (both.verdict, both.otherwise, both.rule_id.as_str()),
+        (Verdict::Challenge, Verdict::Allow, "C")
+    );
+    assert_eq!(
+        (both.severity, both.would),
+        (Severity::Critical, Some((Verdict::Deny, "O".to_owned())))
+    );
     let one = read(b"/a/c");
     assert_eq!((one.verdict, one.rule_id.as_str()), (Verdict::Allow, RULE_DEFAULT));
     assert_eq!(one.would, Some((Verdict::Deny, "O".to_owned())));
     assert_eq!(read(b"/c").would, None);
-    let hit = KernelHit { rule: Some(1), effect: effect::CHALLENGE, unknown: false, would: Some(0) };
-    assert_eq!(table.decision_from_kernel(hit, Action::FileRead, Object::Path(b"/a/b")), read(b"/a/b"));
+    let hit =
+        KernelHit { rule: Some(1), effect: effect::CHALLENGE, unknown: false, would: Some(0) };
+    assert_eq!(
+        table.decision_from_kernel(hit, Action::FileRead, Object::Path(b"/a/b")),
+        read(b"/a/b")
+    );
 }
 
 #[test]
