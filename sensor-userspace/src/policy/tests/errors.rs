@@ -296,6 +296,11 @@ fn a_rule_that_never_decides_is_a_warning_naming_both() {
     both(
         "  - {id: A, deny: file.read}\n  - {id: C, deny: file.write}\n  - {id: B, allow: [file.read, file.write]}\n",
     );
+    // Of the same depth, and of the same beginning, is not within.
+    assert!(
+        shadowed("  - {id: A, deny: file.read, path: /a/**}\n  - {id: B, allow: file.read, path: [/b, /ab]}\n")
+            .is_empty()
+    );
     assert!(
         shadowed(
             "  - {id: A, deny: file.read, path: /a}\n  - {id: B, allow: file.read, path: /a/**}\n"

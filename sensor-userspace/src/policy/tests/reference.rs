@@ -134,7 +134,7 @@ fn rank(verdict: Verdict) -> u8 {
 #[test]
 fn the_judge_agrees_with_a_naive_reader() {
     let mut random = Random::new("the_judge_agrees_with_a_naive_reader");
-    let mut verdicts = [0; 3];
+    let (mut verdicts, mut shadowed) = ([0; 3], 0);
     for _ in 0..600 {
         let model = model(&mut random);
         let workspace = loop {
@@ -148,6 +148,9 @@ fn the_judge_agrees_with_a_naive_reader() {
         let policy = parse("random.yaml", &model.text)
             .unwrap_or_else(|errors| panic!("{errors}\n{}", model.text));
         let table = policy.compile(&variables).unwrap();
+        let never = policy.warnings.iter().filter(|warning| warning.text.contains("never decides"));
+        let never: Vec<&String> = never.filter_map(|warning| warning.rule.as_ref()).collect();
+        shadowed += never.len();
         for _ in 0..60 {
             let attempt: Vec<(Action, Option<String>)> = (0..1 + random.below(3))
                 .map(|_| {
@@ -188,9 +191,12 @@ fn the_judge_agrees_with_a_naive_reader() {
                 "{}",
                 context()
             );
+            // A warning that a rule never decides is true.
+            assert!(!never.contains(&&decision.rule_id), "{}", context());
             verdicts[usize::from(rank(decision.verdict))] += 1;
         }
     }
+    assert!(shadowed > 100, "too few shadowed rules: {shadowed}");
     assert!(verdicts.iter().all(|count| *count > 100), "one-sided: {verdicts:?}");
 }
 
