@@ -323,3 +323,57 @@ fn the_form_of_a_message() {
     let text = "t.yaml:8:11: error: [A] path `x`: it is relative\n  help: begin it with `/`, `${workspace}` or `${home}`";
     assert_eq!(errors.to_string(), text);
 }
+
+/// The language's own core example: what is not understood yet is told rule by rule, nothing else is.
+#[test]
+fn the_core_example_names_all_that_is_missing() {
+    let text = r#"version: 1
+name: coding-agent
+mode: enforce                     # observe | enforce
+default: allow                    # allow | deny
+on_unknown: deny                  # what the kernel does when it cannot be sure
+lists:
+  secrets: ["${home}/.ssh/**", "${home}/.aws/**", "**/.env", "/run/secrets/**"]
+rules:
+  - id: TOO_HOT
+    deny: "*"
+    when: { risk: ">=85" }
+  - id: RULE_FILE_DELETE_BLOCK
+    deny: file.delete             # one class, a list, or "*"
+    path: { not: ["/tmp/**", "${workspace}/**"] }
+    severity: high
+    tags: [attack.T1485]
+  - id: SECRET_READ
+    watch: file.read              # `allow:` with consequences works too
+    path: $secrets
+    label: secret
+    risk: +20
+  - id: NO_EXFIL
+    challenge: [net.connect, net.send]
+    to: { not: ["127.0.0.0/8:8080", "[::1]:8000-8099", "10.0.0.0/8", "api.example.com:443"] }
+    when: { label: secret }
+    timeout: 60s
+    otherwise: deny
+  - id: NO_OWN_BINARIES
+    deny: [proc.exec, file.map_exec]
+    path: { written_by_agent: true }
+"#;
+    let wanted = [
+        "7:51 [-] path `**/.env`: wildcards",
+        "11:5 [TOO_HOT] `when:`",
+        "18:5 [SECRET_READ] `watch:`",
+        "20:5 [SECRET_READ] `label:`",
+        "21:5 [SECRET_READ] `risk:`",
+        "24:5 [NO_EXFIL] `to:`",
+        "25:5 [NO_EXFIL] `when:`",
+        "30:13 [NO_OWN_BINARIES] `written_by_agent:`",
+    ];
+    let errors = told(parse("t.yaml", text));
+    assert_eq!(errors.len(), wanted.len(), "{errors:#?}");
+    for (error, wanted) in errors.iter().zip(wanted) {
+        assert!(
+            error.starts_with(wanted) && error.contains("not supported yet"),
+            "{error} for {wanted}"
+        );
+    }
+}
