@@ -3,6 +3,8 @@
 //! An event is a fixed head and, behind it, *sections* of variable size: a short path does not pay for a
 //! long one. A section is a tag, a length and that many bytes; the next begins right behind.
 
+use crate::hash::Secret;
+
 /// The layout's version: pins and programs of another one are not adopted.
 pub const LAYOUT: u32 = 1;
 
@@ -95,7 +97,7 @@ pub struct Pair {
     pub reserved: u8,
     /// Index of the deciding rule, or 0xffff for the default.
     pub rule: u16,
-    /// Index of the first observe-mode rule that would have refused, or 0xffff.
+    /// Index of the first observe-mode rule that matched, or 0xffff.
     pub would: u16,
 }
 
@@ -181,7 +183,7 @@ pub struct Walk {
     pub policy: u32,
     /// `pair::*` bits of the object.
     pub about: u32,
-    pub seed: u64,
+    pub secret: Secret,
     /// Where the filesystem stands: names' hashes, root first.
     pub place: Filesystem,
 }

@@ -47,8 +47,9 @@ pub fn judge(slot: *mut Slot, index: u32, action: u8, dentry: u64) -> u32 {
         (*slot).walk.depth = 0;
         (*slot).walk.sets = 0;
         (*slot).walk.about = 0;
-        (*slot).walk.seed = maps::SEED.get(0).copied().unwrap_or(0);
-        (*slot).walk.path = hash::path_start((*slot).walk.seed);
+        let Some(secret) = maps::SECRET.get(0) else { return 0 };
+        (*slot).walk.secret = *secret;
+        (*slot).walk.path = hash::path_start(*secret);
         if !walk(slot, index) {
             (*slot).walk.about |= u32::from(pair::UNKNOWN);
         } else {
@@ -155,7 +156,8 @@ pub fn judge_walk(index: u32) -> u64 {
 pub fn hash_name(index: u32, at: u32, len: u32) -> u64 {
     let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 0 };
     // SAFETY: `slot` points to a whole map value.
-    let mut hashed = hash::component_start(unsafe { (*slot).walk.seed }, u64::from(len));
+    let secret = unsafe { (*slot).walk.secret };
+    let mut hashed = hash::component_start(secret, u64::from(len));
     let len = core::hint::black_box(u64::from(len));
     let at = core::hint::black_box(u64::from(at));
     if at > LAST || len >= NAME_ROOM {
@@ -172,7 +174,7 @@ pub fn hash_name(index: u32, at: u32, len: u32) -> u64 {
         if left < 8 {
             bytes &= (1 << (left * 8)) - 1;
         }
-        hashed = hash::component_word(hashed, bytes);
+        hashed = hash::component_word(hashed, bytes, secret);
     }
     hashed
 }
@@ -201,7 +203,7 @@ pub fn look_up(index: u32, component: u64, step: u32) -> u64 {
     // SAFETY: `slot` points to a whole map value.
     unsafe {
         if step != 0 {
-            (*slot).walk.path = hash::path_step((*slot).walk.path, component);
+            (*slot).walk.path = hash::path_step((*slot).walk.path, component, (*slot).walk.secret);
         }
         let key = PlaceKey { policy: u64::from((*slot).walk.policy), path: (*slot).walk.path };
         if let Some(place) = maps::PLACES.get(&key) {
@@ -275,7 +277,7 @@ pub fn decide(index: u32) -> u64 {
         if rule.actions & (1 << (action & 31)) == 0 {
             continue;
         }
-        if rule.object != object::ANY && unknown {
+        if rule.object != object::ANY && unknown && rule.observe == 0 {
             // No rule that asks for a place can be answered: the policy says what then.
             // SAFETY: as above.
             return whole_observes | u64::from(policy.on_unknown) << 32 | u64::from(would) << 16 | u64::from(NO_RULE);
@@ -283,6 +285,7 @@ pub fn decide(index: u32) -> u64 {
         let within = rule.sets & sets != 0;
         let matches = match rule.object {
             object::ANY => true,
+            _ if unknown => false,
             object::IN => within,
             _ => !within,
         };
@@ -290,7 +293,8 @@ pub fn decide(index: u32) -> u64 {
             continue;
         }
         if rule.observe != 0 {
-            if would == NO_RULE && rule.effect != effect::ALLOW {
+            // The first that matches, whatever its effect: an observing allow shields what follows.
+            if would == NO_RULE {
                 would = number as u16;
             }
             continue;

@@ -6,6 +6,7 @@ use aya_ebpf::{
 };
 use sensor_common::{
     event::{Count, Described, FAULTS, Filesystem, Governed, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, Mark, Slot},
+    hash::Secret,
     syscalls::{MAX_NR, Spec},
     table::{MAX_PLACES, MAX_POLICIES, Place, PlaceKey, Policy},
 };
@@ -63,9 +64,9 @@ pub static PLACES: HashMap<PlaceKey, Place> = HashMap::with_max_entries(MAX_PLAC
 #[map]
 pub static FILESYSTEMS: HashMap<u64, Filesystem> = HashMap::with_max_entries(4_096, 0);
 
-/// The hash's seed.
+/// The path hash's secret.
 #[map]
-pub static SEED: Array<u64> = Array::with_max_entries(1, 0);
+pub static SECRET: Array<Secret> = Array::with_max_entries(1, 0);
 
 #[map]
 pub static DESCRIBED: Array<Described> = Array::with_max_entries(1, 0);

@@ -1,0 +1,3 @@
+//! One file per subcommand, each thin.
+
+pub mod policy;
