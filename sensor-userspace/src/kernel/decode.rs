@@ -187,19 +187,38 @@ fn called_by(row: &Syscall, means: &[(Action, Operand)], flags: u32) -> Action {
     }
 }
 
-/// An attempt; `pending` for one that is still under way. `wall` turns the kernel's clock into ours.
-pub fn attempt(bytes: &[u8], pending: bool, wall: impl Fn(u64) -> WallNs) -> Option<Seen> {
+/// What it takes to put the kernel's words into ours.
+pub struct Reader<'a> {
+    /// The wall's clock less the kernel's.
+    pub clock_offset: u64,
+    /// Where a filesystem stands, by the daemon's number for it.
+    pub place: &'a dyn Fn(u32) -> Option<Vec<u8>>,
+}
+
+impl Reader<'_> {
+    fn wall(&self, kernel: u64) -> WallNs {
+        kernel.saturating_add(self.clock_offset)
+    }
+
+    /// An object section: the filesystem's number, then names deepest first.
+    fn object(&self, section: &[u8]) -> Option<Vec<u8>> {
+        let (number, names) = section.split_first_chunk::<4>()?;
+        let below = path_from_names(names);
+        match (self.place)(u32::from_le_bytes(*number)) {
+            Some(place) if below == b"/" && !place.is_empty() => Some(place),
+            Some(place) => Some([place, below].concat()),
+            None => Some([b"foreign:".as_slice(), &below].concat()),
+        }
+    }
+}
+
+/// An attempt; `pending` for one that is still under way.
+pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen> {
     let (raw, rest) = take::<event::Attempt>(bytes)?;
     let row = SYSCALLS.get(usize::from(raw.syscall).checked_sub(1)?)?;
     let sections = Sections::read(rest.get(..raw.sections as usize)?);
     let result = (!pending && raw.end == end::RETURNED).then_some(raw.result);
-    let means = meaning(row, &raw.args, raw.flags, result);
-    let mut actions: Vec<Action> = Vec::with_capacity(means.len());
-    for (action, _) in &means {
-        if !actions.contains(action) {
-            actions.push(*action);
-        }
-    }
+    let mut means = meaning(row, &raw.args, raw.flags, result);
     let by_address = matches!(row.shape, Shape::Address | Shape::Message);
     let argument = if by_address {
         sections.address.and_then(address)
@@ -212,6 +231,17 @@ pub fn attempt(bytes: &[u8], pending: bool, wall: impl Fn(u64) -> WallNs) -> Opt
     let by_descriptor = row.dirfd != sensor_common::syscalls::NONE
         && argument.as_ref().is_none_or(Vec::is_empty)
         && raw.args[usize::from(row.dirfd) % 6] as i32 != libc::AT_FDCWD;
+    let objects: Vec<Vec<u8>> = sections.objects.iter().filter_map(|object| reader.object(object)).collect();
+    let hooks = hooks(&raw, &objects);
+    if row.name == "io_uring" {
+        means = hooks.iter().map(|found| (found.action, Operand::First)).collect();
+    }
+    let mut actions: Vec<Action> = Vec::with_capacity(means.len());
+    for (action, _) in &means {
+        if !actions.contains(action) {
+            actions.push(*action);
+        }
+    }
     let mut incomplete = Vec::new();
     if raw.flags & flag::UNREADABLE != 0 && result != Some(-i64::from(libc::EFAULT)) {
         incomplete.push("argument");
@@ -223,10 +253,14 @@ pub fn attempt(bytes: &[u8], pending: bool, wall: impl Fn(u64) -> WallNs) -> Opt
         agent: raw.head.agent,
         key: AttemptKey { task: raw.task, seq: raw.seq },
         attempt: Attempt {
-            at: wall(raw.head.at),
+            at: reader.wall(raw.head.at),
             syscall: row.name,
             compat: raw.flags & flag::COMPAT != 0,
-            action: called_by(row, &means, raw.flags),
+            action: if row.name == "io_uring" {
+                actions.first().copied().unwrap_or(row.action)
+            } else {
+                called_by(row, &means, raw.flags)
+            },
             actions,
             argument_read: if raw.flags & flag::UNREADABLE != 0 || argument.is_none() && takes_argument {
                 ArgumentRead::None
@@ -237,12 +271,8 @@ pub fn attempt(bytes: &[u8], pending: bool, wall: impl Fn(u64) -> WallNs) -> Opt
             },
             argument,
             argument2: sections.path2.map(<[u8]>::to_vec),
-            object: sections
-                .objects
-                .first()
-                .map(|names| path_from_names(names))
-                .or_else(|| base.clone().filter(|_| by_descriptor)),
-            object2: sections.objects.get(1).map(|names| path_from_names(names)),
+            object: objects.first().cloned().or_else(|| base.clone().filter(|_| by_descriptor)),
+            object2: objects.get(1).cloned(),
             end: match raw.end {
                 _ if pending => End::Pending,
                 end::RETURNED => End::Returned(raw.result),
@@ -269,18 +299,20 @@ pub fn attempt(bytes: &[u8], pending: bool, wall: impl Fn(u64) -> WallNs) -> Opt
         means,
         base,
         base2: sections.base2.map(path_from_names),
-        hooks: hooks(&raw),
+        hooks,
         execed: (raw.flags & flag::EXECED != 0).then(|| sections.exe.map(path_from_names)).flatten(),
     })
 }
 
-fn hooks(raw: &event::Attempt) -> Vec<HookVerdict> {
+fn hooks(raw: &event::Attempt, objects: &[Vec<u8>]) -> Vec<HookVerdict> {
     raw.pair
         .iter()
         .take(usize::from(raw.pairs))
-        .filter_map(|found| {
+        .enumerate()
+        .filter_map(|(position, found)| {
             Some(HookVerdict {
                 action: Action::from_number(found.action)?,
+                object: objects.get(position).cloned(),
                 effect: found.effect,
                 rule: (found.rule != event::NO_RULE).then_some(found.rule),
                 would: (found.would != event::NO_RULE).then_some(found.would),
@@ -292,10 +324,10 @@ fn hooks(raw: &event::Attempt) -> Vec<HookVerdict> {
 }
 
 /// Any event, handed on in the order it has; a successful exec is two.
-pub fn event(bytes: &[u8], wall: impl Fn(u64) -> WallNs, each: &mut dyn FnMut(Event)) {
+pub fn event(bytes: &[u8], reader: &Reader<'_>, each: &mut dyn FnMut(Event)) {
     let Some(head) = head(bytes) else { return };
     if head.kind == kind::ATTEMPT {
-        if let Some(seen) = attempt(bytes, false, wall) {
+        if let Some(seen) = attempt(bytes, false, reader) {
             let execed = seen.execed.clone().map(|exe| Event::Exec { agent: seen.agent, pid: seen.attempt.pid, exe });
             each(Event::Attempt(Box::new(seen)));
             if let Some(exec) = execed {
@@ -353,6 +385,7 @@ mod tests {
 
     #[test]
     fn any_bytes_are_survived() {
+        let reader = Reader { clock_offset: u64::MAX, place: &|_| None };
         let mut state = 0x1234_5678_9abc_def0_u64;
         for round in 0..20_000 {
             let bytes: Vec<u8> = (0..round % 600)
@@ -363,11 +396,11 @@ mod tests {
                     state as u8
                 })
                 .collect();
-            event(&bytes, |ns| ns, &mut |_| {});
+            event(&bytes, &reader, &mut |_| {});
             let mut typed = bytes;
             if typed.len() > 8 {
                 typed[..2].copy_from_slice(&kind::ATTEMPT.to_le_bytes());
-                event(&typed, |ns| ns, &mut |_| {});
+                event(&typed, &reader, &mut |_| {});
             }
         }
     }

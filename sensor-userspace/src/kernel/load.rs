@@ -2,8 +2,9 @@
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
     io,
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, AsRawFd as _, RawFd},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,12 +16,20 @@ use aya::{
 };
 use sensor_common::{
     event::{Count, FAULTS, Fault, MAX_AGENTS, MAX_SLOTS, Mark, Ring},
+    hash::Secret,
     syscalls::{MAX_NR, SYSCALLS, Spec},
 };
 use thiserror::Error;
 
-use super::{AgentNo, Event, Standing, Totals, cgroup, decode, pending::Slots, rings};
-use crate::attempt::Mode;
+use super::{
+    AgentNo, Event, Standing, Totals, cgroup,
+    decode::{self, Reader},
+    enforce::{self, Enforcer},
+    filesystems::Filesystems,
+    pending::Slots,
+    rings,
+};
+use crate::{attempt::Mode, policy};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/rgt-ebpf.o"));
 
@@ -84,13 +93,14 @@ pub struct Sensor {
     before: HashMap<(AgentNo, Ring), Totals>,
     options: Options,
     looked_for_pending: u64,
+    enforcer: Enforcer,
     standing: Standing,
 }
 
 /// A shared structure as aya wants it.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-struct Pod<T: Copy>(T);
+pub(super) struct Pod<T: Copy>(pub T);
 
 // SAFETY: the structures of sensor-common are plain integers without padding that matters.
 unsafe impl<T: Copy + 'static> aya::Pod for Pod<T> {}
@@ -118,6 +128,7 @@ impl Sensor {
         for name in CAPTURE {
             attach(&mut bpf, name)?;
         }
+        let enforcer = enforcer(&mut bpf)?;
         let slots = match take(&mut bpf, "SLOTS")? {
             Map::Array(data) => Slots::map(data.fd().as_fd()).map_err(refused("mapping the slots"))?,
             _ => return Err(LoadError::Refused { what: "map SLOTS".into(), cause: "is no array".into() }),
@@ -137,9 +148,46 @@ impl Sensor {
             before: HashMap::new(),
             options: options.clone(),
             looked_for_pending: 0,
-            standing: Standing { mode: Mode::Observe, degraded: false, notes: Vec::new() },
+            standing: Standing {
+                mode: enforcer.mode,
+                degraded: enforcer.degraded,
+                notes: enforcer.notes.clone(),
+                hooks: enforcer.hooks().to_vec(),
+            },
+            enforcer,
             _programs: bpf,
         })
+    }
+
+    /// Proves that a denial denies, in a scratch cgroup; gives up denying where it does not.
+    pub fn prove(&mut self, scratch_cgroup: &Path, scratch_file: &Path) -> io::Result<()> {
+        const CANARY: AgentNo = MAX_AGENTS - 1;
+        if self.standing.mode == Mode::Observe {
+            return Ok(());
+        }
+        let deny = "version: 1\nname: canary\nmode: enforce\nrules:\n  - id: CANARY\n    deny: file.delete\n";
+        let table = policy::parse("canary", deny)
+            .and_then(|policy| policy.compile(&policy::Variables::default()))
+            .map_err(|errors| io::Error::other(format!("the canary's policy: {errors}")))?;
+        self.govern(CANARY, scratch_cgroup)?;
+        self.set_policy(CANARY, &table, false)?;
+        let met = enforce::canary(scratch_cgroup, scratch_file, || Ok(()))?;
+        self.release(CANARY)?;
+        if met != libc::EACCES {
+            self.enforcer.give_up(format!(
+                "hooks by {} were attached, but a denial did not deny (errno {met}): observing only",
+                self.standing.mode.name()
+            ));
+            self.standing.mode = Mode::Observe;
+            self.standing.notes = self.enforcer.notes.clone();
+            self.standing.hooks.clear();
+        }
+        Ok(())
+    }
+
+    /// Puts a policy in force for an agent, whole, at one moment. Without hooks there is nothing to do.
+    pub fn set_policy(&mut self, agent: AgentNo, table: &policy::Table, observe: bool) -> io::Result<()> {
+        self.enforcer.set_policy(agent, table, observe)
     }
 
     pub fn standing(&self) -> &Standing {
@@ -177,9 +225,10 @@ impl Sensor {
         Ok(())
     }
 
-    /// The agent's cgroups are nobody's from now on. Its tasks keep their marks.
+    /// The agent is over: its cgroups are nobody's from now on, its policy is dropped.
     pub fn release(&mut self, agent: AgentNo) -> io::Result<()> {
         self.governed.remove(&agent);
+        self.enforcer.release(agent)?;
         let ids: Vec<u64> =
             self.cgroups.iter().flatten().filter(|(_, owner)| *owner == agent).map(|(id, _)| id).collect();
         for id in ids {
@@ -192,32 +241,31 @@ impl Sensor {
     /// Waits up to `timeout` for events, then hands on those that are ripe, in the kernel's order.
     pub fn drain(&mut self, timeout: Duration, each: &mut dyn FnMut(Event)) -> io::Result<()> {
         self.rings.wait(timeout)?;
-        let offset = rings::wall_offset_ns();
-        self.rings.take(false, &mut |bytes| decode::event(&bytes, |ns| ns + offset, each));
-        self.tell_pending(offset, each);
+        let filesystems = &self.enforcer.filesystems;
+        let place = |number| filesystems.place(number).map(<[u8]>::to_vec);
+        let reader = Reader { clock_offset: rings::wall_offset_ns(), place: &place };
+        self.rings.take(false, &mut |bytes| decode::event(&bytes, &reader, each));
+        let now = rings::monotonic_ns();
+        let wait = self.options.outcome_wait.as_nanos() as u64;
+        if now.saturating_sub(self.looked_for_pending) >= wait / 4 {
+            self.looked_for_pending = now;
+            self.slots.longer_than(now.saturating_sub(wait), &mut |bytes| {
+                if let Some(seen) = decode::attempt(bytes, true, &reader) {
+                    each(Event::Attempt(Box::new(seen)));
+                }
+            });
+        }
         Ok(())
     }
 
     /// Hands on everything that was made up to now.
     pub fn drain_all(&mut self, each: &mut dyn FnMut(Event)) -> io::Result<()> {
-        let offset = rings::wall_offset_ns();
-        while self.rings.take(false, &mut |bytes| decode::event(&bytes, |ns| ns + offset, each)) {}
-        while self.rings.take(true, &mut |bytes| decode::event(&bytes, |ns| ns + offset, each)) {}
+        let filesystems = &self.enforcer.filesystems;
+        let place = |number| filesystems.place(number).map(<[u8]>::to_vec);
+        let reader = Reader { clock_offset: rings::wall_offset_ns(), place: &place };
+        while self.rings.take(false, &mut |bytes| decode::event(&bytes, &reader, each)) {}
+        while self.rings.take(true, &mut |bytes| decode::event(&bytes, &reader, each)) {}
         Ok(())
-    }
-
-    fn tell_pending(&mut self, offset: u64, each: &mut dyn FnMut(Event)) {
-        let now = rings::monotonic_ns();
-        let wait = self.options.outcome_wait.as_nanos() as u64;
-        if now.saturating_sub(self.looked_for_pending) < wait / 4 {
-            return;
-        }
-        self.looked_for_pending = now;
-        self.slots.longer_than(now.saturating_sub(wait), &mut |bytes| {
-            if let Some(seen) = decode::attempt(bytes, true, |ns| ns + offset) {
-                each(Event::Attempt(Box::new(seen)));
-            }
-        });
     }
 
     fn absolute(&self, agent: AgentNo, ring: Ring) -> io::Result<Totals> {
@@ -265,6 +313,53 @@ impl Sensor {
     pub fn live_tasks(&mut self, agent: AgentNo) -> u32 {
         self.marks.iter().flatten().filter(|(_, mark)| mark.0.agent == agent).count() as u32
     }
+}
+
+/// Descriptor of any kind of map.
+fn descriptor(map: &Map) -> Option<RawFd> {
+    match map {
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::PerCpuArray(data)
+        | Map::PerCpuHashMap(data)
+        | Map::Queue(data)
+        | Map::RingBuf(data) => Some(data.fd().as_fd().as_raw_fd()),
+        _ => None,
+    }
+}
+
+fn enforcer(bpf: &mut Ebpf) -> Result<Enforcer, LoadError> {
+    let fds: HashMap<String, RawFd> =
+        bpf.maps().filter_map(|(name, map)| Some((name.to_owned(), descriptor(map)?))).collect();
+    let describe: &mut RawTracePoint = bpf
+        .program_mut("describe")
+        .ok_or_else(|| missing("program describe".to_owned()))?
+        .try_into()
+        .map_err(refused("program describe"))?;
+    describe.load().map_err(refused("loading program describe"))?;
+    let describe = describe
+        .fd()
+        .map_err(refused("program describe"))?
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(refused("program describe"))?;
+    let seed = RandomState::new().hash_one(std::process::id());
+    let secret = Secret::new(seed);
+    let mut secrets: Array<_, Pod<Secret>> = Array::try_from(borrow(bpf, "SECRET")?).map_err(refused("map SECRET"))?;
+    secrets.set(0, Pod(secret), 0).map_err(refused("filling map SECRET"))?;
+    // Hooks name maps by descriptor: those taken here live on in the enforcer.
+    let filesystems = Filesystems::new(
+        KernelMap::try_from(take(bpf, "FILESYSTEMS")?).map_err(refused("map FILESYSTEMS"))?,
+        Array::try_from(take(bpf, "DESCRIBED")?).map_err(refused("map DESCRIBED"))?,
+        describe,
+        secret,
+    );
+    let maps = enforce::Maps {
+        governed: Array::try_from(take(bpf, "GOVERNED")?).map_err(refused("map GOVERNED"))?,
+        policies: Array::try_from(take(bpf, "POLICIES")?).map_err(refused("map POLICIES"))?,
+        places: KernelMap::try_from(take(bpf, "PLACES")?).map_err(refused("map PLACES"))?,
+    };
+    Enforcer::new(OBJECT, &fds, maps, filesystems, seed).map_err(refused("preparing enforcement"))
 }
 
 fn attach(bpf: &mut Ebpf, name: &str) -> Result<(), LoadError> {

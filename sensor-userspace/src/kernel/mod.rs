@@ -2,9 +2,13 @@
 
 mod cgroup;
 mod decode;
+mod enforce;
+mod filesystems;
+mod hooks;
 mod load;
 mod pending;
 mod rings;
+mod sys;
 
 pub use load::{LoadError, Options, Sensor};
 
@@ -21,9 +25,11 @@ pub struct AttemptKey {
 }
 
 /// What a hook found about one action of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookVerdict {
     pub action: sensor_common::action::Action,
+    /// The object's true name.
+    pub object: Option<Vec<u8>>,
     /// `table::effect`.
     pub effect: u8,
     pub rule: Option<u16>,
@@ -86,4 +92,6 @@ pub struct Standing {
     pub degraded: bool,
     /// Sentences for the operator: what is not in force, and why.
     pub notes: Vec<String>,
+    /// Hooks in force, by name.
+    pub hooks: Vec<String>,
 }
