@@ -1,1 +1,5 @@
 //! Tests that need a kernel, a VM or a real server.
+
+pub mod kafka;
+#[path = "../../xtask/src/kafka.rs"]
+mod kafka_fetch;
