@@ -23,7 +23,13 @@ pub fn ensure(cache: &Path) -> Result<PathBuf> {
         run(
             "fetching Kafka (54 MB of jars)",
             Command::new("mvn")
-                .args(["-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib", "-f"])
+                .args([
+                    "-q",
+                    "-B",
+                    "dependency:copy-dependencies",
+                    "-DoutputDirectory=lib",
+                    "-f",
+                ])
                 .arg(&pom)
                 .current_dir(home),
             "install it with `apt-get install maven`",
@@ -63,8 +69,12 @@ fn once(home: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         return Ok(());
     }
     let parent = home.parent().context("the cache has no parent directory")?;
-    fs::create_dir_all(parent)
-        .with_context(|| format!("{}: cannot make the cache; set RGT_CACHE to a writable directory", parent.display()))?;
+    fs::create_dir_all(parent).with_context(|| {
+        format!(
+            "{}: cannot make the cache; set RGT_CACHE to a writable directory",
+            parent.display()
+        )
+    })?;
     let lock = home.with_extension("lock");
     let lock = File::create(&lock).with_context(|| lock.display().to_string())?;
     lock.lock().context("cannot lock the cache")?;
@@ -100,5 +110,7 @@ fn run(what: &str, command: &mut Command, cure: &str) -> Result<()> {
 
 /// FNV-1a: names a directory by what it is made from; another pom, another directory.
 fn fingerprint(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

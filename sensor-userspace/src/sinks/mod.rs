@@ -3,8 +3,7 @@
 mod bell;
 #[cfg(feature = "kafka")]
 pub mod kafka;
-mod ledger;
 mod spool;
 
 pub use bell::Bell;
-pub use spool::{Line, Spool, SpoolError};
+pub use spool::Spool;

@@ -5,8 +5,6 @@ use std::fmt;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
-use serde::Deserialize;
-use serde_json::Value;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
@@ -32,8 +30,6 @@ pub enum ConfigError {
     Brokers(String),
     #[error("sinks.kafka.properties.{name} cannot be set: {why}")]
     Reserved { name: String, why: &'static str },
-    #[error("sinks.kafka.properties.{0}: a string, a number or a boolean is wanted")]
-    NotScalar(String),
     #[error(
         "sinks.kafka: librdkafka refuses the configuration: {0}; its properties are listed in librdkafka's CONFIGURATION.md"
     )]
@@ -81,8 +77,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("socket.keepalive.enable", "true"),
 ];
 
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Value")]
+#[derive(Clone, PartialEq, Eq)]
 pub struct KafkaConfig {
     pub brokers: String,
     pub topic: String,
@@ -107,7 +102,7 @@ impl KafkaConfig {
         Self::from_settings([("brokers", brokers), ("topic", topic)])
     }
 
-    /// From `(key, value)` as `--set sinks.kafka.KEY=VALUE` gives them; a later one overrides an earlier one.
+    /// From `(key, value)` as a configuration file or `--set sinks.kafka.KEY=VALUE` gives them; a later one overrides an earlier one.
     pub fn from_settings<'a>(
         settings: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, ConfigError> {
@@ -197,53 +192,9 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("message.timeout.ms", "delivery.timeout.ms"),
 ];
 
-/// From a configuration file, where `properties` may be nested (`ssl: {ca: {location: …}}`) or dotted.
-impl TryFrom<Value> for KafkaConfig {
-    type Error = ConfigError;
-
-    fn try_from(value: Value) -> Result<Self, ConfigError> {
-        let mut flat = Vec::new();
-        flatten("", &value, &mut flat)?;
-        Self::from_settings(flat.iter().map(|(k, v)| (k.as_str(), v.as_str())))
-    }
-}
-
-fn flatten(at: &str, value: &Value, out: &mut Vec<(String, String)>) -> Result<(), ConfigError> {
-    let scalar = match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                let at = if at.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{at}.{name}")
-                };
-                flatten(&at, member, out)?;
-            }
-            return Ok(());
-        }
-        // A list is how people write brokers in YAML.
-        Value::Array(items) if at == "brokers" => {
-            let all: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
-            all.ok_or_else(|| ConfigError::Brokers(value.to_string()))?
-                .join(",")
-        }
-        Value::String(s) => s.clone(),
-        Value::Bool(b) => b.to_string(),
-        Value::Number(n) => n.to_string(),
-        Value::Null | Value::Array(_) => {
-            return Err(ConfigError::NotScalar(
-                at.strip_prefix("properties.").unwrap_or(at).to_owned(),
-            ));
-        }
-    };
-    out.push((at.to_owned(), scalar));
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn set(pairs: &[(&str, &str)]) -> Result<KafkaConfig, ConfigError> {
         let base = [("brokers", "127.0.0.1:9092"), ("topic", "rgt")];
@@ -280,25 +231,17 @@ mod tests {
     }
 
     #[test]
-    fn nested_and_dotted_properties_are_the_same() {
-        let nested = json!({"brokers": ["a:1", "b:2"], "topic": "t", "exactly_once": false,
-            "properties": {"ssl": {"ca": {"location": "/ca"}}, "linger.ms": 20}});
-        let config: KafkaConfig = serde_json::from_value(nested).unwrap();
-        let dotted = KafkaConfig::from_settings([
-            ("brokers", "a:1,b:2"),
-            ("topic", "t"),
-            ("properties.ssl.ca.location", "/ca"),
-            ("properties.linger.ms", "20"),
-        ]);
-        assert_eq!(Ok(config.clone()), dotted);
-        assert_eq!(config.client().get("linger.ms"), Some("20"));
-        assert_eq!(config.client().get("enable.idempotence"), Some("true"));
-        assert!(
-            serde_json::from_value::<KafkaConfig>(
-                json!({"brokers": "a:1", "topic": "t", "properties": {"x": []}})
-            )
-            .is_err()
-        );
+    fn what_makes_delivery_sure_is_set_last() {
+        let config = set(&[("properties.linger.ms", "20"), ("exactly_once", "false")]).unwrap();
+        let client = config.client();
+        for (name, value) in [
+            ("linger.ms", "20"),
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("message.timeout.ms", "0"),
+        ] {
+            assert_eq!(client.get(name), Some(value), "{name}");
+        }
     }
 
     #[test]

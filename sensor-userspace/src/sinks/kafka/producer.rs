@@ -10,7 +10,8 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::config::{ConfigError, KafkaConfig};
 use super::session::{self, Broken, End, Producer};
-use crate::sinks::{Bell, Spool, SpoolError, ledger};
+use crate::ledger::Position;
+use crate::sinks::{Bell, Spool};
 
 /// Between one producer that broke and the next.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
@@ -22,8 +23,8 @@ const TELL_AGAIN: Duration = Duration::from_secs(30);
 pub enum Error {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error("kafka sink: the ledger: {0}")]
-    Ledger(#[from] SpoolError),
+    #[error("kafka sink: the ledger: {0:#}")]
+    Ledger(#[from] anyhow::Error),
     #[error("kafka sink: cannot start its thread: {0}")]
     Thread(std::io::Error),
     #[error(
@@ -61,8 +62,8 @@ pub struct Status {
     pub in_flight: u64,
     /// Producers that had to be given up for a new one; each may have sent up to `in_flight` records twice.
     pub restarts: u64,
-    /// The mark of the last record of the unbroken acknowledged row.
-    pub last_mark: Option<u64>,
+    /// `chain.seq` up to which, itself not included, every record is acknowledged.
+    pub acknowledged_to: Option<u64>,
     /// The last trouble, cleared by the next acknowledgement.
     pub trouble: Option<String>,
 }
@@ -79,10 +80,10 @@ impl Shared {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn acknowledged(&self, count: u64, mark: u64) {
+    pub(super) fn acknowledged(&self, count: u64, next: Position) {
         let mut status = self.status();
         status.acknowledged += count;
-        status.last_mark = Some(mark);
+        status.acknowledged_to = Some(next.seq);
         status.state = State::Streaming;
         status.trouble = None;
     }
@@ -146,7 +147,7 @@ pub struct KafkaSink {
 
 /// What the thread leaves behind: the spool, and whether all of it was delivered.
 struct Left {
-    spool: Box<dyn Spool>,
+    spool: Spool,
     drained: bool,
 }
 
@@ -158,16 +159,8 @@ impl KafkaSink {
         ledger_dir: &Path,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, Error> {
-        let spool = ledger::open(ledger_dir, &format!("kafka-{}", config.topic))?;
-        Self::over(config, Box::new(spool), stop)
-    }
-
-    /// The same over any spool.
-    pub fn over(
-        config: KafkaConfig,
-        spool: Box<dyn Spool>,
-        stop: Arc<AtomicBool>,
-    ) -> Result<Self, Error> {
+        // Another topic is another sink: it gets the ledger from its first line.
+        let spool = Spool::open(ledger_dir, &format!("kafka-{}", config.topic))?;
         let shared = Arc::new(Shared {
             config,
             status: Mutex::default(),
@@ -219,7 +212,8 @@ impl KafkaSink {
         let mut remaining = 0;
         if !drained {
             spool.rewind()?;
-            while spool.next()?.is_some() {
+            let mut line = Vec::new();
+            while spool.next(&mut line)?.is_some() {
                 remaining += 1;
             }
         }
@@ -251,12 +245,12 @@ impl Drop for KafkaSink {
 }
 
 /// Sessions, one after the other.
-fn work(first: Producer, mut spool: Box<dyn Spool>, shared: &Arc<Shared>, orders: &Orders) -> Left {
+fn work(first: Producer, mut spool: Spool, shared: &Arc<Shared>, orders: &Orders) -> Left {
     let mut next = Ok(first);
     let mut retry = RETRY_FIRST;
     let drained = loop {
         let before = shared.status().acknowledged;
-        let end = next.and_then(|producer| session::run(&producer, spool.as_mut(), shared, orders));
+        let end = next.and_then(|producer| session::run(&producer, &mut spool, shared, orders));
         // The producer is gone here, its queue with it: what it held is read again from the cursor.
         shared.in_flight(0);
         match end {

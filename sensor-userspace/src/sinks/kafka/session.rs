@@ -12,7 +12,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _,
 
 use super::key;
 use super::producer::{Orders, Shared};
-use crate::sinks::{Line, Spool, SpoolError};
+use crate::ledger::Position;
+use crate::sinks::Spool;
 
 /// Lines handed over before delivery reports are looked at again.
 const BATCH: usize = 256;
@@ -36,8 +37,8 @@ pub(super) enum End {
 pub(super) enum Broken {
     #[error("{0}")]
     Kafka(#[from] KafkaError),
-    #[error("the ledger: {0}")]
-    Spool(#[from] SpoolError),
+    #[error("the ledger: {0:#}")]
+    Ledger(#[from] anyhow::Error),
     #[error("{0}")]
     Delivery(String),
 }
@@ -142,7 +143,7 @@ pub(super) fn create(shared: &Arc<Shared>) -> Result<Producer, KafkaError> {
 /// starts from the cursor: nothing is skipped, whatever the reason.
 pub(super) fn run(
     producer: &Producer,
-    spool: &mut dyn Spool,
+    spool: &mut Spool,
     shared: &Shared,
     orders: &Orders,
 ) -> Result<End, Broken> {
@@ -150,9 +151,11 @@ pub(super) fn run(
         key: "content-type",
         value: Some("application/cloudevents+json"),
     });
-    let mut unacknowledged: VecDeque<u64> = VecDeque::new();
+    let mut unacknowledged: VecDeque<Position> = VecDeque::new();
     let mut sent = 0_usize;
-    let mut waiting: Option<Line> = None;
+    let mut line = Vec::new();
+    // The place after `line`, which the full queue refused.
+    let mut refused: Option<Position> = None;
     let mut committed = Commit::default();
     loop {
         producer.poll(Duration::ZERO);
@@ -160,9 +163,9 @@ pub(super) fn run(
             let mut acks = producer.context().acks();
             (acks.take_prefix(), acks.failed.take())
         };
-        if let Some(mark) = unacknowledged.drain(..row).next_back() {
-            committed.pending = Some(mark);
-            shared.acknowledged(row as u64, mark);
+        if let Some(next) = unacknowledged.drain(..row).next_back() {
+            committed.pending = Some(next);
+            shared.acknowledged(row as u64, next);
         }
         let over = orders.over();
         if failed.is_some() || over || committed.due() {
@@ -178,27 +181,24 @@ pub(super) fn run(
         let mut full = false;
         let mut dry = false;
         for _ in 0..BATCH {
-            let line = match waiting.take() {
-                Some(line) => line,
-                None => match spool.next()? {
-                    Some(line) => line,
-                    None => {
-                        dry = true;
-                        break;
-                    }
-                },
+            let Some(next) = (match refused.take() {
+                Some(next) => Some(next),
+                None => spool.next(&mut line)?,
+            }) else {
+                dry = true;
+                break;
             };
             let record = BaseRecord::with_opaque_to(&shared.config.topic, sent)
-                .key(key::of_line(&line.bytes))
-                .payload(&line.bytes)
+                .key(key::of_line(&line))
+                .payload(&line)
                 .headers(header.clone());
             match producer.send(record) {
                 Ok(()) => {
                     sent += 1;
-                    unacknowledged.push_back(line.mark);
+                    unacknowledged.push_back(next);
                 }
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                    waiting = Some(line);
+                    refused = Some(next);
                     full = true;
                     break;
                 }
@@ -223,7 +223,7 @@ pub(super) fn run(
 
 #[derive(Default)]
 struct Commit {
-    pending: Option<u64>,
+    pending: Option<Position>,
     written: Option<Instant>,
 }
 
@@ -232,9 +232,9 @@ impl Commit {
         self.pending.is_some() && self.written.is_none_or(|at| at.elapsed() >= COMMIT_EVERY)
     }
 
-    fn write(&mut self, spool: &mut dyn Spool) -> Result<(), SpoolError> {
-        if let Some(mark) = self.pending {
-            spool.commit(mark)?;
+    fn write(&mut self, spool: &mut Spool) -> anyhow::Result<()> {
+        if let Some(next) = self.pending {
+            spool.commit(next)?;
             self.pending = None;
             self.written = Some(Instant::now());
         }
