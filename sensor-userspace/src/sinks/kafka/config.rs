@@ -75,6 +75,8 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("queue.buffering.max.messages", "20000"),
     ("reconnect.backoff.max.ms", "2000"),
     ("socket.keepalive.enable", "true"),
+    // Until then a missing topic is silent; too early is harmless, the sink starts over.
+    ("topic.metadata.propagation.max.ms", "5000"),
 ];
 
 #[derive(Clone, PartialEq, Eq)]

@@ -26,6 +26,10 @@ const IDLE_WAIT: Duration = Duration::from_millis(20);
 /// The queue is full: the broker is slow or away.
 const FULL_WAIT: Duration = Duration::from_millis(20);
 
+/// How long a broken session waits for the reports still due: without them the records before the one that cannot be
+/// delivered would be sent again at each new start, and never count as delivered.
+const SETTLE: Duration = Duration::from_secs(5);
+
 pub(super) enum End {
     /// Everything there was is delivered.
     Drained,
@@ -39,8 +43,10 @@ pub(super) enum Broken {
     Kafka(#[from] KafkaError),
     #[error("the ledger: {0:#}")]
     Ledger(#[from] anyhow::Error),
+    #[error("record with chain.seq {seq}: {why}")]
+    Record { seq: u64, why: String },
     #[error("{0}")]
-    Delivery(String),
+    Fatal(String),
 }
 
 /// Which of the messages sent are acknowledged. Numbers are given out in sending order, from 0.
@@ -48,7 +54,12 @@ pub(super) enum Broken {
 struct Acks {
     first: usize,
     done: VecDeque<bool>,
-    failed: Option<String>,
+    /// Reports that came, good or bad.
+    reported: usize,
+    /// The first that was not delivered, and why.
+    failed: Option<(usize, String)>,
+    /// Why this producer sends nothing any more.
+    fatal: Option<String>,
 }
 
 impl Acks {
@@ -94,6 +105,10 @@ impl ClientContext for Context {
                 // The same text comes through `error`, which decides how often it is told.
                 tracing::debug!(facility, message, "librdkafka");
             }
+            // A broker that has just started says so for a second or two; nothing is wrong.
+            RDKafkaLogLevel::Warning if facility == "GETPID" => {
+                tracing::debug!(facility, message, "librdkafka")
+            }
             RDKafkaLogLevel::Warning => tracing::warn!(facility, message, "librdkafka"),
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
                 tracing::debug!(facility, message, "librdkafka");
@@ -112,7 +127,7 @@ impl ClientContext for Context {
             ),
         );
         if code == Some(RDKafkaErrorCode::Fatal) {
-            self.acks().failed.get_or_insert_with(|| reason.to_owned());
+            self.acks().fatal.get_or_insert_with(|| reason.to_owned());
         }
     }
 }
@@ -122,10 +137,12 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         let mut acks = self.acks();
+        acks.reported += 1;
         match result {
             Ok(_) => acks.report(number),
             Err((error, _)) => {
-                acks.failed.get_or_insert_with(|| error.to_string());
+                acks.failed
+                    .get_or_insert_with(|| (number, error.to_string()));
             }
         }
     }
@@ -157,25 +174,47 @@ pub(super) fn run(
     // The place after `line`, which the full queue refused.
     let mut refused: Option<Position> = None;
     let mut committed = Commit::default();
+    let mut broken: Option<(Instant, Broken)> = None;
     loop {
         producer.poll(Duration::ZERO);
-        let (row, failed) = {
+        let (row, settled, failed) = {
             let mut acks = producer.context().acks();
-            (acks.take_prefix(), acks.failed.take())
+            let row = acks.take_prefix();
+            let failed = match (acks.fatal.take(), acks.failed.take()) {
+                (Some(why), _) => Some(Broken::Fatal(why)),
+                (None, Some((number, why))) => {
+                    let seq = unacknowledged
+                        .get(row + number.saturating_sub(acks.first))
+                        .map_or(0, seq_before);
+                    Some(Broken::Record { seq, why })
+                }
+                (None, None) => None,
+            };
+            (row, acks.reported == sent, failed)
         };
         if let Some(next) = unacknowledged.drain(..row).next_back() {
             committed.pending = Some(next);
             shared.acknowledged(row as u64, next);
         }
-        let over = orders.over();
-        if failed.is_some() || over || committed.due() {
-            committed.write(spool)?;
+        if let (None, Some(failed)) = (&broken, failed) {
+            broken = Some((Instant::now() + SETTLE, failed));
         }
-        if let Some(why) = failed {
-            return Err(Broken::Delivery(why));
+        let over = orders.over();
+        let last = broken
+            .as_ref()
+            .is_some_and(|(until, _)| settled || Instant::now() >= *until);
+        if over || last || committed.due() {
+            committed.write(spool)?;
         }
         if over {
             return Ok(End::Stopped);
+        }
+        if broken.is_some() {
+            if let Some((_, why)) = broken.take_if(|_| last) {
+                return Err(why);
+            }
+            producer.poll(REPORT_WAIT);
+            continue;
         }
 
         let mut full = false;
@@ -202,7 +241,14 @@ pub(super) fn run(
                     full = true;
                     break;
                 }
-                Err((error, _)) => return Err(error.into()),
+                Err((error, _)) => {
+                    let why = Broken::Record {
+                        seq: seq_before(&next),
+                        why: error.to_string(),
+                    };
+                    broken = Some((Instant::now() + SETTLE, why));
+                    break;
+                }
             }
         }
         shared.in_flight(unacknowledged.len() as u64);
@@ -219,6 +265,11 @@ pub(super) fn run(
             orders.bell.wait(IDLE_WAIT);
         }
     }
+}
+
+/// The number of the record that stands before this place.
+fn seq_before(next: &Position) -> u64 {
+    next.seq.saturating_sub(1)
 }
 
 #[derive(Default)]
