@@ -164,106 +164,164 @@ pub(super) fn run(
     shared: &Shared,
     orders: &Orders,
 ) -> Result<End, Broken> {
-    let header = OwnedHeaders::new().insert(Header {
-        key: "content-type",
-        value: Some("application/cloudevents+json"),
-    });
-    let mut unacknowledged: VecDeque<Position> = VecDeque::new();
-    let mut sent = 0_usize;
-    let mut line = Vec::new();
-    // The place after `line`, which the full queue refused.
-    let mut refused: Option<Position> = None;
-    let mut committed = Commit::default();
-    let mut broken: Option<(Instant, Broken)> = None;
+    let mut session = Session {
+        producer,
+        spool,
+        shared,
+        header: OwnedHeaders::new().insert(Header {
+            key: "content-type",
+            value: Some("application/cloudevents+json"),
+        }),
+        unacknowledged: VecDeque::new(),
+        sent: 0,
+        line: Vec::new(),
+        refused: None,
+        committed: Commit::default(),
+        broken: None,
+    };
     loop {
         producer.poll(Duration::ZERO);
-        let (row, settled, failed) = {
-            let mut acks = producer.context().acks();
-            let row = acks.take_prefix();
-            let failed = match (acks.fatal.take(), acks.failed.take()) {
-                (Some(why), _) => Some(Broken::Fatal(why)),
-                (None, Some((number, why))) => {
-                    let seq = unacknowledged
-                        .get(row + number.saturating_sub(acks.first))
-                        .map_or(0, seq_before);
-                    Some(Broken::Record { seq, why })
-                }
-                (None, None) => None,
-            };
-            (row, acks.reported == sent, failed)
-        };
-        if let Some(next) = unacknowledged.drain(..row).next_back() {
-            committed.pending = Some(next);
-            shared.acknowledged(row as u64, next);
-        }
-        if let (None, Some(failed)) = (&broken, failed) {
-            broken = Some((Instant::now() + SETTLE, failed));
-        }
+        session.account();
         let over = orders.over();
-        let last = broken
-            .as_ref()
-            .is_some_and(|(until, _)| settled || Instant::now() >= *until);
-        if over || last || committed.due() {
-            committed.write(spool)?;
+        if over || session.committed.due() {
+            session.commit()?;
         }
         if over {
             return Ok(End::Stopped);
         }
-        if broken.is_some() {
-            if let Some((_, why)) = broken.take_if(|_| last) {
-                return Err(why);
-            }
-            producer.poll(REPORT_WAIT);
+        if session.broken.is_some() {
+            session.settle()?;
             continue;
         }
+        let fed = session.feed()?;
+        shared.in_flight(session.unacknowledged.len() as u64);
+        match fed {
+            Fed::More => {}
+            Fed::Full => producer.poll(FULL_WAIT),
+            Fed::Dry if !session.unacknowledged.is_empty() => producer.poll(REPORT_WAIT),
+            Fed::Dry => {
+                session.commit()?;
+                if orders.drain() {
+                    return Ok(End::Drained);
+                }
+                orders.bell.wait(IDLE_WAIT);
+            }
+        }
+    }
+}
 
-        let mut full = false;
-        let mut dry = false;
-        for _ in 0..BATCH {
-            let Some(next) = (match refused.take() {
-                Some(next) => Some(next),
-                None => spool.next(&mut line)?,
-            }) else {
-                dry = true;
-                break;
+/// How a round of reading and sending ended.
+enum Fed {
+    More,
+    /// librdkafka's queue takes no more now.
+    Full,
+    /// The ledger has no more now.
+    Dry,
+}
+
+struct Session<'a> {
+    producer: &'a Producer,
+    spool: &'a mut Spool,
+    shared: &'a Shared,
+    header: OwnedHeaders,
+    /// The place after each line that was sent, from the first without an unbroken row of acknowledgements before it.
+    unacknowledged: VecDeque<Position>,
+    sent: usize,
+    line: Vec<u8>,
+    /// The place after `line`, which the full queue refused.
+    refused: Option<Position>,
+    committed: Commit,
+    /// Why this session must end, and when at the latest.
+    broken: Option<(Instant, Broken)>,
+}
+
+impl Session<'_> {
+    /// Takes in the delivery reports.
+    fn account(&mut self) {
+        let (row, failed) = {
+            let mut acks = self.producer.context().acks();
+            let row = acks.take_prefix();
+            let failed = match (acks.fatal.take(), acks.failed.take()) {
+                (Some(why), _) => Some(Broken::Fatal(why)),
+                (None, Some((number, why))) => {
+                    // `first` has already moved on by `row`, `unacknowledged` has not.
+                    let at = row + number.saturating_sub(acks.first);
+                    let seq = self.unacknowledged.get(at).map_or(0, seq_before);
+                    Some(Broken::Record { seq, why })
+                }
+                (None, None) => None,
             };
-            let record = BaseRecord::with_opaque_to(&shared.config.topic, sent)
-                .key(key::of_line(&line))
-                .payload(&line)
-                .headers(header.clone());
-            match producer.send(record) {
+            (row, failed)
+        };
+        if let Some(next) = self.unacknowledged.drain(..row).next_back() {
+            self.committed.pending = Some(next);
+            self.shared.acknowledged(row as u64, next);
+        }
+        if let Some(failed) = failed {
+            self.end(failed);
+        }
+    }
+
+    /// Hands the next lines to librdkafka.
+    fn feed(&mut self) -> Result<Fed, Broken> {
+        for _ in 0..BATCH {
+            let next = match self.refused.take() {
+                Some(next) => next,
+                None => match self.spool.next(&mut self.line)? {
+                    Some(next) => next,
+                    None => return Ok(Fed::Dry),
+                },
+            };
+            let record = BaseRecord::with_opaque_to(&self.shared.config.topic, self.sent)
+                .key(key::of_line(&self.line))
+                .payload(&self.line)
+                .headers(self.header.clone());
+            match self.producer.send(record) {
                 Ok(()) => {
-                    sent += 1;
-                    unacknowledged.push_back(next);
+                    self.sent += 1;
+                    self.unacknowledged.push_back(next);
                 }
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                    refused = Some(next);
-                    full = true;
-                    break;
+                    self.refused = Some(next);
+                    return Ok(Fed::Full);
                 }
                 Err((error, _)) => {
-                    let why = Broken::Record {
+                    self.end(Broken::Record {
                         seq: seq_before(&next),
                         why: error.to_string(),
-                    };
-                    broken = Some((Instant::now() + SETTLE, why));
-                    break;
+                    });
+                    return Ok(Fed::More);
                 }
             }
         }
-        shared.in_flight(unacknowledged.len() as u64);
+        Ok(Fed::More)
+    }
 
-        if full {
-            producer.poll(FULL_WAIT);
-        } else if dry && !unacknowledged.is_empty() {
-            producer.poll(REPORT_WAIT);
-        } else if dry {
-            committed.write(spool)?;
-            if orders.drain() {
-                return Ok(End::Drained);
+    /// The first reason stands.
+    fn end(&mut self, why: Broken) {
+        self.broken
+            .get_or_insert_with(|| (Instant::now() + SETTLE, why));
+    }
+
+    /// Waits for the reports still due, then ends the session with its reason.
+    fn settle(&mut self) -> Result<(), Broken> {
+        let settled = self.producer.context().acks().reported == self.sent;
+        match self.broken.take() {
+            Some((until, why)) if settled || Instant::now() >= until => {
+                self.account();
+                self.commit()?;
+                Err(why)
             }
-            orders.bell.wait(IDLE_WAIT);
+            waiting => {
+                self.broken = waiting;
+                self.producer.poll(REPORT_WAIT);
+                Ok(())
+            }
         }
+    }
+
+    fn commit(&mut self) -> anyhow::Result<()> {
+        self.committed.write(self.spool)
     }
 }
 
