@@ -1,0 +1,1 @@
+//! Is this ledger whole, and is it what was written?
