@@ -56,6 +56,8 @@ pub fn verify_text(public: &str, signature: &str, text: &[u8]) -> bool {
     let mut bytes = [0; 64];
     if hex::decode_to_slice(public, &mut key).is_err()
         || hex::decode_to_slice(signature, &mut bytes).is_err()
+        // Capital digits would be a second spelling of the same signature.
+        || hex::encode(bytes) != signature
     {
         return false;
     }
