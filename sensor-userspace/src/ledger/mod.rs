@@ -252,7 +252,7 @@ impl Ledger {
             offset,
             ..Head::sign(&self.node_key, self.chain.id(), self.chain.node(), self.chain.tree())
         };
-        head.write(&self.dir, |file| self.files.finish(file))
+        head.write(&self.dir, &self.node_key, |file| self.files.finish(file))
     }
 
     fn say_open(&mut self, end: &End) -> Result<()> {

@@ -110,6 +110,7 @@ impl Writer {
         let mut written = 0;
         let result = loop {
             match file.write(&self.buffer[written..]) {
+                Ok(0) => break Err(ErrorKind::WriteZero.into()),
                 Ok(count) => written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => break Err(error),

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::node::{NodeKey, verify_head};
+use super::node::{NodeKey, verify_head, verify_text};
 use super::tree::{Root, Tree};
 
 pub const FILE: &str = "head.json";
@@ -35,6 +35,8 @@ pub struct Head {
     pub segment: u64,
     pub offset: u64,
     pub time: String,
+    /// The node's signature over this file as it stands, with this value empty.
+    pub file_signature: String,
 }
 
 impl Head {
@@ -55,6 +57,7 @@ impl Head {
             segment: 0,
             offset: 0,
             time: crate::record::time::format(crate::record::time::now()),
+            file_signature: String::new(),
         }
     }
 
@@ -63,6 +66,22 @@ impl Head {
         root_of(&self.root).is_some_and(|root| {
             verify_head(&self.public_key, &self.signature, &self.chain, self.tree_size, &root)
         })
+    }
+
+    /// The head in these bytes of a head file, if they are exactly what a node signed.
+    pub fn authentic(text: &[u8]) -> Option<Head> {
+        let head: Head = serde_json::from_slice(text).ok()?;
+        let unsigned = Head { file_signature: String::new(), ..head.clone() };
+        let signed = verify_text(&head.public_key, &head.file_signature, &unsigned.text().ok()?);
+        let exact = head.text().ok()? == text;
+        (signed && exact && head.is_signed() && head.tree().is_some()).then_some(head)
+    }
+
+    /// The file's bytes.
+    fn text(&self) -> Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(text)
     }
 
     /// The tree as it was; `None` if what is written here does not fit together.
@@ -88,9 +107,15 @@ impl Head {
         })
     }
 
-    pub fn write(&self, dir: &Path, finish: impl Fn(&File) -> std::io::Result<()>) -> Result<()> {
-        let text = serde_json::to_vec_pretty(self)?;
-        replace(&dir.join(FILE), &text, finish)
+    pub fn write(
+        mut self,
+        dir: &Path,
+        key: &NodeKey,
+        finish: impl Fn(&File) -> std::io::Result<()>,
+    ) -> Result<()> {
+        self.file_signature = String::new();
+        self.file_signature = key.sign_text(&self.text()?);
+        replace(&dir.join(FILE), &self.text()?, finish)
     }
 }
 
@@ -110,7 +135,6 @@ pub(crate) fn replace(
         let mut out = File::create(&temporary)?;
         finish(&out)?;
         out.write_all(text)?;
-        out.write_all(b"\n")?;
         out.sync_all()?;
         fs::rename(&temporary, file)
     };

@@ -6,6 +6,8 @@ mod key;
 mod node;
 pub mod tree;
 pub mod verify;
+mod diagnose;
+mod input;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -14,7 +16,7 @@ use anyhow::{Result, bail};
 
 pub(crate) use key::hex64;
 pub use key::SealKey;
-pub use node::NodeKey;
+pub use node::{NodeKey, verify_head};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyEncoding {

@@ -32,7 +32,11 @@ impl NodeKey {
 
     /// Signs a tree head.
     pub fn sign(&self, chain: &str, size: u64, root: &Root) -> String {
-        hex::encode(self.key.sign(&message(chain, size, root)).to_bytes())
+        self.sign_text(&message(chain, size, root))
+    }
+
+    pub fn sign_text(&self, text: &[u8]) -> String {
+        hex::encode(self.key.sign(text).to_bytes())
     }
 }
 
@@ -43,14 +47,20 @@ fn message(chain: &str, size: u64, root: &Root) -> Vec<u8> {
 
 /// Whether `signature` is that key's over this tree head.
 pub fn verify_head(public: &str, signature: &str, chain: &str, size: u64, root: &Root) -> bool {
+    verify_text(public, signature, &message(chain, size, root))
+}
+
+/// Whether `signature` is that key's over this text; both in hex.
+pub fn verify_text(public: &str, signature: &str, text: &[u8]) -> bool {
     let mut key = [0; 32];
     let mut bytes = [0; 64];
     if hex::decode_to_slice(public, &mut key).is_err()
         || hex::decode_to_slice(signature, &mut bytes).is_err()
+        // Capital digits would be a second spelling of the same signature.
+        || hex::encode(bytes) != signature
     {
         return false;
     }
-    VerifyingKey::from_bytes(&key).is_ok_and(|key| {
-        key.verify_strict(&message(chain, size, root), &Signature::from_bytes(&bytes)).is_ok()
-    })
+    VerifyingKey::from_bytes(&key)
+        .is_ok_and(|key| key.verify_strict(text, &Signature::from_bytes(&bytes)).is_ok())
 }
