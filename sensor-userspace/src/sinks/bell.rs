@@ -15,7 +15,7 @@ impl Bell {
     }
 
     /// Returns at the next ring, or after `at_most`.
-    pub(crate) fn wait(&self, at_most: Duration) {
+    pub fn wait(&self, at_most: Duration) {
         let (rung, waiting) = &*self.0;
         let rung = rung.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut rung, _) = waiting
