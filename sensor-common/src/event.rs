@@ -181,6 +181,9 @@ pub struct Walk {
     pub path: u64,
     pub sets: u64,
     pub policy: u32,
+    pub would: u32,
+    /// Keeps what follows aligned alike on both sides.
+    pub reserved: u32,
     /// `pair::*` bits of the object.
     pub about: u32,
     pub secret: Secret,

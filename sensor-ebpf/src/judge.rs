@@ -253,57 +253,84 @@ pub fn resolve_names(index: u32) -> u64 {
     0
 }
 
-/// Tries the rules in order: deciding rule, first observe-mode rule that would have refused (16 bits each),
-/// effect (8), whether the refusal is only observed (1).
+/// Set in what `try_rule` returns once a rule, or the default, has decided.
+const DECIDED: u64 = 1 << 63;
+
+/// Deciding rule and first observe-mode rule that matched (16 bits each), effect (8), whether a refusal is
+/// only observed (1).
+#[inline(always)]
+fn decision(effect: u8, rule: u16, would: u16, observes: bool) -> u64 {
+    DECIDED | u64::from(observes) << 40 | u64::from(effect) << 32 | u64::from(would) << 16 | u64::from(rule)
+}
+
+/// Tries the rules in order.
+#[inline(always)]
+fn decide(index: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return decision(effect::DENY, NO_RULE, NO_RULE, false) };
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        (*slot).walk.index = 0;
+        (*slot).walk.would = u32::from(NO_RULE);
+    }
+    for _ in 0..=MAX_RULES {
+        let tried = try_rule(index);
+        if tried != 0 {
+            return tried;
+        }
+    }
+    decision(effect::DENY, NO_RULE, NO_RULE, false)
+}
+
+/// Tries the next rule; 0 to go on. One rule a call, its number from memory: the verifier sees it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub fn decide(index: u32) -> u64 {
-    let refuse_unsure = (u64::from(effect::DENY) << 32) | (u64::from(NO_RULE) << 16) | u64::from(NO_RULE);
-    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return refuse_unsure };
-    // SAFETY: `slot` points to a whole map value.
-    let (action, sets, about, number) =
-        unsafe { ((*slot).walk.action, (*slot).walk.sets, (*slot).walk.about, (*slot).walk.policy) };
-    let Some(policy) = maps::POLICIES.get(number) else { return refuse_unsure };
+pub fn try_rule(index: u32) -> u64 {
+    let unsure = decision(effect::DENY, NO_RULE, NO_RULE, false);
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return unsure };
+    // SAFETY: `slot` points to a whole map value, here and below.
+    let (action, sets, about, number, next, would) = unsafe {
+        let walk = &raw const (*slot).walk;
+        ((*walk).action, (*walk).sets, (*walk).about, (*walk).policy, (*walk).index, (*walk).would as u16)
+    };
+    let Some(policy) = maps::POLICIES.get(number) else { return unsure };
+    let observes = policy.observe != 0;
+    if next >= policy.count || next as usize >= MAX_RULES {
+        // SAFETY: as above.
+        unsafe { (*slot).attempt.generation = policy.generation };
+        return decision(policy.default_effect, NO_RULE, would, observes);
+    }
+    // SAFETY: as above.
+    unsafe { (*slot).walk.index = next + 1 };
+    let rule = &policy.rules[next as usize & (MAX_RULES - 1)];
+    if rule.actions & (1 << (action & 31)) == 0 {
+        return 0;
+    }
     let unknown = about & u32::from(pair::UNKNOWN) != 0;
+    if rule.object != object::ANY {
+        if unknown {
+            if rule.observe != 0 {
+                return 0;
+            }
+            // No rule that asks for a place can be answered: the policy says what then.
+            return decision(policy.on_unknown, NO_RULE, would, observes);
+        }
+        if (rule.sets & sets != 0) != (rule.object == object::IN) {
+            return 0;
+        }
+    }
+    if rule.observe != 0 {
+        // The first that matches, whatever its effect: an observing allow shields what follows.
+        if would == NO_RULE {
+            // SAFETY: as above.
+            unsafe { (*slot).walk.would = next };
+        }
+        return 0;
+    }
     // SAFETY: as above.
     unsafe { (*slot).attempt.generation = policy.generation };
-    let mut would = NO_RULE;
-    let whole_observes = u64::from(policy.observe != 0) << 40;
-    for number in 0..MAX_RULES {
-        if number as u32 >= policy.count {
-            break;
-        }
-        let rule = &policy.rules[number];
-        if rule.actions & (1 << (action & 31)) == 0 {
-            continue;
-        }
-        if rule.object != object::ANY && unknown && rule.observe == 0 {
-            // No rule that asks for a place can be answered: the policy says what then.
-            // SAFETY: as above.
-            return whole_observes | u64::from(policy.on_unknown) << 32 | u64::from(would) << 16 | u64::from(NO_RULE);
-        }
-        let within = rule.sets & sets != 0;
-        let matches = match rule.object {
-            object::ANY => true,
-            _ if unknown => false,
-            object::IN => within,
-            _ => !within,
-        };
-        if !matches {
-            continue;
-        }
-        if rule.observe != 0 {
-            // The first that matches, whatever its effect: an observing allow shields what follows.
-            if would == NO_RULE {
-                would = number as u16;
-            }
-            continue;
-        }
-        // A challenge cannot be held yet: it acts as its `otherwise`.
-        let passes = u64::from(rule.effect == effect::CHALLENGE && rule.otherwise_allow != 0) << 40;
-        return whole_observes | passes | u64::from(rule.effect) << 32 | u64::from(would) << 16 | number as u64;
-    }
-    whole_observes | u64::from(policy.default_effect) << 32 | u64::from(would) << 16 | u64::from(NO_RULE)
+    // A challenge cannot be held yet: it acts as its `otherwise`.
+    let passes = rule.effect == effect::CHALLENGE && rule.otherwise_allow != 0;
+    decision(rule.effect, next as u16, would, observes || passes)
 }
 
 #[inline(always)]
