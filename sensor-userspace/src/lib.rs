@@ -1,4 +1,9 @@
 //! rgt: kernel event → whose is it → trajectory → risk → record → seal → ledger → sinks.
 
+pub mod agent;
 pub mod attempt;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod kernel;
