@@ -1,0 +1,57 @@
+//! Paths as bytes: their components, and arguments resolved without asking the filesystem.
+
+use sensor_common::hash;
+
+/// The names a path consists of; `//`, `.` and a trailing `/` add none.
+pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".")
+}
+
+/// Resolves an argument as written against the directory it is relative to.
+///
+/// Lexically: `..` takes the last name away, symbolic links are not followed. `None` if it cannot be
+/// known: a relative argument without an absolute base, an empty argument, a NUL within.
+pub fn normalise(base: &[u8], argument: &[u8]) -> Option<Vec<u8>> {
+    if argument.is_empty() || argument.contains(&0) {
+        return None;
+    }
+    let absolute = argument.starts_with(b"/");
+    if !absolute && !base.starts_with(b"/") {
+        return None;
+    }
+    let mut names: Vec<&[u8]> = Vec::new();
+    let start: &[u8] = if absolute { b"" } else { base };
+    for part in components(start).chain(components(argument)) {
+        if part == b".." {
+            // The root's parent is the root.
+            names.pop();
+        } else {
+            names.push(part);
+        }
+    }
+    if names.is_empty() {
+        return Some(b"/".to_vec());
+    }
+    let mut path = Vec::with_capacity(base.len() + argument.len() + 1);
+    for name in names {
+        path.push(b'/');
+        path.extend_from_slice(name);
+    }
+    Some(path)
+}
+
+/// The running hash of each place on the way: the root first, the whole path last.
+pub(super) fn walk(seed: u64, path: &[u8]) -> impl Iterator<Item = u64> {
+    let mut running = hash::path_start(seed);
+    std::iter::once(running).chain(components(path).map(move |name| {
+        running = hash::path_step(running, hash::component(seed, name));
+        running
+    }))
+}
+
+/// The hash of a whole path.
+pub(super) fn path_hash(seed: u64, path: &[u8]) -> u64 {
+    components(path).fold(hash::path_start(seed), |running, name| {
+        hash::path_step(running, hash::component(seed, name))
+    })
+}

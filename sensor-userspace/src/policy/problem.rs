@@ -1,0 +1,115 @@
+//! What is wrong with a policy, where, and the way out.
+
+use std::fmt;
+
+/// Where in the file; both count from 1, the column in characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct At {
+    pub line: usize,
+    pub column: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Error,
+    Warning,
+}
+
+impl Level {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warning => "warning",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub level: Level,
+    pub file: String,
+    pub at: At,
+    /// The rule it stands in, as far as that is known.
+    pub rule: Option<String>,
+    pub text: String,
+    /// The way out.
+    pub hint: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let At { line, column } = self.at;
+        write!(out, "{}:{line}:{column}: {}: ", self.file, self.level.name())?;
+        if let Some(rule) = &self.rule {
+            write!(out, "[{rule}] ")?;
+        }
+        write!(out, "{}", self.text)?;
+        if !self.hint.is_empty() {
+            write!(out, "\n  help: {}", self.hint)?;
+        }
+        Ok(())
+    }
+}
+
+/// All errors of a file, in its order; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errors(pub Vec<Problem>);
+
+impl fmt::Display for Errors {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                writeln!(out)?;
+            }
+            write!(out, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Errors {}
+
+/// Gathers problems while a file is read, so that all of them are told at once.
+pub(super) struct Report {
+    file: String,
+    rule: Option<String>,
+    problems: Vec<Problem>,
+}
+
+impl Report {
+    pub fn new(file: &str) -> Report {
+        Report { file: file.to_owned(), rule: None, problems: Vec::new() }
+    }
+
+    /// What follows is about this rule.
+    pub fn enter_rule(&mut self, rule: Option<String>) {
+        self.rule = rule;
+    }
+
+    pub fn error(&mut self, at: At, text: impl Into<String>, hint: impl Into<String>) {
+        self.push(Level::Error, at, text.into(), hint.into());
+    }
+
+    pub fn warning(&mut self, at: At, text: impl Into<String>, hint: impl Into<String>) {
+        self.push(Level::Warning, at, text.into(), hint.into());
+    }
+
+    fn push(&mut self, level: Level, at: At, text: String, hint: String) {
+        let (file, rule) = (self.file.clone(), self.rule.clone());
+        self.problems.push(Problem { level, file, at, rule, text, hint });
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.problems.iter().any(|problem| problem.level == Level::Error)
+    }
+
+    /// The warnings, or the errors if there is one.
+    pub fn finish(mut self) -> Result<Vec<Problem>, Errors> {
+        self.problems.sort_by_key(|problem| problem.at);
+        if !self.has_errors() {
+            return Ok(self.problems);
+        }
+        self.problems.retain(|problem| problem.level == Level::Error);
+        Err(Errors(self.problems))
+    }
+}

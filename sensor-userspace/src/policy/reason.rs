@@ -1,0 +1,96 @@
+//! Why, in one short sentence.
+
+use sensor_common::action::Action;
+use sensor_common::table;
+
+use super::compile::{Table, verdict_of};
+use super::judge::{Object, Single};
+use crate::attempt::Verdict;
+
+/// More of a path than this tells a reader nothing; the record has it whole.
+const MAX_PATH: usize = 200;
+/// More places than this are counted, not named.
+const MAX_PLACES: usize = 3;
+
+pub(super) fn does(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Allow => "allows",
+        Verdict::Deny => "denies",
+        Verdict::Challenge => "challenges",
+    }
+}
+
+/// `file.delete of /home/x: RULE_FILE_DELETE_BLOCK denies outside /tmp/**`
+pub(super) fn sentence(table: &Table, single: &Single, action: Action, object: Object<'_>) -> String {
+    let what = what(action, object);
+    let does = does(single.verdict);
+    if single.unknown {
+        let id = single.asked.and_then(|rule| table.rules.get(rule)).map(|rule| rule.id.as_str());
+        let asks = id.map(|id| format!("{id} asks for its place, ")).unwrap_or_default();
+        return format!("{what}: {asks}on_unknown {does}");
+    }
+    let Some(index) = single.rule else {
+        return format!("{what}: no rule matches, the default {does}");
+    };
+    let (Some(rule), Some(text)) = (table.kernel.rules.get(index), table.rules.get(index)) else {
+        return format!("{what}: rule number {index}, which policy {} does not have, {does}", table.name);
+    };
+    match places(rule, &text.places) {
+        Some(places) => format!("{what}: {} {does} {places}", text.id),
+        None => format!("{what}: {} {does} {}", text.id, verdict_word(rule)),
+    }
+}
+
+fn verdict_word(rule: &table::Rule) -> &'static str {
+    // Without a test on the object the rule's actions are all there is to say.
+    if verdict_of(rule.effect) == Verdict::Allow { "it everywhere" } else { "it wherever it is" }
+}
+
+/// `outside /tmp/**, /var/tmp/** and 3 more`
+pub(super) fn places(rule: &table::Rule, texts: &[String]) -> Option<String> {
+    let side = match rule.object {
+        table::object::IN => "inside",
+        table::object::NOT_IN => "outside",
+        _ => return None,
+    };
+    let named: Vec<&str> = texts.iter().take(MAX_PLACES).map(String::as_str).collect();
+    let more = match texts.len().saturating_sub(MAX_PLACES) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!("{side} {}{more}", named.join(", ")))
+}
+
+fn what(action: Action, object: Object<'_>) -> String {
+    match object {
+        Object::None => action.verb().to_owned(),
+        Object::Unknown => format!("{} of an object whose place is unknown", action.verb()),
+        Object::Path(name) | Object::Nameless(name) => format!("{} of {}", action.verb(), readable(name)),
+    }
+}
+
+/// Bytes for a person's eye: no control characters, none invalid, no longer than is useful.
+pub(super) fn readable(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() {
+                text.extend(c.escape_default());
+            } else {
+                text.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+        if text.len() > MAX_PATH {
+            break;
+        }
+    }
+    if text.len() > MAX_PATH {
+        let end = (0..=MAX_PATH).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
+}

@@ -1,0 +1,140 @@
+//! The words of the language: what each key is, and the nearest one to a misspelt word.
+
+use sensor_common::action::{Action, Class};
+
+use super::problem::{At, Report};
+use super::yaml::Entry;
+
+pub(super) const TOP_KEYS: &[&str] =
+    &["version", "name", "description", "mode", "default", "on_unknown", "lists", "rules", "tests"];
+/// Part of the language, not of this version.
+const TOP_LATER: &[(&str, &str)] = &[
+    ("include", "copy the included lists and rules into this file"),
+    ("on_stale", "leave it out: what is in force stays in force while no daemon lives"),
+    ("sensitivity", "name the places under `lists:` and write a rule for each list"),
+    ("exceptions", "write an `allow:` rule before the rule it excepts from"),
+];
+
+pub(super) const RULE_KEYS: &[&str] = &[
+    "id", "description", "allow", "deny", "challenge", "path", "mode", "severity", "tags", "timeout", "otherwise",
+];
+const EVERY_TIME: &str = "leave the rule out, or write it without this condition if it shall hold always";
+const NO_CONSEQUENCE: &str = "leave it out: the effect alone is enforced and recorded";
+const RULE_LATER: &[(&str, &str)] = &[
+    ("watch", "leave the rule out: every attempt is recorded anyway"),
+    ("to", "leave the rule out, or write it without `to:` if it shall speak of every destination"),
+    ("unix", "leave the rule out, or write it without `unix:` if it shall speak of every socket"),
+    ("unresolved", "leave it out"),
+    ("exe", "leave the rule out, or write it without `exe:` if it shall speak of every program"),
+    ("signal", "leave the rule out, or write it without `signal:` if it shall speak of every signal"),
+    ("capability", "leave the rule out, or deny the action that needs the capability"),
+    ("tool", "leave the rule out"),
+    ("protocol", "leave the rule out"),
+    ("when", EVERY_TIME),
+    ("limit", EVERY_TIME),
+    ("principal", EVERY_TIME),
+    ("role", EVERY_TIME),
+    ("env", EVERY_TIME),
+    ("task", EVERY_TIME),
+    ("sensitivity", EVERY_TIME),
+    ("time", EVERY_TIME),
+    ("approval", EVERY_TIME),
+    ("incomplete", EVERY_TIME),
+    ("label", NO_CONSEQUENCE),
+    ("risk", NO_CONSEQUENCE),
+    ("alert", NO_CONSEQUENCE),
+    ("contain", NO_CONSEQUENCE),
+    ("snapshot", NO_CONSEQUENCE),
+    ("errno", "leave it out: a denied call returns -EACCES"),
+    ("owner", "say it in `description:`"),
+    ("reason", "say it in `description:`"),
+    ("expires", "leave it out, and remove the rule when it is no longer wanted"),
+    ("scope", EVERY_TIME),
+];
+
+/// Tells of a key that is not among `known`: not supported yet, or not a key at all.
+pub(super) fn unknown_key(entry: &Entry, known: &[&str], in_rule: bool, report: &mut Report) {
+    let later = if in_rule { RULE_LATER } else { TOP_LATER };
+    let key = &entry.key;
+    if let Some((_, way_out)) = later.iter().find(|(name, _)| name == key) {
+        report.error(entry.at, format!("`{key}:` is not supported yet"), *way_out);
+        return;
+    }
+    let words = known.iter().copied().chain(later.iter().map(|(name, _)| *name));
+    let hint = suggestion(key, words).unwrap_or_else(|| format!("the keys here are: {}", known.join(", ")));
+    report.error(entry.at, format!("unknown key `{key}`"), hint);
+}
+
+/// The bits of the actions that `word` speaks of.
+pub(super) fn actions(word: &str, at: At, report: &mut Report) -> Option<u32> {
+    let bits = |wanted: &dyn Fn(Action) -> bool| {
+        Action::ALL.iter().filter(|action| wanted(**action)).fold(0, |bits, action| bits | action.bit())
+    };
+    if word == "*" {
+        return Some(bits(&|_| true));
+    }
+    if let Some(family) = word.strip_suffix(".*") {
+        let found = bits(&|action| action.verb().split('.').next() == Some(family));
+        if found != 0 {
+            return Some(found);
+        }
+    }
+    if let Some(class) = Class::ALL.iter().find(|class| class.name() == word) {
+        return Some(bits(&|action| action.class() == *class));
+    }
+    if let Some(action) = Action::from_verb(word) {
+        return Some(action.bit());
+    }
+    if word.starts_with("tool:") {
+        report.error(at, format!("`{word}`: tool actions are not supported yet"), "leave the rule out");
+        return None;
+    }
+    let classes = Class::ALL.iter().map(|class| class.name());
+    let families = ["file.*", "dir.*", "net.*", "proc.*", "sys.*"];
+    let words = Action::ALL.iter().map(|action| action.verb()).chain(classes).chain(families);
+    let hint = suggestion(word, words).unwrap_or_else(|| {
+        "an action is a verb such as `file.delete`, a family such as `file.*`, a class such as `read_only`, or \"*\""
+            .to_owned()
+    });
+    report.error(at, format!("unknown action `{word}`"), hint);
+    None
+}
+
+/// The verbs of an action mask.
+pub(super) fn verbs(actions: u32) -> impl Iterator<Item = Action> {
+    Action::ALL.iter().copied().filter(move |action| actions & action.bit() != 0)
+}
+
+/// "did you mean …", when one of `words` is near.
+pub(super) fn suggestion<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<String> {
+    // Distances to a monster cost its length each, and nothing is near it.
+    if word.len() > 64 {
+        return None;
+    }
+    let limit = (word.chars().count() / 3).clamp(1, 3);
+    words
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours that lead from one word to the other.
+fn distance(from: &str, to: &str) -> usize {
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=to.len()).collect();
+    for (row, a) in from.iter().enumerate() {
+        let mut current = vec![row + 1];
+        for (column, b) in to.iter().enumerate() {
+            let replaced = last[column] + usize::from(a != b);
+            let mut best = replaced.min(last[column + 1] + 1).min(current[column] + 1);
+            if row > 0 && column > 0 && *a == to[column - 1] && from[row - 1] == *b {
+                best = best.min(before[column - 1] + 1);
+            }
+            current.push(best);
+        }
+        before = std::mem::replace(&mut last, current);
+    }
+    last.last().copied().unwrap_or(0)
+}
