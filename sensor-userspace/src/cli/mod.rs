@@ -1,0 +1,4 @@
+//! One file per subcommand, each thin.
+
+pub mod schema;
+pub mod verify;

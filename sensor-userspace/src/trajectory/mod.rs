@@ -1,0 +1,1 @@
+//! The recent actions of one run.
