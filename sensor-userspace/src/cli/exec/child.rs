@@ -77,7 +77,6 @@ pub struct Child {
 pub struct Running {
     pub pid: libc::pid_t,
     pub failure: OwnedFd,
-    pub signals: Signals,
 }
 
 /// How signals stood when this program was started.
@@ -245,7 +244,7 @@ impl Child {
     /// Lets it run.
     pub fn release(self) -> Result<Running> {
         write_number(&self.gate, 1);
-        Ok(Running { pid: self.pid, failure: self.failure, signals: self.signals })
+        Ok(Running { pid: self.pid, failure: self.failure })
     }
 
     /// It will not run: it ends at the closed gate.

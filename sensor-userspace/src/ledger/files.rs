@@ -1,0 +1,130 @@
+//! What a ledger directory holds, and how its files are named and made.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+pub const LOCK: &str = "lock";
+pub const CHAIN: &str = "chain.json";
+
+/// One segment: a file whose name says which line it begins with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Segment {
+    pub first: u64,
+    pub compressed: bool,
+    pub path: PathBuf,
+}
+
+pub fn name(first: u64) -> String {
+    format!("rgt-{first:020}.jsonl")
+}
+
+/// Which segment a file name means, and whether it is compressed.
+pub fn parse_name(name: &str) -> Option<(u64, bool)> {
+    let rest = name.strip_prefix("rgt-")?;
+    let (digits, ending) = rest.split_at_checked(20)?;
+    let compressed = match ending {
+        ".jsonl" => false,
+        ".jsonl.zst" => true,
+        _ => return None,
+    };
+    let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits.then(|| digits.parse().ok().map(|first| (first, compressed)))?
+}
+
+/// The segments in a directory, in the order of their lines. Of one that is there twice (it was
+/// being compressed when its writer died) the uncompressed file counts.
+pub fn segments(dir: &Path) -> Result<Vec<Segment>> {
+    let read = || -> io::Result<Vec<Segment>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            if let Some((first, compressed)) = entry.file_name().to_str().and_then(parse_name) {
+                found.push(Segment { first, compressed, path: entry.path() });
+            }
+        }
+        Ok(found)
+    };
+    let mut found = read().with_context(|| {
+        format!("ledger {}: its directory cannot be listed; check the path and its permissions", dir.display())
+    })?;
+    found.sort();
+    found.dedup_by_key(|segment| segment.first);
+    Ok(found)
+}
+
+/// How files of a ledger are made: nobody else reads them, unless a group was named.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Files {
+    pub reader_gid: Option<u32>,
+}
+
+impl Files {
+    pub fn finish(self, file: &File) -> io::Result<()> {
+        file.set_permissions(Permissions::from_mode(0o640))?;
+        match self.reader_gid {
+            Some(gid) => fchown(file, None, Some(gid)),
+            None => Ok(()),
+        }
+    }
+
+    pub fn make_dir(self, dir: &Path) -> Result<()> {
+        if dir.is_dir() {
+            return Ok(());
+        }
+        if dir.exists() {
+            bail!("ledger {}: it is a file; name a directory", dir.display());
+        }
+        let make = || {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            if let Some(gid) = self.reader_gid {
+                let made = File::open(dir)?;
+                fchown(&made, None, Some(gid))?;
+                made.set_permissions(Permissions::from_mode(0o750))?;
+            }
+            io::Result::Ok(())
+        };
+        make().with_context(|| {
+            format!("ledger {}: the directory cannot be made; name a writable place with ledger.dir", dir.display())
+        })
+    }
+
+    /// Opens a segment to append to it.
+    pub fn open_segment(self, path: &Path) -> Result<File> {
+        let open = || {
+            let file = OpenOptions::new().create(true).append(true).read(true).mode(0o640).open(path)?;
+            self.finish(&file)?;
+            io::Result::Ok(file)
+        };
+        open().with_context(|| {
+            format!("segment {}: cannot be opened for writing; check its permissions", path.display())
+        })
+    }
+
+    /// Takes the directory for one writer; the lock ends with the process, however it ends.
+    pub fn lock(self, dir: &Path) -> Result<File> {
+        let path = dir.join(LOCK);
+        let open = || OpenOptions::new().create(true).append(true).mode(0o640).open(&path);
+        let file = open().with_context(|| {
+            format!("ledger {}: it cannot be written to; make the directory writable or name another with ledger.dir", dir.display())
+        })?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => bail!(
+                "ledger {}: another process is writing to it; end that one or name another directory with ledger.dir",
+                dir.display()
+            ),
+            Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| {
+                format!("ledger {}: cannot be locked; put it on a file system with flock", dir.display())
+            }),
+        }
+    }
+}
+
+/// Makes a rename or a new file last through a power loss.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}

@@ -1,0 +1,181 @@
+//! The ledger: what is written is what is read, whatever happens to the writer.
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+
+use rgt::ledger::{Cursor, Ledger, LedgerConfig, Position, Reader};
+use rgt::record::Field;
+use rgt::seal::verify::{Fault, verify};
+use support::{Random, Scratch, fill};
+
+fn check(scratch: &Scratch) -> u64 {
+    let report = verify(&scratch.ledger(), &scratch.keys(), &mut |_| {}).unwrap();
+    assert_eq!(report.problem, None);
+    report.records
+}
+
+fn lines(scratch: &Scratch) -> Vec<(Position, Vec<u8>)> {
+    let mut reader = Reader::open(&scratch.ledger()).unwrap();
+    let (mut line, mut all) = (Vec::new(), Vec::new());
+    while let Some(at) = reader.next_line(&mut line).unwrap() {
+        all.push((at, line.clone()));
+    }
+    all
+}
+
+#[test]
+fn verifies_after_close_and_after_going_on() {
+    let scratch = Scratch::new();
+    let mut random = Random::seeded();
+    for round in 0..3 {
+        let mut ledger = scratch.open();
+        fill(&mut ledger, &mut random, 8, 100);
+        let records = ledger.next_seq();
+        ledger.close().unwrap();
+        assert_eq!(check(&scratch), records + 1, "round {round}");
+    }
+    for (n, (at, line)) in lines(&scratch).into_iter().enumerate() {
+        assert_eq!(at.seq, n as u64);
+        serde_json::from_slice::<serde_json::Value>(&line).unwrap();
+    }
+}
+
+#[test]
+fn rotates_and_compresses() {
+    let scratch = Scratch::new();
+    let config = LedgerConfig { segment_bytes: 64 << 10, compress_from: 64 << 10, ..scratch.config() };
+    let mut ledger = Ledger::open(&scratch.ledger(), &config).unwrap();
+    let mut follower = Reader::open(&scratch.ledger()).unwrap();
+    fill(&mut ledger, &mut Random::seeded(), 8, 400);
+    ledger.flush(false).unwrap();
+    let (mut line, mut followed) = (Vec::new(), 0);
+    while follower.next_line(&mut line).unwrap().is_some() {
+        followed += 1;
+    }
+    assert_eq!(followed, ledger.next_seq());
+    ledger.close().unwrap();
+    let count = check(&scratch);
+    assert_eq!(lines(&scratch).len() as u64, count);
+    let names: Vec<String> = fs::read_dir(scratch.ledger())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(names.iter().filter(|name| name.ends_with(".jsonl.zst")).count() > 3, "{names:?}");
+    assert_eq!(names.iter().filter(|name| name.ends_with(".jsonl")).count(), 1, "{names:?}");
+    assert!(!names.iter().any(|name| name.ends_with(".tmp")), "{names:?}");
+    // Each segment verifies alone, and from anywhere reading goes on to the end.
+    for name in names.iter().filter(|name| name.starts_with("rgt-")) {
+        let report = verify(&scratch.ledger().join(name), &scratch.keys(), &mut |_| {}).unwrap();
+        assert_eq!(report.problem, None, "{name}");
+    }
+    let all = lines(&scratch);
+    for (at, expected) in all.iter().step_by(37) {
+        let mut reader = Reader::at(&scratch.ledger(), *at).unwrap();
+        assert_eq!(reader.next_line(&mut line).unwrap(), Some(*at));
+        assert_eq!(&line, expected);
+    }
+}
+
+#[test]
+fn a_torn_last_line_is_moved_aside_and_said() {
+    let scratch = Scratch::new();
+    let mut ledger = scratch.open();
+    fill(&mut ledger, &mut Random::seeded(), 8, 20);
+    let expected = ledger.next_seq();
+    drop(ledger);
+    let segment = scratch.ledger().join("rgt-00000000000000000000.jsonl");
+    for torn in [b"{\"specversion\":\"1.0\",\"type\":\"rgt.pol".as_slice(), b"\0\0\0\0\n", b"{}\n\0"] {
+        let mut file = fs::OpenOptions::new().append(true).open(&segment).unwrap();
+        file.write_all(torn).unwrap();
+        let report = verify(&scratch.ledger(), &scratch.keys(), &mut |_| {}).unwrap();
+        assert!(report.problem.is_some());
+        drop(scratch.open());
+        let (_, last) = lines(&scratch).pop().unwrap();
+        let said = format!("\"torn_bytes\":{}", torn.len());
+        assert!(String::from_utf8(last).unwrap().contains(&said));
+        check(&scratch);
+    }
+    assert_eq!(check(&scratch), expected + 3);
+    let kept = fs::read_dir(scratch.ledger()).unwrap();
+    assert_eq!(kept.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|e| e == "torn")).count(), 3);
+}
+
+#[test]
+fn a_second_writer_is_refused() {
+    let scratch = Scratch::new();
+    let ledger = scratch.open();
+    let refused = Ledger::open(&scratch.ledger(), &scratch.config()).err().unwrap().to_string();
+    assert!(refused.contains("another process is writing"), "{refused}");
+    drop(ledger);
+    scratch.open();
+}
+
+#[test]
+fn a_cut_ledger_is_not_continued() {
+    let scratch = Scratch::new();
+    let mut ledger = scratch.open();
+    fill(&mut ledger, &mut Random::seeded(), 8, 20);
+    ledger.close().unwrap();
+    let segment = scratch.ledger().join("rgt-00000000000000000000.jsonl");
+    let text = fs::read(&segment).unwrap();
+    fs::write(&segment, &text[..text.len() / 2]).unwrap();
+    let refused = Ledger::open(&scratch.ledger(), &scratch.config()).err().unwrap().to_string();
+    assert!(refused.contains("shorter"), "{refused}");
+}
+
+#[test]
+fn another_key_is_said_and_both_verify() {
+    let scratch = Scratch::new();
+    scratch.open().close().unwrap();
+    let other = scratch.0.join("other.key");
+    fs::write(&other, "correct horse battery staple\n").unwrap();
+    let mut config = scratch.config();
+    config.seal.set("key_encoding", "utf8").unwrap();
+    config.seal.set("key_file", other.to_str().unwrap()).unwrap();
+    Ledger::open(&scratch.ledger(), &config).unwrap().close().unwrap();
+    let mut keys = scratch.keys();
+    let report = verify(&scratch.ledger(), &keys, &mut |_| {}).unwrap();
+    assert_eq!(report.problem.map(|problem| problem.fault), Some(Fault::UnknownKey));
+    keys.push(rgt::seal::SealKey::load(&other, rgt::seal::KeyEncoding::Utf8).unwrap());
+    assert_eq!(verify(&scratch.ledger(), &keys, &mut |_| {}).unwrap().problem, None);
+    assert!(config.seal.set("mode", "ratchet").unwrap_err().to_string().contains("does not exist in this version"));
+}
+
+#[test]
+fn secrets_are_private_and_never_shown() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = Scratch::new();
+    scratch.open().close().unwrap();
+    let key = fs::read_to_string(scratch.key_file()).unwrap();
+    assert_eq!(key.len(), 65);
+    assert_eq!(fs::metadata(scratch.key_file()).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!format!("{:?}", scratch.keys()).contains(key.trim()));
+    let mode = fs::metadata(scratch.ledger()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn cursors_survive() {
+    let scratch = Scratch::new();
+    let mut ledger = scratch.open();
+    for n in 0..5 {
+        ledger.audit("test", &[("n", Field::Uint(n))]).unwrap();
+    }
+    ledger.flush(false).unwrap();
+    let mut line = Vec::new();
+    for seq in 0..6 {
+        let mut cursor = Cursor::open(&scratch.ledger(), "kafka").unwrap();
+        let mut reader = cursor.reader().unwrap();
+        assert_eq!(reader.next_line(&mut line).unwrap().map(|at| at.seq), Some(seq));
+        cursor.commit(reader.position()).unwrap();
+    }
+    let mut reader = Cursor::open(&scratch.ledger(), "kafka").unwrap().reader().unwrap();
+    assert_eq!(reader.next_line(&mut line).unwrap(), None);
+    ledger.audit("later", &[]).unwrap();
+    assert_eq!(reader.next_line(&mut line).unwrap(), None, "not flushed yet");
+    ledger.flush(false).unwrap();
+    assert_eq!(reader.next_line(&mut line).unwrap().map(|at| at.seq), Some(6));
+    assert!(Cursor::open(&scratch.ledger(), "../x").is_err());
+}
