@@ -3,6 +3,8 @@
 //! An event is a fixed head and, behind it, *sections* of variable size: a short path does not pay for a
 //! long one. A section is a tag, a length and that many bytes; the next begins right behind.
 
+use crate::hash::Secret;
+
 /// The layout's version: pins and programs of another one are not adopted.
 pub const LAYOUT: u32 = 1;
 
@@ -59,7 +61,8 @@ pub mod section {
     pub const BASE2: u16 = 6;
     /// The executable's path, names deepest first.
     pub const EXE: u16 = 7;
-    /// Object of the hook pair with the same position: names deepest first, within its filesystem.
+    /// Object of the hook pair with the same position: the filesystem's number (four bytes, 0xffffffff for a
+    /// foreign one), then names deepest first, within its filesystem.
     pub const OBJECT: u16 = 8;
     /// The object an open returned.
     pub const OPENED: u16 = 9;
@@ -94,7 +97,7 @@ pub struct Pair {
     pub reserved: u8,
     /// Index of the deciding rule, or 0xffff for the default.
     pub rule: u16,
-    /// Index of the first observe-mode rule that would have refused, or 0xffff.
+    /// Index of the first observe-mode rule that matched, or 0xffff.
     pub would: u16,
 }
 
@@ -156,6 +159,66 @@ pub const ADDRESS_ROOM: usize = 128;
 pub struct Slot {
     pub attempt: Attempt,
     pub area: [u8; SECTION_ROOM],
+    pub walk: Walk,
+}
+
+/// Where a walk, or a reading of argument strings, stands between two chunks of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Walk {
+    pub dentry: u64,
+    pub mount: u64,
+    /// Argument strings: the array's address and the next index.
+    pub array: u64,
+    pub index: u32,
+    /// Where the section's header stands.
+    pub header: u32,
+    /// Judging: hashes of the names met, deepest first, and how many.
+    pub hashes: [u64; MAX_DEPTH],
+    pub depth: u32,
+    pub action: u32,
+    /// Hash of the path so far, and the sets met on it.
+    pub path: u64,
+    pub sets: u64,
+    pub policy: u32,
+    /// `pair::*` bits of the object.
+    pub about: u32,
+    pub secret: Secret,
+    /// Where the filesystem stands: names' hashes, root first.
+    pub place: Filesystem,
+}
+
+/// Deepest object that can be judged; one below is of unknown place.
+pub const MAX_DEPTH: usize = 64;
+/// Deepest mount point.
+pub const MAX_MOUNT_DEPTH: usize = 16;
+
+/// A filesystem, or a subtree of one, known by the inode of its root.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filesystem {
+    /// The daemon's number for the place.
+    pub number: u32,
+    pub depth: u32,
+    pub hashes: [u64; MAX_MOUNT_DEPTH],
+}
+
+/// What `describe` found behind a descriptor of the daemon's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Described {
+    /// Address of the inode; 0 where nothing was found.
+    pub inode: u64,
+}
+
+/// Whether an agent is judged by the kernel, and by what.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Governed {
+    /// Policy number plus one; 0: no hook judges.
+    pub policy: u32,
+    /// 1: judge, but refuse nothing.
+    pub observe: u32,
 }
 
 /// FORK, EXEC, EXIT and JOIN; an EXEC's path follows as a section.

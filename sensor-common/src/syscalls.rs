@@ -256,6 +256,8 @@ pub const SYSCALLS: &[Syscall] = &[
     s("chroot", 161, 61, A::SysNamespace).path(0),
     s("unshare", 272, 310, A::SysNamespace),
     s("setns", 308, 346, A::SysNamespace),
+    // Work that a ring's worker does for the process: hooks see it, no syscall of its own does.
+    s("io_uring", -1, -1, A::SysIoUring),
     // The kernel's own extensions.
     s("bpf", 321, 357, A::SysBpf),
     s("io_uring_setup", 425, 425, A::SysIoUring),
@@ -267,3 +269,32 @@ pub const MAX_NR: u32 = 512;
 /// i386 socketcall numbers and the 64-bit call each stands for.
 pub const SOCKET_CALLS: &[(u8, u16)] =
     &[(2, 49), (3, 42), (4, 50), (11, 44), (16, 46), (20, 307)];
+
+/// Spec ids of the calls that return a file they may have made.
+pub const OPENS: [u16; 5] = {
+    let mut found = [0; 5];
+    let mut count = 0;
+    let mut index = 0;
+    while index < SYSCALLS.len() {
+        let row = &SYSCALLS[index];
+        // creat has no flags, but makes files like the others.
+        if matches!(row.shape, Shape::Open | Shape::OpenHow) || matches!(row.nr64, Some(85)) {
+            found[count] = index as u16 + 1;
+            count += 1;
+        }
+        index += 1;
+    }
+    found
+};
+
+/// Spec id of work submitted through a ring.
+pub const IO_URING: u16 = {
+    let mut index = 0;
+    while index < SYSCALLS.len() {
+        if SYSCALLS[index].nr64.is_none() && SYSCALLS[index].nr32.is_none() {
+            break;
+        }
+        index += 1;
+    }
+    index as u16 + 1
+};

@@ -6,7 +6,10 @@ use sensor_common::event::MAX_AGENTS;
 
 use crate::kernel::AgentNo;
 
-/// Hands out 1 to `MAX_AGENTS - 1`. A number comes back when its agent is fully drained, and is then used
+/// The kernel side tries its denials under the highest number.
+const END: AgentNo = MAX_AGENTS - 1;
+
+/// Hands out 1 to `END - 1`. A number comes back when its agent is fully drained, and is then used
 /// as late as possible: an event that lingers somewhere must not meet another agent under its number.
 #[derive(Debug)]
 pub struct Numbers {
@@ -15,7 +18,7 @@ pub struct Numbers {
 
 impl Default for Numbers {
     fn default() -> Numbers {
-        Numbers { free: (1..MAX_AGENTS).collect() }
+        Numbers { free: (1..END).collect() }
     }
 }
 
@@ -39,7 +42,7 @@ mod tests {
         let first = numbers.take().unwrap();
         assert_eq!(first, 1);
         numbers.give_back(first);
-        for expected in 2..MAX_AGENTS {
+        for expected in 2..END {
             assert_eq!(numbers.take(), Some(expected));
         }
         assert_eq!(numbers.take(), Some(1));

@@ -4,6 +4,7 @@ mod agents;
 mod connect;
 mod exec;
 mod paint;
+pub mod policy;
 mod run;
 pub mod schema;
 mod show;
@@ -50,6 +51,8 @@ enum Command {
     Top(top::TopArgs),
     /// End enforcement: the operator's off switch.
     Unload(unload::UnloadArgs),
+    /// Check, test, explain or show a policy.
+    Policy(policy::PolicyArgs),
     /// Check a ledger offline.
     Verify(verify::VerifyArgs),
     /// Print the JSON Schema of the records.
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Agents(args) => ("agents", agents::run(args)),
         Command::Top(args) => ("top", top::run(args)),
         Command::Unload(args) => ("unload", unload::run(args)),
+        Command::Policy(args) => ("policy", policy::run(args)),
         Command::Verify(args) => ("verify", verify::run(args)),
         Command::Schema(args) => ("schema", schema::run(args)),
     };

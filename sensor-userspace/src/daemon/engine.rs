@@ -201,13 +201,18 @@ impl<S: EventSource> Engine<S> {
         });
     }
 
+    fn totals(&mut self, number: AgentNo, ring: Ring) -> Option<Totals> {
+        let totals = self.source.totals(number, ring);
+        totals.inspect_err(|error| tracing::error!("the kernel's counts could not be read: {error:#}")).ok()
+    }
+
     /// Writes a gap record where the kernel made more than arrived. `drained`: all that was made has been
     /// handed over, so that the numbers are exact.
     pub(super) fn tell_losses(&mut self, number: AgentNo, drained: bool) {
         let mut drained = drained;
         for (index, (ring, name)) in RINGS.into_iter().enumerate() {
             let Some(told) = self.desk.agents.get(&number).map(|agent| agent.told[index]) else { return };
-            let mut now = self.source.totals(number, ring);
+            let Some(mut now) = self.totals(number, ring) else { return };
             if !drained {
                 if now.dropped == told.dropped {
                     continue;
@@ -218,7 +223,8 @@ impl<S: EventSource> Engine<S> {
                     return;
                 }
                 drained = true;
-                now = self.source.totals(number, ring);
+                let Some(again) = self.totals(number, ring) else { return };
+                now = again;
             }
             let Some(gap) = difference(told, now) else { continue };
             let Some(agent) = self.desk.agents.get_mut(&number) else { return };

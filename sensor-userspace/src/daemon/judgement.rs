@@ -3,7 +3,7 @@
 use sensor_common::action::Action;
 
 use crate::attempt::{Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict};
-use crate::kernel::{HookVerdict, Seen, Standing};
+use crate::kernel::{HookVerdict, Operand, Seen, Standing};
 use crate::policy::place::normalise;
 use crate::policy::{Decision, KernelHit, Object, Table, pair};
 
@@ -84,7 +84,14 @@ fn from_argument(seen: &Seen, table: &Table) -> Decision {
     let (first, second) = (named(first.as_ref(), attempt.object.as_ref()), named(second.as_ref(), attempt.object2.as_ref()));
     let first = if has_place(attempt) { place(&first) } else { Object::None };
     let second = has_second.then(|| place(&second)).filter(|_| has_place(attempt));
-    table.judge(&pair(&attempt.actions, first, second))
+    let meant = seen.means.iter().map(|(action, operand)| {
+        let object = match operand {
+            Operand::First => first,
+            Operand::Second => second.unwrap_or(first),
+        };
+        (*action, object)
+    });
+    table.judge(&meant.collect::<Vec<_>>())
 }
 
 /// Empty: it could not be resolved.
@@ -162,6 +169,7 @@ pub(super) mod tests {
                 late: false,
                 incomplete: Vec::new(),
             },
+            means: vec![(Action::FileDelete, Operand::First)],
             base: base.map(<[u8]>::to_vec),
             base2: None,
             hooks: Vec::new(),
@@ -170,7 +178,7 @@ pub(super) mod tests {
     }
 
     fn standing(mode: Mode) -> Standing {
-        Standing { mode, degraded: false, notes: Vec::new() }
+        Standing { mode, degraded: false, notes: Vec::new(), hooks: Vec::new() }
     }
 
     fn told(seen: &Seen, observe: bool, mode: Mode) -> (Verdict, Enforcement, Judged, String) {
@@ -204,7 +212,7 @@ pub(super) mod tests {
     }
 
     fn hook(effect: u8, rule: Option<u16>, blocked: bool) -> HookVerdict {
-        HookVerdict { action: Action::FileDelete, effect, rule, would: None, unknown: false, blocked }
+        HookVerdict { action: Action::FileDelete, effect, rule, would: None, unknown: false, blocked, object: None }
     }
 
     #[test]

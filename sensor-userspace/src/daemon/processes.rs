@@ -68,6 +68,7 @@ impl Processes {
         self.by_pid.len()
     }
 
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.by_pid.is_empty()
     }

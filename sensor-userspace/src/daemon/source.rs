@@ -20,33 +20,6 @@ pub trait EventSource {
     /// Hands over everything made up to now.
     fn drain_all(&mut self, each: &mut dyn FnMut(Event)) -> Result<()>;
     /// Exact after `drain_all`.
-    fn totals(&mut self, agent: AgentNo, ring: Ring) -> Totals;
+    fn totals(&mut self, agent: AgentNo, ring: Ring) -> Result<Totals>;
     fn live_tasks(&mut self, agent: AgentNo) -> u32;
-}
-
-impl<T: EventSource + ?Sized> EventSource for Box<T> {
-    fn standing(&self) -> &Standing {
-        (**self).standing()
-    }
-    fn govern(&mut self, agent: AgentNo, cgroup: &Path) -> Result<()> {
-        (**self).govern(agent, cgroup)
-    }
-    fn release(&mut self, agent: AgentNo) -> Result<()> {
-        (**self).release(agent)
-    }
-    fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<()> {
-        (**self).set_policy(agent, table, observe)
-    }
-    fn drain(&mut self, timeout: Duration, each: &mut dyn FnMut(Event)) -> Result<()> {
-        (**self).drain(timeout, each)
-    }
-    fn drain_all(&mut self, each: &mut dyn FnMut(Event)) -> Result<()> {
-        (**self).drain_all(each)
-    }
-    fn totals(&mut self, agent: AgentNo, ring: Ring) -> Totals {
-        (**self).totals(agent, ring)
-    }
-    fn live_tasks(&mut self, agent: AgentNo) -> u32 {
-        (**self).live_tasks(agent)
-    }
 }

@@ -17,7 +17,7 @@ use crate::attempt::{Mode, Run};
 use crate::config::{Config, STATE_DIR, Whose};
 use crate::control::protocol::{Answer, ExecRequest, Kind, Refusal, WantedMode};
 use crate::control::{Identity, Peer};
-use crate::kernel::AgentNo;
+use crate::kernel::{AgentNo, Totals};
 use crate::policy::{self, Policy, Table, Variables};
 use crate::record::{Field, Recorder, RecorderOptions};
 use crate::risk;
@@ -95,8 +95,13 @@ impl<S: EventSource> Engine<S> {
         if request.name.as_ref().is_some_and(|name| name.is_empty() || name.len() > MAX_NAME) {
             bail!("--name takes 1 to {MAX_NAME} bytes");
         }
-        if request.mode == Some(WantedMode::Enforce) && self.desk.standing.mode == Mode::Observe {
-            bail!("--enforce: nothing can deny on this kernel: {}", self.why_not());
+        if request.mode == Some(WantedMode::Enforce) {
+            if !self.options.enforce_allowed {
+                bail!("--enforce: the daemon was started with --observe; leave --enforce out to observe");
+            }
+            if self.desk.standing.mode == Mode::Observe {
+                bail!("--enforce: nothing can deny on this kernel: {}", self.why_not());
+            }
         }
         let run_id = random_hex(16)?;
         let base = &self.options.config;
@@ -167,7 +172,7 @@ impl<S: EventSource> Engine<S> {
 
     /// Makes the agent: numbers it, governs its cgroup, opens its ledger, tells its start.
     fn begin(&mut self, plan: Plan) -> Result<AgentNo> {
-        let number = self.numbers.take().ok_or_else(|| anyhow!("{} agents run already: no more can be governed at once", sensor_common::event::MAX_AGENTS - 1));
+        let number = self.numbers.take().ok_or_else(|| anyhow!("{} agents run already: no more can be governed at once", sensor_common::event::MAX_AGENTS - 2));
         let number = number.inspect_err(|_| discard(plan.own.as_ref()))?;
         let own = plan.own.as_ref().map(|own| own.path().to_path_buf());
         let result = self.begin_as(number, plan);
@@ -184,14 +189,15 @@ impl<S: EventSource> Engine<S> {
     }
 
     fn begin_as(&mut self, number: AgentNo, plan: Plan) -> Result<AgentNo> {
-        let Plan { run, config, own_ledger, reader_gid, table, cgroup, own, root, uid } = plan;
+        let Plan { run, config, own_ledger, reader_gid, mut table, cgroup, own, root, uid } = plan;
+        if !self.options.enforce_allowed {
+            table.kernel.observe = 1;
+        }
         let options = RecorderOptions {
             trajectory_length: config.trajectory_length,
             risk_profile: risk::Profile::Article,
         };
         let recorder = Recorder::new(run, options)?;
-        // Numbers are used again: what was counted for an earlier agent is not this one's.
-        let told = super::engine::RINGS.map(|(ring, _)| self.source.totals(number, ring));
         let ledger = self.desk.ledgers.join(&config, reader_gid)?;
         let mut agent = Agent {
             number,
@@ -210,7 +216,7 @@ impl<S: EventSource> Engine<S> {
             started_wall: SystemTime::now(),
             phase: Phase::Running,
             waiting: None,
-            told,
+            told: [Totals::default(); 2],
         };
         let begun = self.introduce(number, &mut agent);
         match begun {

@@ -1,5 +1,17 @@
 //! The kernel side as the daemon uses it: load, govern, drain.
 
+mod cgroup;
+mod decode;
+mod enforce;
+mod filesystems;
+mod hooks;
+mod load;
+mod pending;
+mod rings;
+mod sys;
+
+pub use load::{LoadError, Options, Sensor};
+
 use crate::attempt::{Attempt, Mode};
 
 /// An agent's number: an index into the kernel's per-agent arrays, given by the daemon.
@@ -13,9 +25,11 @@ pub struct AttemptKey {
 }
 
 /// What a hook found about one action of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookVerdict {
     pub action: sensor_common::action::Action,
+    /// The object's true name.
+    pub object: Option<Vec<u8>>,
     /// `table::effect`.
     pub effect: u8,
     pub rule: Option<u16>,
@@ -25,11 +39,20 @@ pub struct HookVerdict {
     pub blocked: bool,
 }
 
+/// Which of a call's two objects an action is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operand {
+    First,
+    Second,
+}
+
 /// An attempt as the kernel told it.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub agent: AgentNo,
     pub key: AttemptKey,
+    /// Each action with the end it is about.
+    pub means: Vec<(sensor_common::action::Action, Operand)>,
     /// `exe_chain` is empty: the process table fills it in.
     pub attempt: Attempt,
     /// Directory that a relative argument starts from.
@@ -69,4 +92,6 @@ pub struct Standing {
     pub degraded: bool,
     /// Sentences for the operator: what is not in force, and why.
     pub notes: Vec<String>,
+    /// Hooks in force, by name.
+    pub hooks: Vec<String>,
 }

@@ -1,15 +1,9 @@
 //! Runs a policy's own table of cases.
 
-use std::path::PathBuf;
-
 use super::judge::{Decision, Object, pair};
 use super::language::{Case, CaseObject, Policy};
 use super::pattern::Variables;
 use super::problem::{At, Errors};
-
-/// What the variables stand for in a test that gives them no value.
-const TEST_WORKSPACE: &str = "/workspace";
-const TEST_HOME: &str = "/home/agent";
 
 /// How one case came out.
 #[derive(Clone, Debug)]
@@ -23,11 +17,7 @@ pub struct Outcome<'a> {
 impl Policy {
     /// Judges every case of `tests:`. Variables without a value stand for `/workspace` and `/home/agent`.
     pub fn run_cases(&self, variables: &Variables) -> Result<Vec<Outcome<'_>>, Errors> {
-        let or = |value: &Option<PathBuf>, stand_in: &str| value.clone().or_else(|| Some(PathBuf::from(stand_in)));
-        let variables = Variables {
-            workspace: or(&variables.workspace, TEST_WORKSPACE),
-            home: or(&variables.home, TEST_HOME),
-        };
+        let variables = variables.or_stand_ins();
         let table = self.compile(&variables)?;
         let mut outcomes = Vec::new();
         for case in &self.cases {

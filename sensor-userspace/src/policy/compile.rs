@@ -9,8 +9,12 @@ use sensor_common::table::{self, MAX_PLACES, MAX_RULES, Place, PlaceKey};
 use super::language::{ObjectTest, Policy, Rule};
 use super::pattern::{Pattern, Variables};
 use super::place;
-use super::problem::{Errors, Report};
+use super::problem::{At, Errors, Report};
 use crate::attempt::{Severity, Verdict};
+
+const SEEDS_TRIED: usize = 8;
+/// What concerns a file as a whole is told here.
+const TOP: At = At { line: 1, column: 1 };
 
 /// What userspace keeps of a rule beside the kernel's form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +67,7 @@ impl Policy {
         report.enter_rule(None);
         if places.len() > MAX_PLACES as usize {
             let text = format!("{} places, more than the limit of {MAX_PLACES}", places.len());
-            report.error(super::At { line: 1, column: 1 }, text, "name directories with `/dir/**` instead of their files");
+            report.error(TOP, text, "name directories with `/dir/**` instead of their files");
         }
         report.finish()?;
         let mut kernel = table::Policy {
@@ -90,8 +94,15 @@ impl Policy {
             by_hash: HashMap::new(),
         };
         // Random, so that nobody can prepare a name that meets a place's hash. Two of the table's own
-        // places that meet are as good as impossible; the next seed parts them.
-        while !table.reseed(RandomState::new().hash_one(table.seed)) {}
+        // places that meet are as good as impossible, and the next seed parts them.
+        if (0..SEEDS_TRIED).any(|_| table.reseed(RandomState::new().hash_one(table.seed))) {
+            return Ok(table);
+        }
+        let mut report = Report::new(&self.file);
+        let text =
+            format!("two of its places have the same hash under each of {SEEDS_TRIED} seeds");
+        report.error(TOP, text, "rename one of the directories, or name their parent");
+        report.finish()?;
         Ok(table)
     }
 
@@ -135,7 +146,15 @@ impl Table {
             generation: 0,
         };
         let Policy { name, hash, .. } = Policy::allow_all();
-        Table { name, hash, kernel, rules: Vec::new(), places: Vec::new(), seed: 0, by_hash: HashMap::new() }
+        Table {
+            name,
+            hash,
+            kernel,
+            rules: Vec::new(),
+            places: Vec::new(),
+            seed: 0,
+            by_hash: HashMap::new(),
+        }
     }
 
     /// Judges by this seed from now on. `false`, and nothing changed, if two places of the table have the
@@ -158,7 +177,11 @@ impl Table {
     }
 
     /// What goes into the kernel's map of places under policy number `policy`.
-    pub fn kernel_places(&self, seed: u64, policy: u64) -> impl Iterator<Item = (PlaceKey, Place)> + '_ {
+    pub fn kernel_places(
+        &self,
+        seed: u64,
+        policy: u64,
+    ) -> impl Iterator<Item = (PlaceKey, Place)> + '_ {
         self.places.iter().map(move |(path, place)| {
             (PlaceKey { policy, path: place::path_hash(seed, path) }, *place)
         })

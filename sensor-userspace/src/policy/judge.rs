@@ -24,10 +24,12 @@ impl<'a> Object<'a> {
     /// As a hook resolved it, or as an argument was normalised; `None` is unknown.
     pub fn of(name: Option<&'a [u8]>) -> Object<'a> {
         match name {
-            None => Object::Unknown,
+            None | Some([]) => Object::Unknown,
             Some(name) if !name.starts_with(b"/") => Object::Nameless(name),
             // A parent's name in a path says that nobody resolved it.
-            Some(name) if name.split(|byte| *byte == b'/').any(|part| part == b"..") => Object::Unknown,
+            Some(name) if name.split(|byte| *byte == b'/').any(|part| part == b"..") => {
+                Object::Unknown
+            }
             Some(name) => Object::Path(name),
         }
     }
@@ -87,6 +89,18 @@ pub enum StepResult {
     Decides,
 }
 
+impl StepResult {
+    pub const fn name(self) -> &'static str {
+        match self {
+            StepResult::OtherAction => "other_action",
+            StepResult::OtherObject => "other_object",
+            StepResult::Unknown => "unknown_place",
+            StepResult::Observed => "observes",
+            StepResult::Decides => "decides",
+        }
+    }
+}
+
 /// One action's verdict, by numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Single {
@@ -118,21 +132,26 @@ impl Table {
     }
 
     /// A decision of the kernel's, in words.
-    pub fn decision_from_kernel(&self, hit: KernelHit, action: Action, object: Object<'_>) -> Decision {
-        let verdict = verdict_of(hit.effect);
+    pub fn decision_from_kernel(
+        &self,
+        hit: KernelHit,
+        action: Action,
+        object: Object<'_>,
+    ) -> Decision {
+        let place_unknown = hit.unknown || object == Object::Unknown;
         let observed = hit.would.map(usize::from).filter(|rule| *rule < self.rules.len());
-        let single = Single {
-            verdict,
-            rule: hit.rule.map(usize::from),
-            unknown: hit.unknown,
-            asked: None,
-            would: observed.map(|rule| {
-                // An observing rule that asked for an unknown place would have left it to `on_unknown`.
-                let effect = if self.asks_unknown(rule, object) { self.kernel.on_unknown } else { self.kernel.rules[rule].effect };
-                (verdict_of(effect), rule)
-            }),
+        let would = observed.map(|index| {
+            let rule = &self.kernel.rules[index];
+            // An observing rule that asks for an unknown place would have left it to `on_unknown`.
+            let left = place_unknown && rule.object != table::object::ANY;
+            (verdict_of(if left { self.kernel.on_unknown } else { rule.effect }), index)
+        });
+        let asked = match hit.unknown {
+            true => self.single(action, Object::Unknown, &mut |_| {}).asked,
+            false => None,
         };
-        self.decision(single, action, object)
+        let (verdict, rule) = (verdict_of(hit.effect), hit.rule.map(usize::from));
+        self.decision(Single { verdict, rule, unknown: hit.unknown, asked, would }, action, object)
     }
 
     fn trace(&self, attempt: &[(Action, Object<'_>)], tell: &mut dyn FnMut(Step)) -> Decision {
@@ -143,7 +162,7 @@ impl Table {
         Decision::strictest(decisions).unwrap_or_else(|| self.decision_on_nothing())
     }
 
-    pub(super) fn single(&self, action: Action, object: Object<'_>, tell: &mut dyn FnMut(Step)) -> Single {
+    fn single(&self, action: Action, object: Object<'_>, tell: &mut dyn FnMut(Step)) -> Single {
         let sets = match object {
             Object::Path(path) => self.sets_of(path),
             _ => 0,
@@ -177,12 +196,10 @@ impl Table {
         Single { verdict, rule: None, unknown: false, asked: None, would }
     }
 
-    fn asks_unknown(&self, rule: usize, object: Object<'_>) -> bool {
-        object == Object::Unknown && self.kernel.rules[rule].object != table::object::ANY
-    }
-
     fn decision(&self, single: Single, action: Action, object: Object<'_>) -> Decision {
-        let rule = single.rule.and_then(|index| Some((self.kernel.rules.get(index)?, self.rules.get(index)?)));
+        let rule = single
+            .rule
+            .and_then(|index| Some((self.kernel.rules.get(index)?, self.rules.get(index)?)));
         let (rule_id, severity) = match (&rule, single.unknown, single.verdict) {
             (Some((_, rule)), _, _) => (rule.id.clone(), rule.severity),
             (None, true, Verdict::Allow) => (RULE_UNKNOWN.to_owned(), Severity::Low),
@@ -233,8 +250,14 @@ impl Decision {
     /// observing rules would have done.
     pub fn strictest(decisions: impl IntoIterator<Item = Decision>) -> Option<Decision> {
         decisions.into_iter().reduce(|first, next| {
-            let (mut kept, other) = if rank(next.verdict) > rank(first.verdict) { (next, first) } else { (first, next) };
-            let stricter = |one: &(Verdict, String)| kept.would.as_ref().is_none_or(|would| rank(one.0) > rank(would.0));
+            let (mut kept, other) = if rank(next.verdict) > rank(first.verdict) {
+                (next, first)
+            } else {
+                (first, next)
+            };
+            let stricter = |one: &(Verdict, String)| {
+                kept.would.as_ref().is_none_or(|would| rank(one.0) > rank(would.0))
+            };
             if let Some(would) = other.would.filter(stricter) {
                 kept.would = Some(would);
             }
@@ -276,7 +299,11 @@ fn test(rule: &table::Rule, action: Action, object: Object<'_>, sets: u64) -> Te
 ///
 /// `file.create`, and the second naming of any action (`file.delete` at both ends of a rename over an
 /// existing file, `file.rename` at both ends of an exchange), apply to the second object where there is one.
-pub fn pair<'a>(actions: &[Action], first: Object<'a>, second: Option<Object<'a>>) -> Vec<(Action, Object<'a>)> {
+pub fn pair<'a>(
+    actions: &[Action],
+    first: Object<'a>,
+    second: Option<Object<'a>>,
+) -> Vec<(Action, Object<'a>)> {
     let mut seen = 0_u32;
     let of = |action: &Action| {
         let again = seen & action.bit() != 0;

@@ -5,6 +5,7 @@
 
 mod cases;
 mod compile;
+mod json;
 mod judge;
 mod language;
 mod pattern;
@@ -23,11 +24,14 @@ mod tests;
 
 pub use cases::Outcome;
 pub use compile::{Table, TableRule};
+pub use json::effect_word;
 pub use judge::{Decision, KernelHit, Object, Step, StepResult, pair};
 pub use language::{Case, CaseObject, Fallback, ObjectTest, Policy, Rule};
 pub use pattern::{Pattern, Variable, Variables};
 pub use problem::{At, Errors, Level, Problem};
 pub use read::parse;
+pub use read_rule::has_place;
+pub use words::verbs;
 
 /// The rule id of the policy's `default:`.
 pub const RULE_DEFAULT: &str = "RULE_DEFAULT";

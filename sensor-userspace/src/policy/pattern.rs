@@ -32,7 +32,22 @@ pub struct Variables {
     pub home: Option<PathBuf>,
 }
 
+/// What a variable stands for in `check` and `test`, where no agent gives it a value.
+const STAND_IN_WORKSPACE: &str = "/workspace";
+const STAND_IN_HOME: &str = "/home/agent";
+
 impl Variables {
+    /// The same, with `/workspace` and `/home/agent` for what has no value: to check and to test with.
+    pub fn or_stand_ins(&self) -> Variables {
+        let or = |value: &Option<PathBuf>, stand_in: &str| {
+            value.clone().or_else(|| Some(PathBuf::from(stand_in)))
+        };
+        Variables {
+            workspace: or(&self.workspace, STAND_IN_WORKSPACE),
+            home: or(&self.home, STAND_IN_HOME),
+        }
+    }
+
     pub fn get(&self, variable: Variable) -> Option<&PathBuf> {
         match variable {
             Variable::Workspace => self.workspace.as_ref(),
@@ -69,7 +84,10 @@ impl Pattern {
             let absolute = bytes.starts_with(b"/") && !bytes.contains(&0);
             let plain = |part: &[u8]| part != b".." && part.len() <= MAX_COMPONENT;
             if !absolute || !bytes.split(|byte| *byte == b'/').all(plain) {
-                let text = format!("the value of `${{{name}}}` is no absolute path without `..`: {}", value.display());
+                let text = format!(
+                    "the value of `${{{name}}}` is no absolute path without `..`: {}",
+                    value.display()
+                );
                 return Err((text, "give the directory's absolute path".to_owned()));
             }
             for part in super::place::components(bytes) {
@@ -82,7 +100,10 @@ impl Pattern {
             path.extend_from_slice(part.as_bytes());
         }
         if path.len() > MAX_PATH {
-            let text = format!("the path has {} bytes; the kernel knows none longer than {MAX_PATH}", path.len());
+            let text = format!(
+                "the path has {} bytes; the kernel knows none longer than {MAX_PATH}",
+                path.len()
+            );
             return Err((text, "shorten it".to_owned()));
         }
         if path.is_empty() {
@@ -108,7 +129,9 @@ impl Pattern {
 /// Reads one path as written in a policy.
 pub(super) fn read(text: &str, at: At, report: &mut Report) -> Option<Pattern> {
     match parse(text) {
-        Ok((variable, tail, below)) => Some(Pattern { at, text: text.to_owned(), variable, tail, below }),
+        Ok((variable, tail, below)) => {
+            Some(Pattern { at, text: text.to_owned(), variable, tail, below })
+        }
         Err((cause, hint)) => {
             report.error(at, format!("path `{text}`: {cause}"), hint);
             None
@@ -125,7 +148,8 @@ fn parse(text: &str) -> Result<Parsed, (String, String)> {
             let Some((name, rest)) = rest.split_once('}') else {
                 return fail("the variable is not closed", "write `${workspace}` or `${home}`");
             };
-            let Some(variable) = Variable::ALL.into_iter().find(|variable| variable.name() == name) else {
+            let Some(variable) = Variable::ALL.into_iter().find(|variable| variable.name() == name)
+            else {
                 let hint = suggestion(name, Variable::ALL.iter().map(|variable| variable.name()))
                     .unwrap_or_else(|| "the variables are `${workspace}` and `${home}`".to_owned());
                 return Err((format!("unknown variable `${{{name}}}`"), hint));
@@ -135,7 +159,10 @@ fn parse(text: &str) -> Result<Parsed, (String, String)> {
         None => (None, text),
     };
     if rest.contains("${") {
-        return fail("a variable stands only at the start", "write `${workspace}/…` or `${home}/…`");
+        return fail(
+            "a variable stands only at the start",
+            "write `${workspace}/…` or `${home}/…`",
+        );
     }
     if rest.contains('\0') {
         return fail("it holds a NUL byte, which no path does", "remove it");
@@ -161,12 +188,23 @@ fn parse(text: &str) -> Result<Parsed, (String, String)> {
     };
     for part in &tail {
         match part.as_str() {
-            "" => return fail("it has an empty component (`//`, or `/` at the end)", "write `/dir` or `/dir/**`"),
+            "" => {
+                return fail(
+                    "it has an empty component (`//`, or `/` at the end)",
+                    "write `/dir` or `/dir/**`",
+                );
+            }
             "." | ".." => {
-                return fail("`.` and `..` name nothing in a policy", "write the path that is meant");
+                return fail(
+                    "`.` and `..` name nothing in a policy",
+                    "write the path that is meant",
+                );
             }
             part if part.len() > MAX_COMPONENT => {
-                return fail("a component has more than 255 bytes: no file has such a name", "shorten it");
+                return fail(
+                    "a component has more than 255 bytes: no file has such a name",
+                    "shorten it",
+                );
             }
             _ => {}
         }

@@ -79,7 +79,13 @@ fn version(entry: Option<&Entry>, top: At, report: &mut Report) {
     }
 }
 
-fn rules(entry: Option<&Entry>, top: At, policy: &mut Policy, lists: &mut Lists, report: &mut Report) {
+fn rules(
+    entry: Option<&Entry>,
+    top: At,
+    policy: &mut Policy,
+    lists: &mut Lists,
+    report: &mut Report,
+) {
     let Some(entry) = entry else {
         report.error(top, "`rules` is missing", "a policy has at least one rule");
         return;
@@ -116,7 +122,8 @@ pub(super) fn word(entry: &Entry, report: &mut Report) -> Option<String> {
     if let Some(text) = entry.value.text() {
         return Some(text.to_owned());
     }
-    let text = format!("`{}` must be a word or a sentence, this is {}", entry.key, entry.value.describe());
+    let text =
+        format!("`{}` must be a word or a sentence, this is {}", entry.key, entry.value.describe());
     report.error(entry.value.at, text, "write it after the colon");
     None
 }
@@ -136,7 +143,11 @@ pub(super) fn choice<T: Copy>(
     let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
     let near = given.and_then(|given| suggestion(given, names.iter().copied()));
     let text = format!("`{}` cannot be {}", entry.key, entry.value.describe());
-    report.error(entry.value.at, text, near.unwrap_or_else(|| format!("it is one of: {}", names.join(", "))));
+    report.error(
+        entry.value.at,
+        text,
+        near.unwrap_or_else(|| format!("it is one of: {}", names.join(", "))),
+    );
     absent
 }
 
@@ -159,7 +170,10 @@ impl Lists {
             None => &[][..],
             Some((_, Kind::Map(entries))) => entries.as_slice(),
             Some((value, _)) => {
-                let text = format!("`lists` must be a map of names to lists, this is {}", value.describe());
+                let text = format!(
+                    "`lists` must be a map of names to lists, this is {}",
+                    value.describe()
+                );
                 report.error(value.at, text, "write `lists:` and below it `  name: [\"/dir/**\"]`");
                 &[]
             }
@@ -167,19 +181,28 @@ impl Lists {
         for Entry { at, key, value } in entries {
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
             if !key.chars().all(plain) {
-                let text = format!("the list's name `{key}` has other characters than letters, digits, `_` and `-`");
+                let text = format!(
+                    "the list's name `{key}` has other characters than letters, digits, `_` and `-`"
+                );
                 report.error(*at, text, "rename it");
             }
             let patterns = match &value.kind {
-                Kind::List(items) => items.iter().filter_map(|item| list_item(key, item, report)).collect(),
+                Kind::List(items) => {
+                    items.iter().filter_map(|item| list_item(key, item, report)).collect()
+                }
                 _ => {
-                    let text = format!("the list `{key}` must be a list, this is {}", value.describe());
+                    let text =
+                        format!("the list `{key}` must be a list, this is {}", value.describe());
                     report.error(value.at, text, "put it in brackets: `[\"/dir/**\"]`");
                     Vec::new()
                 }
             };
             if matches!(&value.kind, Kind::List(items) if items.is_empty()) {
-                report.error(value.at, format!("the list `{key}` is empty"), "put a path into it, or remove it");
+                report.error(
+                    value.at,
+                    format!("the list `{key}` is empty"),
+                    "put a path into it, or remove it",
+                );
             }
             named.push((*at, key.clone(), patterns, false));
         }
@@ -204,7 +227,8 @@ impl Lists {
         patterns.sort_by(|one, other| one.text.cmp(&other.text));
         patterns.dedup_by(|one, other| one.text == other.text);
         let same = |set: &Vec<Pattern>| {
-            set.len() == patterns.len() && set.iter().zip(&patterns).all(|(one, other)| one.text == other.text)
+            set.len() == patterns.len()
+                && set.iter().zip(&patterns).all(|(one, other)| one.text == other.text)
         };
         if let Some(index) = self.sets.iter().position(same) {
             return Some(1 << index);
@@ -223,7 +247,11 @@ impl Lists {
     fn warn_unused(&self, report: &mut Report) {
         for (at, name, _, used) in &self.named {
             if !used {
-                report.warning(*at, format!("no rule uses the list `{name}`"), "remove it, or write a rule with `path: $".to_owned() + name + "`");
+                report.warning(
+                    *at,
+                    format!("no rule uses the list `{name}`"),
+                    "remove it, or write a rule with `path: $".to_owned() + name + "`",
+                );
             }
         }
     }

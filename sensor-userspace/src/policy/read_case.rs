@@ -25,7 +25,11 @@ const VERDICTS: [(&str, Verdict); 6] = [
 pub(super) fn cases(entry: &Entry, policy: &Policy, report: &mut Report) -> Vec<Case> {
     let Kind::List(nodes) = &entry.value.kind else {
         let text = format!("`tests` must be a list, this is {}", entry.value.describe());
-        report.error(entry.value.at, text, "write each case as `- { action: file.read, path: /x, verdict: allow }`");
+        report.error(
+            entry.value.at,
+            text,
+            "write each case as `- { action: file.read, path: /x, verdict: allow }`",
+        );
         return Vec::new();
     };
     nodes.iter().filter_map(|node| case(node, policy, report)).collect()
@@ -52,25 +56,40 @@ fn case(node: &Node, policy: &Policy, report: &mut Report) -> Option<Case> {
     let path = match (get("path"), unknown) {
         (Some(entry), false) => CaseObject::Path(literal(entry, report)?),
         (Some(entry), true) => {
-            report.error(entry.at, "the case says both `path:` and `unknown: true`", "remove one of them");
+            report.error(
+                entry.at,
+                "the case says both `path:` and `unknown: true`",
+                "remove one of them",
+            );
             return None;
         }
         (None, true) => CaseObject::Unknown,
         (None, false) => CaseObject::None,
     };
-    if let (CaseObject::None, Some(action)) = (&path, actions.iter().find(|action| has_place(**action))) {
+    if let (CaseObject::None, Some(action)) =
+        (&path, actions.iter().find(|action| has_place(**action)))
+    {
         let text = format!("the case has no `path`, and `{}` needs one", action.verb());
-        report.error(node.at, text, "write `path: /x`, or `unknown: true` for a place the kernel cannot tell");
+        report.error(
+            node.at,
+            text,
+            "write `path: /x`, or `unknown: true` for a place the kernel cannot tell",
+        );
     }
     let path2 = match get("path2") {
         Some(entry) => Some(literal(entry, report)?),
         None => None,
     };
     let Some(verdict) = get("verdict") else {
-        report.error(node.at, "the case has no `verdict`", "write `verdict: allow`, `deny` or `challenge`");
+        report.error(
+            node.at,
+            "the case has no `verdict`",
+            "write `verdict: allow`, `deny` or `challenge`",
+        );
         return None;
     };
-    let rule = get("rule").and_then(|entry| word(entry, report).inspect(|rule| known(rule, entry, policy, report)));
+    let rule = get("rule")
+        .and_then(|entry| word(entry, report).inspect(|rule| known(rule, entry, policy, report)));
     Some(Case {
         at: node.at,
         name: get("name").and_then(|entry| word(entry, report)),
@@ -94,7 +113,11 @@ fn actions(entry: &Entry, report: &mut Report) -> Option<Vec<Action>> {
             let verbs = Action::ALL.iter().map(|action| action.verb());
             let near = node.text().and_then(|text| suggestion(text, verbs));
             let text = format!("the case's `action` cannot be {}", node.describe());
-            report.error(node.at, text, near.unwrap_or_else(|| "write a verb such as `file.delete`".to_owned()));
+            report.error(
+                node.at,
+                text,
+                near.unwrap_or_else(|| "write a verb such as `file.delete`".to_owned()),
+            );
         }
         action
     };
@@ -110,16 +133,26 @@ fn literal(entry: &Entry, report: &mut Report) -> Option<Pattern> {
     };
     let pattern = pattern::read(text, entry.value.at, report)?;
     if pattern.below {
-        report.error(entry.value.at, format!("path `{text}`: a case names one file"), "write a file below it");
+        report.error(
+            entry.value.at,
+            format!("path `{text}`: a case names one file"),
+            "write a file below it",
+        );
         return None;
     }
     Some(pattern)
 }
 
 fn known(rule: &str, entry: &Entry, policy: &Policy, report: &mut Report) {
-    let ids = || policy.rules.iter().map(|rule| rule.id.as_str()).chain([RULE_DEFAULT, RULE_UNKNOWN]);
+    let ids =
+        || policy.rules.iter().map(|rule| rule.id.as_str()).chain([RULE_DEFAULT, RULE_UNKNOWN]);
     if !ids().any(|id| id == rule) {
-        let hint = suggestion(rule, ids()).unwrap_or_else(|| "name a rule of this file, or `RULE_DEFAULT`".to_owned());
-        report.error(entry.value.at, format!("the case names the rule `{rule}`, which is not in this file"), hint);
+        let hint = suggestion(rule, ids())
+            .unwrap_or_else(|| "name a rule of this file, or `RULE_DEFAULT`".to_owned());
+        report.error(
+            entry.value.at,
+            format!("the case names the rule `{rule}`, which is not in this file"),
+            hint,
+        );
     }
 }

@@ -26,11 +26,16 @@ const MAX_ID: usize = 64;
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// Actions whose object is a place.
-pub(super) fn has_place(action: Action) -> bool {
+pub fn has_place(action: Action) -> bool {
     action.verb().starts_with("file.") || matches!(action, Action::DirList | Action::ProcExec)
 }
 
-pub(super) fn rule(node: &Node, policy_observes: bool, lists: &mut Lists, report: &mut Report) -> Option<Rule> {
+pub(super) fn rule(
+    node: &Node,
+    policy_observes: bool,
+    lists: &mut Lists,
+    report: &mut Report,
+) -> Option<Rule> {
     let Kind::Map(entries) = &node.kind else {
         let text = format!("a rule is a map of keys, this is {}", node.describe());
         report.error(node.at, text, "write `- id: NAME`, and its other keys below");
@@ -45,7 +50,13 @@ pub(super) fn rule(node: &Node, policy_observes: bool, lists: &mut Lists, report
     rule
 }
 
-fn body(at: At, entries: &[Entry], policy_observes: bool, lists: &mut Lists, report: &mut Report) -> Option<Rule> {
+fn body(
+    at: At,
+    entries: &[Entry],
+    policy_observes: bool,
+    lists: &mut Lists,
+    report: &mut Report,
+) -> Option<Rule> {
     let get = |key: &str| entries.iter().find(|entry| entry.key == key);
     for entry in entries.iter().filter(|entry| !RULE_KEYS.contains(&entry.key.as_str())) {
         unknown_key(entry, RULE_KEYS, true, report);
@@ -74,7 +85,11 @@ fn body(at: At, entries: &[Entry], policy_observes: bool, lists: &mut Lists, rep
     let severity = choice(get("severity"), &SEVERITIES, usual, report);
     for key in ["timeout", "otherwise"] {
         if let (Some(entry), Some(Verdict::Allow | Verdict::Deny)) = (get(key), verdict) {
-            report.error(entry.at, format!("`{key}:` speaks of a challenge only"), "remove it, or let the rule `challenge:`");
+            report.error(
+                entry.at,
+                format!("`{key}:` speaks of a challenge only"),
+                "remove it, or let the rule `challenge:`",
+            );
         }
     }
     let fallback = [("allow", Fallback::Allow), ("deny", Fallback::Deny)];
@@ -119,7 +134,11 @@ fn effect<'a>(at: At, entries: &'a [Entry], report: &mut Report) -> Option<(Verd
         }
         // `watch:` has told its own error.
         (None, _) if !entries.iter().any(|entry| entry.key == "watch") => {
-            report.error(at, "the rule has no effect", "say `allow:`, `deny:` or `challenge:` and the actions");
+            report.error(
+                at,
+                "the rule has no effect",
+                "say `allow:`, `deny:` or `challenge:` and the actions",
+            );
         }
         _ => {}
     }
@@ -133,7 +152,11 @@ fn actions(entry: &Entry, report: &mut Report) -> Option<u32> {
         _ => words.push(&entry.value),
     }
     if words.is_empty() {
-        report.error(entry.value.at, format!("`{}:` names no action", entry.key), "name one, or say \"*\"");
+        report.error(
+            entry.value.at,
+            format!("`{}:` names no action", entry.key),
+            "name one, or say \"*\"",
+        );
         return None;
     }
     let mut mask = Some(0);
@@ -141,8 +164,16 @@ fn actions(entry: &Entry, report: &mut Report) -> Option<u32> {
         let bits = match node.text() {
             Some(word) => words::actions(word, node.at, report),
             None => {
-                let text = format!("`{}:` holds {} where an action was expected", entry.key, node.describe());
-                report.error(node.at, text, "write a verb such as `file.delete`, in quotes if it is \"*\"");
+                let text = format!(
+                    "`{}:` holds {} where an action was expected",
+                    entry.key,
+                    node.describe()
+                );
+                report.error(
+                    node.at,
+                    text,
+                    "write a verb such as `file.delete`, in quotes if it is \"*\"",
+                );
                 None
             }
         };
@@ -166,7 +197,9 @@ fn narrow(mask: &mut u32, effect: &Entry, report: &mut Report) {
             report.error(node.at, text, "write a rule of its own for it, without `path:`");
         }
     }
-    *mask = words::verbs(*mask).filter(|action| has_place(*action)).fold(0, |mask, action| mask | action.bit());
+    *mask = words::verbs(*mask)
+        .filter(|action| has_place(*action))
+        .fold(0, |mask, action| mask | action.bit());
     if *mask == 0 && !told {
         let text = "none of the rule's actions has a path that `path:` could be tested on";
         report.error(effect.value.at, text, "remove `path:`, or name a `file.*` action");
@@ -201,7 +234,11 @@ fn sets(node: &Node, lists: &mut Lists, report: &mut Report) -> Option<u64> {
         _ => std::slice::from_ref(node),
     };
     if nodes.is_empty() {
-        report.error(node.at, "the list of paths is empty", "put a path into it, or remove `path:`");
+        report.error(
+            node.at,
+            "the list of paths is empty",
+            "put a path into it, or remove `path:`",
+        );
         return None;
     }
     let mut mask = Some(0);
@@ -231,9 +268,16 @@ fn sets(node: &Node, lists: &mut Lists, report: &mut Report) -> Option<u64> {
 
 fn mode(entry: Option<&Entry>, policy_observes: bool, report: &mut Report) -> bool {
     let observe = choice(entry, &[("observe", true), ("enforce", false)], false, report);
-    if let Some(entry) = entry.filter(|entry| policy_observes && entry.value.text() == Some("enforce")) {
-        let text = "`mode: enforce` of one rule in a policy with `mode: observe` is not supported yet";
-        report.error(entry.value.at, text, "set the policy to `mode: enforce` and the other rules to `mode: observe`");
+    if let Some(entry) =
+        entry.filter(|entry| policy_observes && entry.value.text() == Some("enforce"))
+    {
+        let text =
+            "`mode: enforce` of one rule in a policy with `mode: observe` is not supported yet";
+        report.error(
+            entry.value.at,
+            text,
+            "set the policy to `mode: enforce` and the other rules to `mode: observe`",
+        );
     }
     observe
 }
@@ -247,7 +291,11 @@ fn tags(entry: &Entry, report: &mut Report) -> Vec<String> {
     for node in nodes {
         match node.text() {
             Some(tag) => tags.push(tag.to_owned()),
-            None => report.error(node.at, format!("a tag is a word, this is {}", node.describe()), "write `[attack.T1485]`"),
+            None => report.error(
+                node.at,
+                format!("a tag is a word, this is {}", node.describe()),
+                "write `[attack.T1485]`",
+            ),
         }
     }
     tags
@@ -271,7 +319,11 @@ fn timeout(entry: &Entry, report: &mut Report) -> Option<Duration> {
         Some(duration) if !duration.is_zero() && duration <= MAX_TIMEOUT => Some(duration),
         _ => {
             let text = format!("`timeout` cannot be {}", entry.value.describe());
-            report.error(entry.value.at, text, "write a number and a unit, `500ms`, `60s`, `5m`, up to `24h`");
+            report.error(
+                entry.value.at,
+                text,
+                "write a number and a unit, `500ms`, `60s`, `5m`, up to `24h`",
+            );
             None
         }
     }

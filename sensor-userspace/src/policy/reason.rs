@@ -21,7 +21,12 @@ pub(super) fn does(verdict: Verdict) -> &'static str {
 }
 
 /// `file.delete of /home/x: RULE_FILE_DELETE_BLOCK denies outside /tmp/**`
-pub(super) fn sentence(table: &Table, single: &Single, action: Action, object: Object<'_>) -> String {
+pub(super) fn sentence(
+    table: &Table,
+    single: &Single,
+    action: Action,
+    object: Object<'_>,
+) -> String {
     let what = what(action, object);
     let does = does(single.verdict);
     if single.unknown {
@@ -33,7 +38,10 @@ pub(super) fn sentence(table: &Table, single: &Single, action: Action, object: O
         return format!("{what}: no rule matches, the default {does}");
     };
     let (Some(rule), Some(text)) = (table.kernel.rules.get(index), table.rules.get(index)) else {
-        return format!("{what}: rule number {index}, which policy {} does not have, {does}", table.name);
+        return format!(
+            "{what}: rule number {index}, which policy {} does not have, {does}",
+            table.name
+        );
     };
     match places(rule, &text.places) {
         Some(places) => format!("{what}: {} {does} {places}", text.id),
@@ -47,7 +55,7 @@ fn verdict_word(rule: &table::Rule) -> &'static str {
 }
 
 /// `outside /tmp/**, /var/tmp/** and 3 more`
-pub(super) fn places(rule: &table::Rule, texts: &[String]) -> Option<String> {
+fn places(rule: &table::Rule, texts: &[String]) -> Option<String> {
     let side = match rule.object {
         table::object::IN => "inside",
         table::object::NOT_IN => "outside",
@@ -61,16 +69,25 @@ pub(super) fn places(rule: &table::Rule, texts: &[String]) -> Option<String> {
     Some(format!("{side} {}{more}", named.join(", ")))
 }
 
+impl Table {
+    /// The place test of a rule for a reader: `outside /tmp/**`; none where it asks for no place.
+    pub fn places_text(&self, rule: usize) -> Option<String> {
+        places(self.kernel.rules.get(rule)?, &self.rules.get(rule)?.places)
+    }
+}
+
 fn what(action: Action, object: Object<'_>) -> String {
     match object {
         Object::None => action.verb().to_owned(),
         Object::Unknown => format!("{} of an object whose place is unknown", action.verb()),
-        Object::Path(name) | Object::Nameless(name) => format!("{} of {}", action.verb(), readable(name)),
+        Object::Path(name) | Object::Nameless(name) => {
+            format!("{} of {}", action.verb(), readable(name))
+        }
     }
 }
 
 /// Bytes for a person's eye: no control characters, none invalid, no longer than is useful.
-pub(super) fn readable(bytes: &[u8]) -> String {
+fn readable(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {

@@ -13,7 +13,9 @@ pub(super) fn warn(policy: &Policy, report: &mut Report) {
         let deciders: Option<Vec<&Rule>> = verbs(rule.actions)
             .map(|action| {
                 let decides = |earlier: &&Rule| {
-                    !earlier.observe && earlier.actions & action.bit() != 0 && wider(policy, earlier, rule)
+                    !earlier.observe
+                        && earlier.actions & action.bit() != 0
+                        && wider(policy, earlier, rule)
                 };
                 earlier.iter().find(decides)
             })
@@ -27,12 +29,22 @@ pub(super) fn warn(policy: &Policy, report: &mut Report) {
             continue;
         }
         report.enter_rule(Some(rule.id.clone()));
-        let text = format!("`{}` never decides: {} stands before it and covers all of it", rule.id, names.join(", "));
-        report.warning(rule.at, text, "the first match wins: move it up, narrow the earlier one, or remove it");
+        let text = format!(
+            "`{}` never decides: {} stands before it and covers all of it",
+            rule.id,
+            names.join(", ")
+        );
+        report.warning(
+            rule.at,
+            text,
+            "the first match wins: move it up, narrow the earlier one, or remove it",
+        );
         report.enter_rule(None);
     }
     let only_allows = policy.rules.iter().all(|rule| rule.effect == Verdict::Allow);
-    if let (Fallback::Allow, true, Some(first)) = (policy.default, only_allows, policy.rules.first()) {
+    if let (Fallback::Allow, true, Some(first)) =
+        (policy.default, only_allows, policy.rules.first())
+    {
         let text = "every rule allows, and so does the default: this policy never denies";
         report.warning(first.at, text, "say `default: deny`");
     }
@@ -52,7 +64,8 @@ fn wider(policy: &Policy, earlier: &Rule, rule: &Rule) -> bool {
 /// Whether every place of `inner` lies in one of `outer`.
 fn contains(policy: &Policy, outer: u64, inner: u64) -> bool {
     let patterns = |mask: u64| {
-        let used = policy.sets.iter().enumerate().filter(move |(index, _)| mask & (1 << index) != 0);
+        let used =
+            policy.sets.iter().enumerate().filter(move |(index, _)| mask & (1 << index) != 0);
         used.flat_map(|(_, set)| set)
     };
     patterns(inner).all(|inner: &Pattern| patterns(outer).any(|outer| outer.covers(inner)))

@@ -16,9 +16,20 @@ const TOP_LATER: &[(&str, &str)] = &[
 ];
 
 pub(super) const RULE_KEYS: &[&str] = &[
-    "id", "description", "allow", "deny", "challenge", "path", "mode", "severity", "tags", "timeout", "otherwise",
+    "id",
+    "description",
+    "allow",
+    "deny",
+    "challenge",
+    "path",
+    "mode",
+    "severity",
+    "tags",
+    "timeout",
+    "otherwise",
 ];
-const EVERY_TIME: &str = "leave the rule out, or write it without this condition if it shall hold always";
+const EVERY_TIME: &str =
+    "leave the rule out, or write it without this condition if it shall hold always";
 const NO_CONSEQUENCE: &str = "leave it out: the effect alone is enforced and recorded";
 const RULE_LATER: &[(&str, &str)] = &[
     ("watch", "leave the rule out: every attempt is recorded anyway"),
@@ -26,7 +37,10 @@ const RULE_LATER: &[(&str, &str)] = &[
     ("unix", "leave the rule out, or write it without `unix:` if it shall speak of every socket"),
     ("unresolved", "leave it out"),
     ("exe", "leave the rule out, or write it without `exe:` if it shall speak of every program"),
-    ("signal", "leave the rule out, or write it without `signal:` if it shall speak of every signal"),
+    (
+        "signal",
+        "leave the rule out, or write it without `signal:` if it shall speak of every signal",
+    ),
     ("capability", "leave the rule out, or deny the action that needs the capability"),
     ("tool", "leave the rule out"),
     ("protocol", "leave the rule out"),
@@ -61,14 +75,18 @@ pub(super) fn unknown_key(entry: &Entry, known: &[&str], in_rule: bool, report: 
         return;
     }
     let words = known.iter().copied().chain(later.iter().map(|(name, _)| *name));
-    let hint = suggestion(key, words).unwrap_or_else(|| format!("the keys here are: {}", known.join(", ")));
+    let hint = suggestion(key, words)
+        .unwrap_or_else(|| format!("the keys here are: {}", known.join(", ")));
     report.error(entry.at, format!("unknown key `{key}`"), hint);
 }
 
 /// The bits of the actions that `word` speaks of.
 pub(super) fn actions(word: &str, at: At, report: &mut Report) -> Option<u32> {
     let bits = |wanted: &dyn Fn(Action) -> bool| {
-        Action::ALL.iter().filter(|action| wanted(**action)).fold(0, |bits, action| bits | action.bit())
+        Action::ALL
+            .iter()
+            .filter(|action| wanted(**action))
+            .fold(0, |bits, action| bits | action.bit())
     };
     if word == "*" {
         return Some(bits(&|_| true));
@@ -86,7 +104,11 @@ pub(super) fn actions(word: &str, at: At, report: &mut Report) -> Option<u32> {
         return Some(action.bit());
     }
     if word.starts_with("tool:") {
-        report.error(at, format!("`{word}`: tool actions are not supported yet"), "leave the rule out");
+        report.error(
+            at,
+            format!("`{word}`: tool actions are not supported yet"),
+            "leave the rule out",
+        );
         return None;
     }
     let classes = Class::ALL.iter().map(|class| class.name());
@@ -101,7 +123,7 @@ pub(super) fn actions(word: &str, at: At, report: &mut Report) -> Option<u32> {
 }
 
 /// The verbs of an action mask.
-pub(super) fn verbs(actions: u32) -> impl Iterator<Item = Action> {
+pub fn verbs(actions: u32) -> impl Iterator<Item = Action> {
     Action::ALL.iter().copied().filter(move |action| actions & action.bit() != 0)
 }
 

@@ -19,7 +19,13 @@ fn every_shipped_policy_passes_its_own_cases() {
         assert!(policy.warnings.is_empty(), "{:?}", policy.warnings);
         assert!(!policy.cases.is_empty(), "{} has no tests", path.display());
         for outcome in policy.run_cases(&Variables::default()).unwrap() {
-            assert!(outcome.passed, "{}:{}: {:?}", path.display(), outcome.at.line, outcome.decision);
+            assert!(
+                outcome.passed,
+                "{}:{}: {:?}",
+                path.display(),
+                outcome.at.line,
+                outcome.decision
+            );
         }
         ran += 1;
     }

@@ -1,0 +1,101 @@
+// Where the running kernel keeps what we read. Rust emits no CO-RE relocations, so these few lines are C:
+// each function is one offset, put right by the loader from the kernel's own type information.
+
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct list_head { struct list_head *next; };
+struct kernfs_node { u64 id; };
+struct cgroup_root { int hierarchy_id; };
+struct cgroup_subsys_state { struct cgroup_subsys_state *parent; };
+struct cgroup { struct cgroup_subsys_state self; struct kernfs_node *kn; struct cgroup_root *root; };
+struct css_set { struct cgroup *dfl_cgrp; };
+struct kuid { u32 val; };
+struct caps { u64 val; };
+struct cred { struct kuid uid; struct caps cap_effective; };
+struct vfsmount { struct dentry *mnt_root; struct super_block *mnt_sb; };
+struct path { struct vfsmount *mnt; struct dentry *dentry; };
+struct fs_struct { struct path root; struct path pwd; };
+struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; void *mnt_ns; };
+struct qstr { const unsigned char *name; };
+struct dentry { struct dentry *d_parent; struct qstr d_name; struct inode *d_inode; struct super_block *d_sb; };
+struct super_block { u32 s_dev; unsigned long s_flags; struct dentry *s_root; };
+struct inode { unsigned short i_mode; unsigned long i_ino; struct super_block *i_sb; };
+struct file { struct path f_path; u32 f_mode; u32 f_flags; struct inode *f_inode; };
+struct fdtable { u32 max_fds; struct file **fd; };
+struct files_struct { struct fdtable *fdt; };
+struct mm_struct { struct file *exe_file; unsigned long arg_start; unsigned long arg_end; };
+struct signal_struct { struct list_head thread_head; };
+struct thread_info { u32 status; };
+struct task_struct {
+	struct thread_info thread_info;
+	struct mm_struct *mm;
+	struct cred *cred;
+	struct css_set *cgroups;
+	struct fs_struct *fs;
+	struct files_struct *files;
+	struct signal_struct *signal;
+	struct list_head thread_node;
+	int pid;
+	int tgid;
+	u32 flags;
+};
+struct linux_binprm { const char *filename; struct file *file; };
+
+#pragma clang attribute pop
+
+#define OFFSET(name, type, field) \
+	__attribute__((always_inline)) u32 name(void) \
+	{ return __builtin_preserve_field_info(((struct type *)0)->field, 0); }
+
+OFFSET(off_task_status, task_struct, thread_info.status)
+OFFSET(off_task_mm, task_struct, mm)
+OFFSET(off_task_cred, task_struct, cred)
+OFFSET(off_task_cgroups, task_struct, cgroups)
+OFFSET(off_task_fs, task_struct, fs)
+OFFSET(off_task_files, task_struct, files)
+OFFSET(off_task_signal, task_struct, signal)
+OFFSET(off_task_thread_node, task_struct, thread_node)
+OFFSET(off_task_pid, task_struct, pid)
+OFFSET(off_task_tgid, task_struct, tgid)
+OFFSET(off_task_flags, task_struct, flags)
+OFFSET(off_signal_thread_head, signal_struct, thread_head)
+OFFSET(off_mm_exe_file, mm_struct, exe_file)
+OFFSET(off_mm_arg_start, mm_struct, arg_start)
+OFFSET(off_mm_arg_end, mm_struct, arg_end)
+OFFSET(off_cred_uid, cred, uid)
+OFFSET(off_cred_caps, cred, cap_effective)
+OFFSET(off_css_set_dfl, css_set, dfl_cgrp)
+OFFSET(off_cgroup_kn, cgroup, kn)
+OFFSET(off_cgroup_root, cgroup, root)
+OFFSET(off_cgroup_parent, cgroup, self.parent)
+OFFSET(off_cgroup_root_hierarchy, cgroup_root, hierarchy_id)
+OFFSET(off_kernfs_id, kernfs_node, id)
+OFFSET(off_fs_root, fs_struct, root)
+OFFSET(off_fs_pwd, fs_struct, pwd)
+OFFSET(off_path_mnt, path, mnt)
+OFFSET(off_path_dentry, path, dentry)
+OFFSET(off_vfsmount_root, vfsmount, mnt_root)
+OFFSET(off_mount_parent, mount, mnt_parent)
+OFFSET(off_mount_mountpoint, mount, mnt_mountpoint)
+OFFSET(off_mount_mnt, mount, mnt)
+OFFSET(off_mount_ns, mount, mnt_ns)
+OFFSET(off_dentry_parent, dentry, d_parent)
+OFFSET(off_dentry_name, dentry, d_name.name)
+OFFSET(off_dentry_inode, dentry, d_inode)
+OFFSET(off_dentry_sb, dentry, d_sb)
+OFFSET(off_file_path, file, f_path)
+OFFSET(off_file_mode, file, f_mode)
+OFFSET(off_file_flags, file, f_flags)
+OFFSET(off_file_inode, file, f_inode)
+OFFSET(off_fdtable_max, fdtable, max_fds)
+OFFSET(off_fdtable_fd, fdtable, fd)
+OFFSET(off_files_fdt, files_struct, fdt)
+OFFSET(off_bprm_filename, linux_binprm, filename)
+OFFSET(off_bprm_file, linux_binprm, file)
+
+// Kept here because the target has no atomic type in Rust; the result is left unused so that every kernel
+// since 5.10 takes it.
+__attribute__((always_inline)) void add_u64(u64 *value, u64 by) { __atomic_fetch_add(value, by, __ATOMIC_RELAXED); }

@@ -1,0 +1,121 @@
+//! Reading the kernel's structures and the process's memory.
+
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
+};
+use core::mem::MaybeUninit;
+
+macro_rules! offsets {
+    ($($name:ident),* $(,)?) => {
+        unsafe extern "C" { $(fn $name() -> u32;)* }
+        /// Byte offsets of fields in the running kernel.
+        pub mod off {
+            $(
+                #[inline(always)]
+                pub fn $name() -> u64 {
+                    // SAFETY: a getter of getters.c: takes nothing, touches nothing, returns a constant.
+                    u64::from(unsafe { super::$name() })
+                }
+            )*
+        }
+    };
+}
+
+offsets!(
+    off_task_status, off_task_mm, off_task_cred, off_task_cgroups, off_task_fs, off_task_files,
+    off_task_signal, off_task_thread_node, off_task_pid, off_task_tgid,
+    off_signal_thread_head, off_mm_exe_file, off_mm_arg_start, off_mm_arg_end, off_cred_uid, off_cred_caps,
+    off_css_set_dfl, off_cgroup_kn, off_cgroup_root, off_cgroup_parent, off_cgroup_root_hierarchy,
+    off_kernfs_id, off_fs_pwd, off_path_mnt, off_path_dentry, off_vfsmount_root,
+    off_mount_parent, off_mount_mountpoint, off_mount_mnt, off_dentry_parent, off_dentry_name, off_dentry_inode,
+    off_file_path, off_file_mode, off_fdtable_max, off_fdtable_fd,
+    off_files_fdt, off_bprm_filename,
+);
+
+unsafe extern "C" {
+    fn add_u64(value: *mut u64, by: u64);
+}
+
+/// Adds, also when another program does so at the same time.
+#[inline(always)]
+pub fn add(value: *mut u64, by: u64) {
+    // SAFETY: `value` points into a map value; the add is atomic.
+    unsafe { add_u64(value, by) }
+}
+
+/// Reads a `T` of the kernel's; `None` where the address does not bear it.
+#[inline(always)]
+pub fn read<T: Copy>(address: u64) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper writes exactly `size_of::<T>()` bytes, or fails.
+    let result = unsafe { bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _) };
+    if result != 0 {
+        return None;
+    }
+    // SAFETY: the helper filled it.
+    Some(unsafe { value.assume_init() })
+}
+
+/// Reads a `T` of the process's.
+#[inline(always)]
+pub fn read_user<T: Copy>(address: u64) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper writes exactly `size_of::<T>()` bytes, or fails.
+    let result = unsafe { bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _) };
+    if result != 0 {
+        return None;
+    }
+    // SAFETY: the helper filled it.
+    Some(unsafe { value.assume_init() })
+}
+
+/// Reads a string of the process's; its length with the NUL, or a negative errno.
+#[inline(always)]
+pub fn read_user_str(to: *mut u8, room: u32, address: u64) -> i64 {
+    // SAFETY: the caller's `to` has `room` bytes; the verifier proves it.
+    unsafe { bpf_probe_read_user_str(to.cast(), room, address as *const _) as i64 }
+}
+
+#[inline(always)]
+pub fn read_user_bytes(to: *mut u8, len: u32, address: u64) -> i64 {
+    // SAFETY: the caller's `to` has `len` bytes; the verifier proves it.
+    unsafe { bpf_probe_read_user(to.cast(), len, address as *const _) as i64 }
+}
+
+#[inline(always)]
+pub fn read_kernel_str(to: *mut u8, room: u32, address: u64) -> i64 {
+    // SAFETY: the caller's `to` has `room` bytes; the verifier proves it.
+    unsafe { bpf_probe_read_kernel_str(to.cast(), room, address as *const _) as i64 }
+}
+
+#[inline(always)]
+pub fn current_task() -> u64 {
+    // SAFETY: takes nothing.
+    unsafe { bpf_get_current_task() }
+}
+
+/// The file behind a descriptor of the current task's, or 0.
+#[inline(always)]
+pub fn file_of(task: u64, fd: u64) -> u64 {
+    let Some(files) = read::<u64>(task + off::off_task_files()) else { return 0 };
+    let Some(table) = read::<u64>(files + off::off_files_fdt()) else { return 0 };
+    let Some(max) = read::<u32>(table + off::off_fdtable_max()) else { return 0 };
+    let fd = fd as u32;
+    if fd >= max {
+        return 0;
+    }
+    let Some(array) = read::<u64>(table + off::off_fdtable_fd()) else { return 0 };
+    read::<u64>(array + u64::from(fd) * 8).unwrap_or(0)
+}
+
+/// Id of a cgroup of the v2 hierarchy; 0 for one of another.
+#[inline(always)]
+pub fn cgroup_id(cgroup: u64) -> u64 {
+    let Some(root) = read::<u64>(cgroup + off::off_cgroup_root()) else { return 0 };
+    // The v2 hierarchy is number 0; ids of the others mean something else.
+    if read::<u32>(root + off::off_cgroup_root_hierarchy()) != Some(0) {
+        return 0;
+    }
+    let Some(node) = read::<u64>(cgroup + off::off_cgroup_kn()) else { return 0 };
+    read::<u64>(node + off::off_kernfs_id()).unwrap_or(0)
+}

@@ -1,0 +1,27 @@
+//! The kernel side of rgt.
+//!
+//! capture → who → slot → args, name → emit. Programs are in `capture`; the rest are functions they call.
+#![no_std]
+#![no_main]
+
+mod args;
+mod capture;
+mod emit;
+mod judge;
+mod kernel;
+mod maps;
+mod name;
+mod remove;
+mod section;
+mod slot;
+mod who;
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    // SAFETY: no program can panic: arithmetic wraps in release and nothing indexes unchecked.
+    unsafe { core::hint::unreachable_unchecked() }
+}

@@ -1,0 +1,72 @@
+//! Every map, in one place.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, Queue, RingBuf},
+};
+use sensor_common::{
+    event::{Count, Described, FAULTS, Filesystem, Governed, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, Mark, Slot},
+    hash::Secret,
+    syscalls::{MAX_NR, Spec},
+    table::{MAX_PLACES, MAX_POLICIES, Place, PlaceKey, Policy},
+};
+
+const MMAPABLE: u32 = 1024;
+
+/// Task's address → whose it is. Entries are made at fork, join and move, and removed at the task's end.
+#[map]
+pub static MARKS: HashMap<u64, Mark> = HashMap::with_max_entries(MAX_TASKS, 0);
+
+/// Cgroup id → agent's number.
+#[map]
+pub static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(16_384, 0);
+
+/// By number: the 64-bit and the 32-bit call.
+#[map]
+pub static SPECS: Array<[Spec; 2]> = Array::with_max_entries(MAX_NR, 0);
+
+/// Attempts under way; mapped by the daemon, which looks for those that take long.
+#[map]
+pub static SLOTS: Array<Slot> = Array::with_max_entries(MAX_SLOTS, MMAPABLE);
+
+/// Numbers of free slots.
+#[map]
+pub static FREE: Queue<u32> = Queue::with_max_entries(MAX_SLOTS, 0);
+
+/// By agent × 2 + ring.
+#[map]
+pub static COUNTS: PerCpuArray<Count> = PerCpuArray::with_max_entries(MAX_AGENTS * 2, 0);
+
+#[map]
+pub static FAULT_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(FAULTS, 0);
+
+#[map]
+pub static RARE: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+
+#[map]
+pub static FLOOD: RingBuf = RingBuf::with_byte_size(32 << 20, 0);
+
+/// A syscall's columns by its id.
+#[map]
+pub static BY_ID: Array<Spec> = Array::with_max_entries(256, 0);
+
+/// Agent → the policy its hooks judge by.
+#[map]
+pub static GOVERNED: Array<Governed> = Array::with_max_entries(MAX_AGENTS, 0);
+
+#[map]
+pub static POLICIES: Array<Policy> = Array::with_max_entries(MAX_POLICIES, 0);
+
+#[map]
+pub static PLACES: HashMap<PlaceKey, Place> = HashMap::with_max_entries(MAX_PLACES, 0);
+
+/// Address of a root's inode → where that filesystem, or subtree, stands.
+#[map]
+pub static FILESYSTEMS: HashMap<u64, Filesystem> = HashMap::with_max_entries(4_096, 0);
+
+/// The path hash's secret.
+#[map]
+pub static SECRET: Array<Secret> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static DESCRIBED: Array<Described> = Array::with_max_entries(1, 0);

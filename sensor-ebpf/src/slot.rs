@@ -1,0 +1,282 @@
+//! The attempt: opened at a call's entry, closed at its return, at the task's end, or at the next entry.
+
+use sensor_common::{
+    event::{Fault, Mark, Ring, Slot, end, flag, kind, pair},
+    syscalls::{IO_URING, NONE, OPENS, Shape, Spec},
+    table::effect,
+};
+
+use crate::{
+    args, emit,
+    kernel::{off, read},
+    maps,
+};
+
+/// What the kernel restarts on its own: the attempt is not over.
+const ERESTARTSYS: i64 = -512;
+const ERESTART_RESTARTBLOCK: i64 = -516;
+const FMODE_CREATED: u32 = 0x0010_0000;
+
+/// A call as the entry shows it.
+pub struct Call {
+    pub task: u64,
+    pub spec: Spec,
+    pub args: [u64; 6],
+    pub compat: bool,
+}
+
+#[inline(always)]
+fn slot_of(mark: *mut Mark) -> Option<(*mut Slot, u32)> {
+    // SAFETY: a pointer into a map value.
+    let number = unsafe { (*mark).slot };
+    if number == 0 {
+        return None;
+    }
+    let index = number - 1;
+    maps::SLOTS.get_ptr_mut(index).map(|slot| (slot, index))
+}
+
+#[inline(always)]
+fn acquire(mark: *mut Mark) -> Option<(*mut Slot, u32)> {
+    if let Some(found) = slot_of(mark) {
+        return Some(found);
+    }
+    let index = maps::FREE.pop().ok()??;
+    // SAFETY: a pointer into a map value.
+    unsafe { (*mark).slot = index + 1 };
+    maps::SLOTS.get_ptr_mut(index).map(|slot| (slot, index))
+}
+
+/// Begins an attempt.
+#[inline(always)]
+pub fn enter(mark: *mut Mark, call: &Call) {
+    let Some((slot, index)) = acquire(mark) else {
+        emit::fault(Fault::NoSlot);
+        return;
+    };
+    // SAFETY: `slot` and `mark` point to whole map values, here and below.
+    unsafe {
+        if (*slot).attempt.open != 0 {
+            if continues(slot, call) {
+                return;
+            }
+            // Interrupted for good, or its return never came.
+            if restarts((*slot).attempt.result) {
+                send(slot, end::RETURNED);
+            } else {
+                emit::fault(Fault::MissedReturn);
+                send(slot, end::UNKNOWN);
+            }
+        }
+        let attempt = &raw mut (*slot).attempt;
+        (*mark).seq += 1;
+        (*attempt).seq = (*mark).seq;
+        (*attempt).task = call.task;
+        (*attempt).syscall = call.spec.id;
+        (*attempt).end = end::RETURNED;
+        (*attempt).pairs = 0;
+        (*attempt).flags = if call.compat { flag::COMPAT } else { 0 };
+        (*attempt).result = 0;
+        (*attempt).args = call.args;
+        (*attempt).generation = 0;
+        (*attempt).sections = 0;
+        (*attempt).head.kind = kind::ATTEMPT;
+        (*attempt).head.reserved = 0;
+        (*attempt).head.agent = (*mark).agent;
+        (*attempt).head.emitted = 0;
+        (*attempt).head.tid = read::<u32>(call.task + off::off_task_pid()).unwrap_or(0);
+        (*attempt).head.pid = read::<u32>(call.task + off::off_task_tgid()).unwrap_or(0);
+        credentials(slot, call.task);
+        args::at_entry(slot, index, call);
+        (*attempt).head.at = emit::now();
+        (*attempt).open = 1;
+    }
+}
+
+#[inline(always)]
+fn credentials(slot: *mut Slot, task: u64) {
+    let Some(cred) = read::<u64>(task + off::off_task_cred()) else { return };
+    // uid, gid, suid, sgid, euid, egid follow one another.
+    let ids = read::<[u32; 6]>(cred + off::off_cred_uid()).unwrap_or([u32::MAX; 6]);
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        (*slot).attempt.uid = ids[0];
+        (*slot).attempt.gid = ids[1];
+        (*slot).attempt.euid = ids[4];
+        (*slot).attempt.egid = ids[5];
+        (*slot).attempt.caps = read::<u64>(cred + off::off_cred_caps()).unwrap_or(0);
+    }
+}
+
+#[inline(always)]
+fn restarts(result: i64) -> bool {
+    result <= ERESTARTSYS && result >= ERESTART_RESTARTBLOCK && result != -515
+}
+
+#[inline(always)]
+unsafe fn continues(slot: *mut Slot, call: &Call) -> bool {
+    // SAFETY: the caller's `slot` points to a whole map value.
+    unsafe {
+        let attempt = &raw const (*slot).attempt;
+        restarts((*attempt).result)
+            && (*attempt).syscall == call.spec.id
+            && (*attempt).args[0] == call.args[0]
+            && (*attempt).args[1] == call.args[1]
+            && (*attempt).args[2] == call.args[2]
+            && (*attempt).args[3] == call.args[3]
+    }
+}
+
+/// The call returned.
+#[inline(always)]
+pub fn leave(mark: *mut Mark, task: u64, result: i64) {
+    let Some((slot, index)) = slot_of(mark) else { return };
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        if (*slot).attempt.open == 0 {
+            return;
+        }
+        (*slot).attempt.result = result;
+        if restarts(result) {
+            return;
+        }
+        if (*slot).attempt.flags & (flag::UNREADABLE | flag::UNREADABLE2) != 0
+            && (*slot).attempt.flags & flag::EXECED == 0
+        {
+            args::at_return(slot, index);
+        }
+        if result >= 0 {
+            mark_created(slot, task, result as u64);
+        }
+        send(slot, end::RETURNED);
+    }
+}
+
+/// Says of a successful open whether the file was made by it.
+#[inline(always)]
+unsafe fn mark_created(slot: *mut Slot, task: u64, fd: u64) {
+    // SAFETY: the caller's `slot` points to a whole map value.
+    unsafe {
+        let attempt = &raw mut (*slot).attempt;
+        let number = (*attempt).syscall;
+        if !OPENS.contains(&number) {
+            return;
+        }
+        let file = crate::kernel::file_of(task, fd);
+        if file != 0 && read::<u32>(file + off::off_file_mode()).unwrap_or(0) & FMODE_CREATED != 0 {
+            (*attempt).flags |= flag::CREATED;
+        }
+    }
+}
+
+/// The task ends; what it was at is told, and the slot goes back.
+#[inline(always)]
+pub fn abandon(mark: *mut Mark) {
+    let Some((slot, index)) = slot_of(mark) else { return };
+    // SAFETY: `slot` and `mark` point to whole map values.
+    unsafe {
+        if (*slot).attempt.open != 0 {
+            send(slot, end::KILLED);
+        }
+        (*mark).slot = 0;
+    }
+    let _ = maps::FREE.push(&index, 0);
+}
+
+/// A successful exec: the program that now runs, and what could not be read before.
+#[inline(always)]
+pub fn execed(mark: *mut Mark, task: u64, bprm: u64) {
+    let Some((slot, index)) = slot_of(mark) else { return };
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        if (*slot).attempt.open == 0 {
+            return;
+        }
+        args::of_new_program(slot, index, task, bprm);
+        (*slot).attempt.flags |= flag::EXECED;
+    }
+}
+
+#[inline(always)]
+unsafe fn send(slot: *mut Slot, how: u8) {
+    // SAFETY: the caller's `slot` points to a whole map value.
+    unsafe {
+        (*slot).attempt.end = how;
+        let mut ring = Ring::Flood;
+        for i in 0..sensor_common::event::MAX_PAIRS {
+            if i >= (*slot).attempt.pairs as usize {
+                break;
+            }
+            let found = &raw const (*slot).attempt.pair[i];
+            if (*found).effect != effect::ALLOW || (*found).flags & pair::BLOCKED != 0 {
+                ring = Ring::Rare;
+            }
+        }
+        // Closed first: the daemon, which reads mapped slots, never takes a told attempt for a pending one.
+        (*slot).attempt.open = 0;
+        emit::attempt(slot, ring);
+    }
+}
+
+#[inline(always)]
+pub fn has(argument: u8) -> bool {
+    argument != NONE
+}
+
+#[inline(always)]
+pub fn shape_is(spec: &Spec, shape: Shape) -> bool {
+    spec.shape == shape as u8
+}
+
+/// What a refused action returns: -EACCES.
+pub const DENIED: i32 = -13;
+
+/// Runs a hook's judgement in the task's slot; outside a governed task it is not run.
+///
+/// Work of a ring's worker has no syscall of its own: it gets an attempt for the hook alone.
+#[inline(always)]
+pub fn in_hook(judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 {
+    let task = crate::kernel::current_task();
+    let Some(mark) = crate::who::mark_of(task) else { return 0 };
+    let Some((slot, index)) = acquire(mark) else {
+        // Inside an agent, what cannot be judged does not happen.
+        emit::fault(Fault::NoSlot);
+        return DENIED;
+    };
+    // SAFETY: `slot` and `mark` point to whole map values.
+    let refused = unsafe {
+        if (*slot).attempt.open == 0 || restarts((*slot).attempt.result) {
+            begin_bare(mark, slot, task);
+            let refused = judge(slot, index);
+            (*slot).attempt.result = if refused != 0 { i64::from(DENIED) } else { 0 };
+            send(slot, if refused != 0 { end::RETURNED } else { end::UNKNOWN });
+            refused
+        } else {
+            judge(slot, index)
+        }
+    };
+    if refused != 0 { DENIED } else { 0 }
+}
+
+/// An attempt without a syscall.
+#[inline(always)]
+unsafe fn begin_bare(mark: *mut Mark, slot: *mut Slot, task: u64) {
+    // SAFETY: the caller's pointers point to whole map values.
+    unsafe {
+        let attempt = &raw mut (*slot).attempt;
+        (*mark).seq += 1;
+        (*attempt).seq = (*mark).seq;
+        (*attempt).task = task;
+        (*attempt).syscall = IO_URING;
+        (*attempt).pairs = 0;
+        (*attempt).flags = flag::WORKER;
+        (*attempt).args = [0; 6];
+        (*attempt).sections = 0;
+        (*attempt).head.kind = kind::ATTEMPT;
+        (*attempt).head.agent = (*mark).agent;
+        (*attempt).head.tid = read::<u32>(task + off::off_task_pid()).unwrap_or(0);
+        (*attempt).head.pid = read::<u32>(task + off::off_task_tgid()).unwrap_or(0);
+        (*attempt).head.at = emit::now();
+        credentials(slot, task);
+    }
+}

@@ -1,0 +1,134 @@
+//! Whose task this is.
+//!
+//! A mark is copied when a task is made and set when one moves into an agent's cgroup; nothing but its end
+//! takes it away. Cgroups are asked at those moments only.
+
+use sensor_common::event::{Fault, Mark, kind};
+
+use crate::{
+    emit,
+    kernel::{cgroup_id, current_task, off, read},
+    maps, slot,
+};
+
+const CLONE_THREAD: u64 = 0x0001_0000;
+/// Threads marked at once when a process moves; the daemon moves the rest one by one.
+const THREADS_AT_ONCE: u32 = 128;
+
+#[inline(always)]
+pub fn mark_of(task: u64) -> Option<*mut Mark> {
+    maps::MARKS.get_ptr_mut(&task)
+}
+
+#[inline(always)]
+fn set(task: u64, agent: u32) -> bool {
+    let mark = Mark { agent, slot: 0, seq: 0 };
+    let set = maps::MARKS.insert(&task, &mark, 0).is_ok();
+    if !set {
+        emit::fault(Fault::NoMark);
+    }
+    set
+}
+
+#[inline(always)]
+fn agent_of_cgroup(cgroup: u64) -> Option<u32> {
+    let id = cgroup_id(cgroup);
+    if id == 0 {
+        return None;
+    }
+    // SAFETY: the value is read at once; a change in between is as if we had come earlier.
+    unsafe { maps::CGROUPS.get(&id) }.copied()
+}
+
+/// A task was made and is not running yet; the current one made it.
+#[inline(always)]
+pub fn born(child: u64, clone_flags: u64) {
+    let parent = current_task();
+    let inherited = match mark_of(parent) {
+        // SAFETY: a pointer into a map value.
+        Some(mark) => Some(unsafe { (*mark).agent }),
+        None => read::<u64>(child + off::off_task_cgroups())
+            .and_then(|set| read::<u64>(set + off::off_css_set_dfl()))
+            .and_then(agent_of_cgroup),
+    };
+    let Some(agent) = inherited else { return };
+    if !set(child, agent) {
+        return;
+    }
+    let pid = read::<u32>(child + off::off_task_tgid()).unwrap_or(0);
+    let tid = read::<u32>(child + off::off_task_pid()).unwrap_or(0);
+    let maker = read::<u32>(parent + off::off_task_tgid()).unwrap_or(0);
+    let thread = u32::from(clone_flags & CLONE_THREAD != 0);
+    emit::lifecycle(kind::FORK, agent, pid, tid, maker, thread);
+}
+
+/// The task ends. An attempt under way is told as such.
+#[inline(always)]
+pub fn gone(task: u64) {
+    let Some(mark) = mark_of(task) else { return };
+    // SAFETY: a pointer into a map value.
+    let agent = unsafe { (*mark).agent };
+    slot::abandon(mark);
+    let _ = maps::MARKS.remove(&task);
+    let pid = read::<u32>(task + off::off_task_tgid()).unwrap_or(0);
+    let tid = read::<u32>(task + off::off_task_pid()).unwrap_or(0);
+    emit::lifecycle(kind::EXIT, agent, pid, tid, 0, 0);
+}
+
+/// A function of its own, so that the verifier sees it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn join(task: u64, agent: u32) -> u64 {
+    // A mark is never taken away: an agent's task that moves to another agent's cgroup stays the first's.
+    if mark_of(task).is_some() || !set(task, agent) {
+        return 0;
+    }
+    let pid = read::<u32>(task + off::off_task_tgid()).unwrap_or(0);
+    let tid = read::<u32>(task + off::off_task_pid()).unwrap_or(0);
+    emit::lifecycle(kind::JOIN, agent, pid, tid, 0, u32::from(pid != tid));
+    1
+}
+
+/// A task, or its whole process, moved into a cgroup.
+#[inline(always)]
+pub fn moved(cgroup: u64, task: u64, whole_process: bool) {
+    let Some(agent) = agent_of_cgroup(cgroup) else { return };
+    join(task, agent);
+    if !whole_process {
+        return;
+    }
+    let Some(signal) = read::<u64>(task + off::off_task_signal()) else { return };
+    let head = signal + off::off_signal_thread_head();
+    let mut node = head;
+    for _ in 0..THREADS_AT_ONCE {
+        let Some(next) = read::<u64>(node) else { return };
+        if next == head {
+            return;
+        }
+        join(next - off::off_task_thread_node(), agent);
+        node = next;
+    }
+}
+
+/// A cgroup was made: below an agent's it is the agent's.
+#[inline(always)]
+pub fn cgroup_made(cgroup: u64) {
+    // `self` is the first member of a cgroup, so a css pointer to it is a pointer to its cgroup.
+    let Some(parent) = read::<u64>(cgroup + off::off_cgroup_parent()) else { return };
+    if parent == 0 {
+        return;
+    }
+    let Some(agent) = agent_of_cgroup(parent) else { return };
+    let id = cgroup_id(cgroup);
+    if id != 0 && maps::CGROUPS.insert(&id, &agent, 0).is_err() {
+        emit::fault(Fault::NoCgroup);
+    }
+}
+
+#[inline(always)]
+pub fn cgroup_removed(cgroup: u64) {
+    let id = cgroup_id(cgroup);
+    if id != 0 {
+        let _ = maps::CGROUPS.remove(&id);
+    }
+}

@@ -1,0 +1,198 @@
+//! Saying no: which way this kernel has, the policies in force, and the proof that a denial denies.
+
+use std::{
+    collections::HashMap,
+    ffi::CString,
+    fs,
+    io::{self, Read as _, Write as _},
+    os::{fd::RawFd, unix::ffi::OsStrExt as _},
+    path::Path,
+};
+
+use aya::maps::{Array, HashMap as KernelMap, MapData};
+use sensor_common::{
+    event::Governed,
+    table::{MAX_POLICIES, Place, PlaceKey, Policy},
+};
+
+use super::{
+    AgentNo,
+    filesystems::Filesystems,
+    hooks::{self, Hooks},
+    load::Pod,
+};
+use crate::{attempt::Mode, policy::Table};
+
+pub struct Enforcer {
+    pub mode: Mode,
+    pub degraded: bool,
+    pub notes: Vec<String>,
+    hooks: Option<Hooks>,
+    governed: Array<MapData, Pod<Governed>>,
+    policies: Array<MapData, Pod<Policy>>,
+    places: KernelMap<MapData, Pod<PlaceKey>, Pod<Place>>,
+    pub filesystems: Filesystems,
+    seed: u64,
+    /// Policy number of each agent, with the places it holds.
+    in_force: HashMap<AgentNo, (u32, Vec<PlaceKey>)>,
+    generation: u64,
+}
+
+pub struct Maps {
+    pub governed: Array<MapData, Pod<Governed>>,
+    pub policies: Array<MapData, Pod<Policy>>,
+    pub places: KernelMap<MapData, Pod<PlaceKey>, Pod<Place>>,
+}
+
+/// The ways worth trying, best first. A kernel without `bpf` in its LSM list takes LSM programs and never runs them.
+fn ways(notes: &mut Vec<String>) -> Vec<Mode> {
+    match fs::read_to_string("/sys/kernel/security/lsm") {
+        Ok(list) if list.trim().split(',').any(|lsm| lsm == "bpf") => vec![Mode::Lsm, Mode::FmodRet],
+        Ok(list) => {
+            notes.push(format!("bpf is not in the kernel's LSM list ({}): hooks are carried by fmod_ret", list.trim()));
+            vec![Mode::FmodRet]
+        }
+        Err(_) => vec![Mode::Lsm, Mode::FmodRet],
+    }
+}
+
+/// Whether tracing programs are skipped when their task is preempted in the middle of one.
+fn preempts() -> bool {
+    fs::read_to_string("/sys/kernel/debug/sched/preempt")
+        .is_ok_and(|text| text.contains("(full)") || text.contains("(lazy)"))
+}
+
+impl Enforcer {
+    pub fn new(
+        object: &[u8],
+        fds: &HashMap<String, RawFd>,
+        maps: Maps,
+        filesystems: Filesystems,
+        seed: u64,
+    ) -> io::Result<Enforcer> {
+        let mut enforcer = Enforcer {
+            mode: Mode::Observe,
+            degraded: false,
+            notes: Vec::new(),
+            hooks: None,
+            governed: maps.governed,
+            policies: maps.policies,
+            places: maps.places,
+            filesystems,
+            seed,
+            in_force: HashMap::new(),
+            generation: 0,
+        };
+        for mode in ways(&mut enforcer.notes) {
+            match hooks::load(object, fds, mode) {
+                Ok(hooks) if hooks.refused.is_empty() => {
+                    enforcer.hooks = Some(hooks);
+                    enforcer.mode = mode;
+                    break;
+                }
+                Ok(hooks) => {
+                    // A hole in the fence is no fence: all hooks, or none.
+                    for (hook, reason) in hooks.refused {
+                        enforcer.notes.push(format!("hook {hook} by {}: {reason}", mode.name()));
+                    }
+                }
+                Err(error) => enforcer.notes.push(format!("hooks by {}: {error}", mode.name())),
+            }
+        }
+        if enforcer.mode == Mode::FmodRet && preempts() {
+            enforcer.degraded = true;
+            enforcer.notes.push(
+                "this kernel preempts: fmod_ret hooks can be skipped; boot with bpf in the LSM list (lsm=…,bpf)".to_owned(),
+            );
+        }
+        if enforcer.mode != Mode::Observe {
+            enforcer.filesystems.refresh()?;
+        }
+        Ok(enforcer)
+    }
+
+    /// Gives up on denying: what the canary found.
+    pub fn give_up(&mut self, reason: String) {
+        self.hooks = None;
+        self.mode = Mode::Observe;
+        self.notes.push(reason);
+    }
+
+    pub fn hooks(&self) -> &[String] {
+        self.hooks.as_ref().map_or(&[], |hooks| &hooks.loaded)
+    }
+
+    /// Puts a policy in force for an agent, whole, at one moment.
+    pub fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> io::Result<()> {
+        if self.mode == Mode::Observe {
+            return Ok(());
+        }
+        self.filesystems.refresh()?;
+        let number = (0..MAX_POLICIES)
+            .find(|number| !self.in_force.values().any(|(taken, _)| taken == number))
+            .ok_or_else(|| io::Error::other(format!("{MAX_POLICIES} policies are in force already")))?;
+        let mut held = Vec::new();
+        for (key, place) in table.kernel_places(self.seed, u64::from(number)) {
+            if let Err(error) = self.places.insert(Pod(key), Pod(place), 0) {
+                self.drop_places(&held);
+                return Err(io::Error::other(format!("the policy's places do not fit the kernel's table: {error}")));
+            }
+            held.push(key);
+        }
+        self.generation += 1;
+        let policy = Policy { generation: self.generation, ..table.kernel };
+        self.policies.set(number, Pod(policy), 0).map_err(io::Error::other)?;
+        let governed = Governed { policy: number + 1, observe: u32::from(observe) };
+        self.governed.set(agent, Pod(governed), 0).map_err(io::Error::other)?;
+        if let Some((_, old)) = self.in_force.insert(agent, (number, held)) {
+            self.drop_places(&old);
+        }
+        Ok(())
+    }
+
+    /// The agent's last task is gone.
+    pub fn release(&mut self, agent: AgentNo) -> io::Result<()> {
+        if let Some((_, held)) = self.in_force.remove(&agent) {
+            self.governed.set(agent, Pod(Governed::default()), 0).map_err(io::Error::other)?;
+            self.drop_places(&held);
+        }
+        Ok(())
+    }
+
+    fn drop_places(&mut self, keys: &[PlaceKey]) {
+        for key in keys {
+            let _ = self.places.remove(&Pod(*key));
+        }
+    }
+}
+
+/// A child that waits in `cgroup` and then tries to unlink `file`; returns the errno it met, 0 for success.
+pub fn canary(cgroup: &Path, file: &Path, govern: impl FnOnce() -> io::Result<()>) -> io::Result<i32> {
+    let target = CString::new(file.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    fs::write(file, b"")?;
+    let (mut go_read, mut go_write) = io::pipe()?;
+    // SAFETY: the child calls only what is safe after a fork: read, unlink, _exit.
+    let child = unsafe { libc::fork() };
+    match child {
+        -1 => return Err(io::Error::last_os_error()),
+        0 => {
+            let mut byte = [0_u8; 1];
+            let _ = go_read.read(&mut byte);
+            // SAFETY: a C string that lives on; _exit runs nothing of ours.
+            unsafe {
+                let failed = libc::unlink(target.as_ptr());
+                let errno = if failed == 0 { 0 } else { *libc::__errno_location() };
+                libc::_exit(errno & 0xff);
+            }
+        }
+        _ => {}
+    }
+    let prepared = fs::write(cgroup.join("cgroup.procs"), child.to_string()).and_then(|()| govern());
+    let _ = go_write.write_all(b"x");
+    let mut status = 0;
+    // SAFETY: our own child, waited for once.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    let _ = fs::remove_file(file);
+    prepared?;
+    if libc::WIFEXITED(status) { Ok(libc::WEXITSTATUS(status)) } else { Err(io::Error::other("the canary died")) }
+}

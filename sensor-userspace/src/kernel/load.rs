@@ -1,0 +1,398 @@
+//! Loading the kernel side, and its maps as the daemon uses them.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+    io,
+    os::fd::{AsFd as _, AsRawFd as _, RawFd},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap as KernelMap, Map, MapData, PerCpuArray, Queue, RingBuf},
+    programs::RawTracePoint,
+};
+use sensor_common::{
+    event::{Count, FAULTS, Fault, MAX_AGENTS, MAX_SLOTS, Mark, Ring},
+    hash::Secret,
+    syscalls::{MAX_NR, SYSCALLS, Spec},
+};
+use thiserror::Error;
+
+use super::{
+    AgentNo, Event, Standing, Totals, cgroup,
+    decode::{self, Reader},
+    enforce::{self, Enforcer},
+    filesystems::Filesystems,
+    pending::Slots,
+    rings,
+};
+use crate::{attempt::Mode, policy};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/rgt-ebpf.o"));
+
+/// Programs that capture, each on the raw tracepoint of its name.
+const CAPTURE: [&str; 8] = [
+    "task_newtask",
+    "sched_process_exit",
+    "cgroup_mkdir",
+    "cgroup_rmdir",
+    "cgroup_attach_task",
+    "sched_process_exec",
+    "sys_exit",
+    "sys_enter",
+];
+
+#[derive(Debug, Error)]
+pub enum LoadError {
+    #[error("this rgt was built without its kernel side; build it with `cargo xtask build`")]
+    NoObject,
+    #[error("{what}: {cause}; `rgt doctor` says what this kernel lacks")]
+    Refused { what: String, cause: String },
+}
+
+fn refused<E: std::error::Error>(what: impl Into<String>) -> impl FnOnce(E) -> LoadError {
+    let what = what.into();
+    move |error| {
+        // The innermost cause is the kernel's own word.
+        let mut cause = error.to_string();
+        let mut inner = std::error::Error::source(&error);
+        while let Some(source) = inner {
+            cause = format!("{cause}: {source}");
+            inner = source.source();
+        }
+        LoadError::Refused { what, cause }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// After this an attempt is told without its result.
+    pub outcome_wait: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { outcome_wait: Duration::from_millis(200) }
+    }
+}
+
+pub struct Sensor {
+    /// Keeps programs attached.
+    _programs: Ebpf,
+    marks: KernelMap<MapData, u64, Pod<Mark>>,
+    cgroups: KernelMap<MapData, u64, u32>,
+    counts: PerCpuArray<MapData, Pod<Count>>,
+    faults: PerCpuArray<MapData, u64>,
+    rings: rings::Rings,
+    slots: Slots,
+    governed: HashMap<AgentNo, PathBuf>,
+    /// Counters as they stood when the agent's number was given.
+    before: HashMap<(AgentNo, Ring), Totals>,
+    options: Options,
+    looked_for_pending: u64,
+    enforcer: Enforcer,
+    standing: Standing,
+}
+
+/// A shared structure as aya wants it.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(super) struct Pod<T: Copy>(pub T);
+
+// SAFETY: the structures of sensor-common are plain integers without padding that matters.
+unsafe impl<T: Copy + 'static> aya::Pod for Pod<T> {}
+
+fn missing(what: String) -> LoadError {
+    LoadError::Refused { what, cause: "missing from the kernel object".to_owned() }
+}
+
+/// Programs keep their maps by descriptor: only once all are loaded may a map be taken.
+fn take(bpf: &mut Ebpf, name: &str) -> Result<Map, LoadError> {
+    bpf.take_map(name).ok_or_else(|| missing(format!("map {name}")))
+}
+
+fn borrow<'a>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map, LoadError> {
+    bpf.map_mut(name).ok_or_else(|| missing(format!("map {name}")))
+}
+
+impl Sensor {
+    pub fn load(options: &Options) -> Result<Sensor, LoadError> {
+        if OBJECT.is_empty() {
+            return Err(LoadError::NoObject);
+        }
+        let mut bpf = EbpfLoader::new().load(OBJECT).map_err(refused("loading the kernel object"))?;
+        fill_tables(&mut bpf)?;
+        for name in CAPTURE {
+            attach(&mut bpf, name)?;
+        }
+        let enforcer = enforcer(&mut bpf)?;
+        let slots = match take(&mut bpf, "SLOTS")? {
+            Map::Array(data) => Slots::map(data.fd().as_fd()).map_err(refused("mapping the slots"))?,
+            _ => return Err(LoadError::Refused { what: "map SLOTS".into(), cause: "is no array".into() }),
+        };
+        let mut ring = |name: &str| -> Result<RingBuf<MapData>, LoadError> {
+            RingBuf::try_from(take(&mut bpf, name)?).map_err(refused(name))
+        };
+        let rings = rings::Rings::new(ring("RARE")?, ring("FLOOD")?);
+        Ok(Sensor {
+            marks: KernelMap::try_from(take(&mut bpf, "MARKS")?).map_err(refused("map MARKS"))?,
+            cgroups: KernelMap::try_from(take(&mut bpf, "CGROUPS")?).map_err(refused("map CGROUPS"))?,
+            counts: PerCpuArray::try_from(take(&mut bpf, "COUNTS")?).map_err(refused("map COUNTS"))?,
+            faults: PerCpuArray::try_from(take(&mut bpf, "FAULT_COUNTS")?).map_err(refused("map FAULT_COUNTS"))?,
+            rings,
+            slots,
+            governed: HashMap::new(),
+            before: HashMap::new(),
+            options: options.clone(),
+            looked_for_pending: 0,
+            standing: Standing {
+                mode: enforcer.mode,
+                degraded: enforcer.degraded,
+                notes: enforcer.notes.clone(),
+                hooks: enforcer.hooks().to_vec(),
+            },
+            enforcer,
+            _programs: bpf,
+        })
+    }
+
+    /// Proves that a denial denies, in a scratch cgroup; gives up denying where it does not.
+    pub fn prove(&mut self, scratch_cgroup: &Path, scratch_file: &Path) -> io::Result<()> {
+        const CANARY: AgentNo = MAX_AGENTS - 1;
+        if self.standing.mode == Mode::Observe {
+            return Ok(());
+        }
+        let deny = "version: 1\nname: canary\nmode: enforce\nrules:\n  - id: CANARY\n    deny: file.delete\n";
+        let table = policy::parse("canary", deny)
+            .and_then(|policy| policy.compile(&policy::Variables::default()))
+            .map_err(|errors| io::Error::other(format!("the canary's policy: {errors}")))?;
+        self.govern(CANARY, scratch_cgroup)?;
+        self.set_policy(CANARY, &table, false)?;
+        let met = enforce::canary(scratch_cgroup, scratch_file, || Ok(()))?;
+        self.release(CANARY)?;
+        if met != libc::EACCES {
+            self.enforcer.give_up(format!(
+                "hooks by {} were attached, but a denial did not deny (errno {met}): observing only",
+                self.standing.mode.name()
+            ));
+            self.standing.mode = Mode::Observe;
+            self.standing.notes = self.enforcer.notes.clone();
+            self.standing.hooks.clear();
+        }
+        Ok(())
+    }
+
+    /// Puts a policy in force for an agent, whole, at one moment. Without hooks there is nothing to do.
+    pub fn set_policy(&mut self, agent: AgentNo, table: &policy::Table, observe: bool) -> io::Result<()> {
+        self.enforcer.set_policy(agent, table, observe)
+    }
+
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Makes a cgroup, with all below it now and later, an agent's.
+    pub fn govern(&mut self, agent: AgentNo, path: &Path) -> io::Result<()> {
+        if agent >= MAX_AGENTS {
+            return Err(io::Error::other(format!("agent number {agent}: at most {MAX_AGENTS} agents at once")));
+        }
+        for ring in [Ring::Rare, Ring::Flood] {
+            let totals = self.absolute(agent, ring)?;
+            self.before.insert((agent, ring), totals);
+        }
+        // A cgroup made meanwhile below one that is in already is added by the kernel side itself;
+        // below one that is not, by the next round.
+        let mut known = 0;
+        loop {
+            let subtree = cgroup::subtree(path);
+            for directory in &subtree {
+                match cgroup::id(directory) {
+                    Ok(id) => self.cgroups.insert(id, agent, 0).map_err(io::Error::other)?,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && directory != path => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if subtree.len() == known {
+                subtree.iter().for_each(|directory| cgroup::touch_threads(directory));
+                break;
+            }
+            known = subtree.len();
+        }
+        self.governed.insert(agent, path.to_path_buf());
+        Ok(())
+    }
+
+    /// The agent is over: its cgroups are nobody's from now on, its policy is dropped.
+    pub fn release(&mut self, agent: AgentNo) -> io::Result<()> {
+        self.governed.remove(&agent);
+        self.enforcer.release(agent)?;
+        let ids: Vec<u64> =
+            self.cgroups.iter().flatten().filter(|(_, owner)| *owner == agent).map(|(id, _)| id).collect();
+        for id in ids {
+            // One whose directory went away is gone from the map already.
+            let _ = self.cgroups.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// Waits up to `timeout` for events, then hands on those that are ripe, in the kernel's order.
+    pub fn drain(&mut self, timeout: Duration, each: &mut dyn FnMut(Event)) -> io::Result<()> {
+        self.rings.wait(timeout)?;
+        let filesystems = &self.enforcer.filesystems;
+        let place = |number| filesystems.place(number).map(<[u8]>::to_vec);
+        let reader = Reader { clock_offset: rings::wall_offset_ns(), place: &place };
+        self.rings.take(false, &mut |bytes| decode::event(&bytes, &reader, each));
+        let now = rings::monotonic_ns();
+        let wait = self.options.outcome_wait.as_nanos() as u64;
+        if now.saturating_sub(self.looked_for_pending) >= wait / 4 {
+            self.looked_for_pending = now;
+            self.slots.longer_than(now.saturating_sub(wait), &mut |bytes| {
+                if let Some(seen) = decode::attempt(bytes, true, &reader) {
+                    each(Event::Attempt(Box::new(seen)));
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Hands on everything that was made up to now.
+    pub fn drain_all(&mut self, each: &mut dyn FnMut(Event)) -> io::Result<()> {
+        let filesystems = &self.enforcer.filesystems;
+        let place = |number| filesystems.place(number).map(<[u8]>::to_vec);
+        let reader = Reader { clock_offset: rings::wall_offset_ns(), place: &place };
+        while self.rings.take(false, &mut |bytes| decode::event(&bytes, &reader, each)) {}
+        while self.rings.take(true, &mut |bytes| decode::event(&bytes, &reader, each)) {}
+        Ok(())
+    }
+
+    fn absolute(&self, agent: AgentNo, ring: Ring) -> io::Result<Totals> {
+        let values = self.counts.get(&(agent * 2 + ring as u32), 0).map_err(io::Error::other)?;
+        Ok(Totals {
+            made: values.iter().map(|count| count.0.made).sum(),
+            dropped: values.iter().map(|count| count.0.dropped).sum(),
+            received: self.rings.received(agent, ring),
+        })
+    }
+
+    /// What was made, dropped and received since the agent was registered; exact after `drain_all`
+    /// once the agent's tasks have ended.
+    pub fn totals(&mut self, agent: AgentNo, ring: Ring) -> io::Result<Totals> {
+        let now = self.absolute(agent, ring)?;
+        let before = self.before.get(&(agent, ring)).copied().unwrap_or_default();
+        Ok(Totals {
+            made: now.made - before.made,
+            dropped: now.dropped - before.dropped,
+            received: now.received - before.received,
+        })
+    }
+
+    /// Counts of what the kernel side could not do, by name.
+    pub fn faults(&self) -> io::Result<Vec<(Fault, u64)>> {
+        const ALL: [Fault; 7] = [
+            Fault::NoMark,
+            Fault::NoSlot,
+            Fault::MissedReturn,
+            Fault::Unreadable,
+            Fault::SectionsFull,
+            Fault::WalkFailed,
+            Fault::NoCgroup,
+        ];
+        debug_assert!(ALL.len() <= FAULTS as usize);
+        ALL.into_iter()
+            .map(|fault| {
+                let values = self.faults.get(&(fault as u32), 0).map_err(io::Error::other)?;
+                Ok((fault, values.iter().sum()))
+            })
+            .collect()
+    }
+
+    /// Tasks that bear the agent's mark now.
+    pub fn live_tasks(&mut self, agent: AgentNo) -> u32 {
+        self.marks.iter().flatten().filter(|(_, mark)| mark.0.agent == agent).count() as u32
+    }
+}
+
+/// Descriptor of any kind of map.
+fn descriptor(map: &Map) -> Option<RawFd> {
+    match map {
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::PerCpuArray(data)
+        | Map::PerCpuHashMap(data)
+        | Map::Queue(data)
+        | Map::RingBuf(data) => Some(data.fd().as_fd().as_raw_fd()),
+        _ => None,
+    }
+}
+
+fn enforcer(bpf: &mut Ebpf) -> Result<Enforcer, LoadError> {
+    let fds: HashMap<String, RawFd> =
+        bpf.maps().filter_map(|(name, map)| Some((name.to_owned(), descriptor(map)?))).collect();
+    let describe: &mut RawTracePoint = bpf
+        .program_mut("describe")
+        .ok_or_else(|| missing("program describe".to_owned()))?
+        .try_into()
+        .map_err(refused("program describe"))?;
+    describe.load().map_err(refused("loading program describe"))?;
+    let describe = describe
+        .fd()
+        .map_err(refused("program describe"))?
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(refused("program describe"))?;
+    let seed = RandomState::new().hash_one(std::process::id());
+    let secret = Secret::new(seed);
+    let mut secrets: Array<_, Pod<Secret>> = Array::try_from(borrow(bpf, "SECRET")?).map_err(refused("map SECRET"))?;
+    secrets.set(0, Pod(secret), 0).map_err(refused("filling map SECRET"))?;
+    // Hooks name maps by descriptor: those taken here live on in the enforcer.
+    let filesystems = Filesystems::new(
+        KernelMap::try_from(take(bpf, "FILESYSTEMS")?).map_err(refused("map FILESYSTEMS"))?,
+        Array::try_from(take(bpf, "DESCRIBED")?).map_err(refused("map DESCRIBED"))?,
+        describe,
+        secret,
+    );
+    let maps = enforce::Maps {
+        governed: Array::try_from(take(bpf, "GOVERNED")?).map_err(refused("map GOVERNED"))?,
+        policies: Array::try_from(take(bpf, "POLICIES")?).map_err(refused("map POLICIES"))?,
+        places: KernelMap::try_from(take(bpf, "PLACES")?).map_err(refused("map PLACES"))?,
+    };
+    Enforcer::new(OBJECT, &fds, maps, filesystems, seed).map_err(refused("preparing enforcement"))
+}
+
+fn attach(bpf: &mut Ebpf, name: &str) -> Result<(), LoadError> {
+    let program: &mut RawTracePoint = bpf
+        .program_mut(name)
+        .ok_or_else(|| missing(format!("program {name}")))?
+        .try_into()
+        .map_err(refused(format!("program {name}")))?;
+    program.load().map_err(refused(format!("loading program {name}")))?;
+    program.attach(name).map_err(refused(format!("attaching program {name}")))?;
+    Ok(())
+}
+
+/// Writes the syscall table, and the numbers of free slots, into the maps that the kernel side reads them from.
+fn fill_tables(bpf: &mut Ebpf) -> Result<(), LoadError> {
+    let mut by_number = vec![[Spec::default(); 2]; MAX_NR as usize];
+    let mut by_id: Array<_, Pod<Spec>> = Array::try_from(borrow(bpf, "BY_ID")?).map_err(refused("map BY_ID"))?;
+    for (index, row) in SYSCALLS.iter().enumerate() {
+        let spec = row.spec(index);
+        by_id.set(u32::from(spec.id), Pod(spec), 0).map_err(refused("filling map BY_ID"))?;
+        for (abi, number) in [row.nr64, row.nr32].into_iter().enumerate() {
+            if let Some(entry) = number.and_then(|number| by_number.get_mut(usize::from(number))) {
+                entry[abi] = spec;
+            }
+        }
+    }
+    let mut specs: Array<_, Pod<[Spec; 2]>> = Array::try_from(borrow(bpf, "SPECS")?).map_err(refused("map SPECS"))?;
+    for (number, spec) in by_number.into_iter().enumerate() {
+        specs.set(number as u32, Pod(spec), 0).map_err(refused("filling map SPECS"))?;
+    }
+    let mut free: Queue<_, u32> = Queue::try_from(borrow(bpf, "FREE")?).map_err(refused("map FREE"))?;
+    for slot in 0..MAX_SLOTS {
+        free.push(slot, 0).map_err(refused("filling map FREE"))?;
+    }
+    Ok(())
+}

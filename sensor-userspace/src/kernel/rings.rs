@@ -1,0 +1,109 @@
+//! Two rings, one order: the kernel's clock, merged behind a small watermark.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    io,
+    os::fd::AsRawFd,
+    time::Duration,
+};
+
+use aya::maps::{MapData, RingBuf};
+use sensor_common::event::Ring;
+
+use super::{AgentNo, decode};
+
+/// An event made this long ago has surely been handed over by its CPU.
+const WATERMARK_NS: u64 = 2_000_000;
+/// Events taken from a ring before the others get their turn.
+const AT_ONCE: usize = 8_192;
+
+pub struct Rings {
+    rare: RingBuf<MapData>,
+    flood: RingBuf<MapData>,
+    waiting: BinaryHeap<Reverse<(u64, u64, Vec<u8>)>>,
+    arrivals: u64,
+    received: HashMap<(AgentNo, Ring), u64>,
+}
+
+/// The kernel's monotonic clock.
+pub fn monotonic_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// What to add to the kernel's clock to get the wall's.
+pub fn wall_offset_ns() -> u64 {
+    clock_ns(libc::CLOCK_REALTIME).saturating_sub(monotonic_ns())
+}
+
+fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is ours to write; both clocks exist on every Linux.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+impl Rings {
+    pub fn new(rare: RingBuf<MapData>, flood: RingBuf<MapData>) -> Rings {
+        Rings { rare, flood, waiting: BinaryHeap::new(), arrivals: 0, received: HashMap::new() }
+    }
+
+    pub fn received(&self, agent: AgentNo, ring: Ring) -> u64 {
+        self.received.get(&(agent, ring)).copied().unwrap_or(0)
+    }
+
+    /// Waits until a ring has something, or the time is over.
+    pub fn wait(&self, timeout: Duration) -> io::Result<()> {
+        if !self.waiting.is_empty() {
+            // Something is only waiting to ripen.
+            std::thread::sleep(timeout.min(Duration::from_nanos(WATERMARK_NS)));
+            return Ok(());
+        }
+        let mut fds = [self.rare.as_raw_fd(), self.flood.as_raw_fd()].map(|fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        });
+        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: `fds` is an array of two valid entries.
+        let ready = unsafe { libc::poll(fds.as_mut_ptr(), 2, millis) };
+        let error = io::Error::last_os_error();
+        if ready < 0 && error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Takes what is there and hands on what is ripe; `all`: everything. True if there is more at once.
+    pub fn take(&mut self, all: bool, each: &mut dyn FnMut(Vec<u8>)) -> bool {
+        let mut ripe = if all { u64::MAX } else { monotonic_ns().saturating_sub(WATERMARK_NS) };
+        let mut more = false;
+        for (ring, buffer) in [(Ring::Rare, &mut self.rare), (Ring::Flood, &mut self.flood)] {
+            let mut last;
+            let mut taken = 0;
+            while let Some(item) = buffer.next() {
+                let Some(head) = decode::head(&item) else { continue };
+                *self.received.entry((head.agent, ring)).or_default() += 1;
+                self.arrivals += 1;
+                last = head.emitted;
+                self.waiting.push(Reverse((head.emitted, self.arrivals, item.to_vec())));
+                taken += 1;
+                if taken == AT_ONCE {
+                    // What this ring still holds may be older than what the other gave.
+                    ripe = ripe.min(last.saturating_sub(WATERMARK_NS));
+                    more = true;
+                    break;
+                }
+            }
+        }
+        while let Some(Reverse((emitted, ..))) = self.waiting.peek() {
+            if *emitted > ripe {
+                break;
+            }
+            if let Some(Reverse((_, _, bytes))) = self.waiting.pop() {
+                each(bytes);
+            }
+        }
+        more
+    }
+}

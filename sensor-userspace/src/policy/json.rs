@@ -1,0 +1,91 @@
+//! What the commands say, as JSON.
+
+use sensor_common::action::Action;
+use sensor_common::table;
+use serde_json::{Value, json};
+
+use super::compile::{Table, verdict_of};
+use super::judge::Decision;
+use super::problem::Problem;
+use super::words::verbs;
+use crate::attempt::Verdict;
+
+/// The word of the language for an effect's number.
+pub fn effect_word(effect: u8) -> &'static str {
+    match verdict_of(effect) {
+        Verdict::Allow => "allow",
+        Verdict::Deny => "deny",
+        Verdict::Challenge => "challenge",
+    }
+}
+
+impl Problem {
+    pub fn to_json(&self) -> Value {
+        json!({
+            "level": self.level.name(),
+            "line": self.at.line,
+            "column": self.at.column,
+            "rule": self.rule,
+            "text": self.text,
+            "help": self.hint,
+        })
+    }
+}
+
+impl Decision {
+    pub fn to_json(&self) -> Value {
+        let would = |(verdict, rule): &(Verdict, String)| json!({ "verdict": verdict.name(), "rule": rule });
+        json!({
+            "verdict": self.verdict.name(),
+            "rule": self.rule_id,
+            "action": self.action.map(Action::verb),
+            "reason": self.reason,
+            "severity": self.severity.name(),
+            "unknown": self.unknown,
+            "observe": self.observe,
+            "would": self.would.as_ref().map(would),
+        })
+    }
+}
+
+impl Table {
+    pub fn to_json(&self) -> Value {
+        let rules = self.rules.iter().zip(&self.kernel.rules).map(|(rule, kernel)| {
+            let object = match kernel.object {
+                table::object::IN => "in",
+                table::object::NOT_IN => "not_in",
+                _ => "any",
+            };
+            json!({
+                "id": rule.id,
+                "description": rule.description,
+                "effect": effect_word(kernel.effect),
+                "observe": kernel.observe != 0,
+                "actions": verbs(kernel.actions).map(Action::verb).collect::<Vec<_>>(),
+                "object": object,
+                "sets": format!("{:#x}", kernel.sets),
+                "places": rule.places,
+                "severity": rule.severity.name(),
+                "tags": rule.tags,
+                "timeout_ms": rule.timeout.map(|timeout| timeout.as_millis() as u64),
+                "otherwise": if kernel.otherwise_allow != 0 { "allow" } else { "deny" },
+            })
+        });
+        let places = self.places.iter().map(|(path, place)| {
+            json!({
+                "path": String::from_utf8_lossy(path),
+                "below": format!("{:#x}", place.below),
+                "exact": format!("{:#x}", place.exact),
+            })
+        });
+        json!({
+            "name": self.name,
+            "hash": self.hash,
+            "mode": if self.kernel.observe != 0 { "observe" } else { "enforce" },
+            "default": effect_word(self.kernel.default_effect),
+            "on_unknown": effect_word(self.kernel.on_unknown),
+            "rules": rules.collect::<Vec<_>>(),
+            "places": places.collect::<Vec<_>>(),
+        })
+    }
+}

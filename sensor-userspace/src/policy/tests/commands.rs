@@ -1,0 +1,150 @@
+//! The commands, as a user types them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use serde_json::Value;
+
+use crate::cli::policy::{PolicyArgs, execute};
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    args: PolicyArgs,
+}
+
+/// Exit status, stdout, stderr.
+fn rgt_policy(words: &[&str]) -> (u8, String, String) {
+    let line = Line::try_parse_from(std::iter::once(&"policy").chain(words))
+        .unwrap_or_else(|error| panic!("{error}"));
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let status = execute(&line.args, &mut out, &mut err).unwrap();
+    (status, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+}
+
+fn article() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/article.yaml");
+    path.to_string_lossy().into_owned()
+}
+
+fn file(name: &str, text: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("rgt-policy-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn check() {
+    let (status, out, err) = rgt_policy(&["check", &article()]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(out.contains("ok, policy `article`, rules: 1"), "{out}");
+    let wrong =
+        file("wrong.yaml", "version: 1\nrules:\n  - id: A\n    deny: file.reed\n    to: x\n");
+    let wrong = wrong.to_string_lossy();
+    let (status, _, err) = rgt_policy(&["check", &article(), &wrong]);
+    assert_eq!(status, 1);
+    assert!(
+        err.starts_with(&format!(
+            "{wrong}:4:11: error: [A] unknown action `file.reed`\n  help: did you mean"
+        )),
+        "{err}"
+    );
+    assert!(err.contains(&format!("{wrong}:5:5: error: [A] `to:` is not supported yet")), "{err}");
+    let (status, out, _) =
+        rgt_policy(&["check", "--json", &wrong, &article(), "/nonexistent/x.yaml"]);
+    assert_eq!(status, 2);
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(
+        (&lines[0]["problems"][0]["line"], &lines[0]["problems"][1]["rule"]),
+        (&4.into(), &"A".into())
+    );
+    assert_eq!((&lines[1]["ok"], &lines[2]["ok"]), (&true.into(), &false.into()));
+}
+
+#[test]
+fn explain() {
+    let (status, out, _) =
+        rgt_policy(&["explain", &article(), "--action", "file.delete", "--path", "/x/../y"]);
+    assert_eq!(status, 0);
+    assert!(
+        out.starts_with("DENY by RULE_FILE_DELETE_BLOCK (severity high)\n  file.delete of /y: "),
+        "{out}"
+    );
+    assert!(out.contains("RULE_FILE_DELETE_BLOCK: decides (outside /tmp/**)"), "{out}");
+    let move_out = [
+        "explain",
+        "--json",
+        "--action",
+        "file.delete,file.create",
+        "--path",
+        "/tmp/x",
+        "--path2",
+        "/y",
+        &article(),
+    ];
+    let answer: Value = serde_json::from_str(&rgt_policy(&move_out).1).unwrap();
+    assert_eq!((&answer["verdict"], &answer["rule"]), (&"ALLOW".into(), &"RULE_DEFAULT".into()));
+    assert_eq!(answer["steps"][0]["result"], "other_object");
+    let unknown = rgt_policy(&["explain", "--action", "file.delete", "--unknown", &article()]).1;
+    assert!(unknown.starts_with("DENY by RULE_UNKNOWN"), "{unknown}");
+    for wrong in [
+        vec!["explain", "--action", "file.delte", "--path", "/x"],
+        vec!["explain", "--action", "file.delete", "--path", "x"],
+        vec!["explain", "--action", "file.delete"],
+    ] {
+        let article = article();
+        let words: Vec<&str> = wrong.into_iter().chain([article.as_str()]).collect();
+        let (status, out, err) = rgt_policy(&words);
+        assert_eq!((status, out.as_str()), (2, ""));
+        assert!(err.starts_with("rgt policy: "), "{err}");
+    }
+}
+
+#[test]
+fn show() {
+    let (status, out, _) = rgt_policy(&["show", &article()]);
+    assert_eq!(status, 0);
+    assert!(
+        out.contains("1  RULE_FILE_DELETE_BLOCK: deny outside /tmp/**")
+            && out.contains("/tmp/**  sets 0x1"),
+        "{out}"
+    );
+    let table: Value =
+        serde_json::from_str(&rgt_policy(&["show", "--json", &article()]).1).unwrap();
+    assert_eq!(table["rules"][0]["actions"][0], "file.delete");
+    let variables = file(
+        "variables.yaml",
+        "version: 1\nrules:\n  - { id: A, deny: file.read, path: \"${workspace}/x\" }\n",
+    );
+    let variables = variables.to_string_lossy();
+    let (status, _, err) = rgt_policy(&["show", &variables]);
+    assert_eq!(status, 1);
+    assert!(err.contains("`${workspace}` has no value here"), "{err}");
+    assert!(rgt_policy(&["show", &variables, "--workspace", "/w"]).1.contains("/w/x  sets 0x1"));
+}
+
+#[test]
+fn test() {
+    let (status, out, _) = rgt_policy(&["test", &article()]);
+    assert_eq!(status, 0, "{out}");
+    assert!(out.ends_with(" passed, 0 failed\n"), "{out}");
+    let text = "version: 1\nrules:\n  - { id: A, deny: file.read, path: \"${home}/**\" }\ntests:\n  - { action: file.read, path: \"${home}/x\", verdict: allow }\n  - { action: file.read, path: /y, verdict: ALLOW }\n";
+    let failing = file("failing.yaml", text);
+    let failing = failing.to_string_lossy();
+    let (status, out, _) = rgt_policy(&["test", &failing]);
+    assert_eq!(status, 1);
+    assert!(
+        out.contains("expected ALLOW, got DENY by A") && out.ends_with("1 passed, 1 failed\n"),
+        "{out}"
+    );
+    let (_, out, _) = rgt_policy(&["test", "--json", &failing]);
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (&lines[0]["passed"], &lines[1]["passed"], &lines[0]["line"]),
+        (&false.into(), &true.into(), &5.into())
+    );
+}

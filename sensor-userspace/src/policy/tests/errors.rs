@@ -1,0 +1,379 @@
+//! Every mistake is told, where it stands, with the rule and the way out.
+
+use crate::policy::{Errors, Level, Policy, parse};
+
+const HEAD: &str = "version: 1\nname: t\nmode: enforce\ndefault: allow\n";
+
+fn with(body: &str) -> Result<Policy, Errors> {
+    parse("t.yaml", &format!("{HEAD}{body}"))
+}
+
+/// `rules:` stands in line 5, its first rule in line 6.
+fn rule(lines: &str) -> Result<Policy, Errors> {
+    with(&format!("rules:\n{lines}"))
+}
+
+/// All errors as `line:column [RULE] text | help`.
+fn told(result: Result<Policy, Errors>) -> Vec<String> {
+    let errors = result.map(|_| ()).expect_err("a sound policy");
+    let line = |problem: &crate::policy::Problem| {
+        assert_eq!(problem.level, Level::Error);
+        assert_eq!(problem.file, "t.yaml");
+        assert!(!problem.hint.is_empty(), "no way out: {problem}");
+        let rule = problem.rule.as_deref().unwrap_or("-");
+        format!(
+            "{}:{} [{rule}] {} | {}",
+            problem.at.line, problem.at.column, problem.text, problem.hint
+        )
+    };
+    errors.0.iter().map(line).collect()
+}
+
+fn one(result: Result<Policy, Errors>, wanted: &str) {
+    let errors = told(result);
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    let parts: Vec<&str> = wanted.split("...").collect();
+    assert!(parts.iter().all(|part| errors[0].contains(part)), "{} lacks {wanted}", errors[0]);
+    assert!(errors[0].starts_with(parts[0]), "{} does not begin with {}", errors[0], parts[0]);
+}
+
+#[test]
+fn places_of_errors_are_exact() {
+    one(
+        rule("  - id: A\n    deny: file.delte\n    path: /x\n"),
+        "7:11 [A] unknown action `file.delte` ...did you mean `file.delete`?",
+    );
+    one(
+        rule("  - id: A\n    deny: [file.read, file.writ]\n"),
+        "7:23 [A] unknown action `file.writ`",
+    );
+    one(
+        rule("  - id: A\n    deny: file.read\n    pth: /x\n"),
+        "8:5 [A] unknown key `pth` ...did you mean `path`?",
+    );
+    one(
+        rule("  - id: A\n    deny: file.read\n    path: [/a, b/c]\n"),
+        "8:16 [A] path `b/c`: it is relative",
+    );
+    one(
+        rule("  - id: A\n    deny: file.read\n    path: { not: [/a/../b] }\n"),
+        "8:19 [A] path `/a/../b`: `.` and `..`",
+    );
+    one(
+        rule("  - { id: A, deny: file.read, path: '/ä/*/b' }\n"),
+        "6:37 [A] path `/ä/*/b`: wildcards inside a path are not supported yet",
+    );
+    one(
+        with("rulez: []\nrules: [{id: A, deny: '*'}]\n"),
+        "5:1 [-] unknown key `rulez` ...did you mean `rules`?",
+    );
+}
+
+#[test]
+fn what_this_version_does_not_understand_is_an_error() {
+    let keys = [
+        "to: 10.0.0.0/8",
+        "when: { label: x }",
+        "label: secret",
+        "risk: +20",
+        "limit: { count: 3 }",
+        "unix: /run/s",
+        "unresolved: deny",
+        "principal: x",
+        "role: x",
+        "env: x",
+        "task: x",
+        "sensitivity: x",
+        "time: x",
+        "approval: x",
+        "incomplete: x",
+        "alert: x",
+        "contain: true",
+        "snapshot: true",
+        "errno: EPERM",
+        "exe: /bin/sh",
+        "signal: KILL",
+        "capability: x",
+        "owner: x",
+        "reason: x",
+        "expires: x",
+        "scope: x",
+    ];
+    for key in keys {
+        let name = key.split(':').next().unwrap();
+        let text = format!("  - id: A\n    deny: net.connect\n    {key}\n");
+        one(rule(&text), &format!("8:5 [A] `{name}:` is not supported yet | "));
+    }
+    one(rule("  - id: W\n    watch: file.read\n"), "7:5 [W] `watch:` is not supported yet");
+    one(
+        rule("  - id: A\n    deny: file.read\n    path: { written_by_agent: true }\n"),
+        "8:13 [A] `written_by_agent:` is not supported yet",
+    );
+    one(
+        rule("  - id: A\n    deny: 'tool:shell'\n"),
+        "7:11 [A] `tool:shell`: tool actions are not supported yet",
+    );
+    one(
+        with("on_stale: keep\nrules: [{id: A, deny: '*'}]\n"),
+        "5:1 [-] `on_stale:` is not supported yet",
+    );
+    one(
+        with("include: x.yaml\nrules: [{id: A, deny: '*'}]\n"),
+        "5:1 [-] `include:` is not supported yet",
+    );
+    for path in
+        ["**/.env", "/a/*", "/a/b?", "/a/[x]", "/{a,b}", "/a/**/b", "/a/b**", "**", "/**/**"]
+    {
+        let text = format!("  - id: A\n    deny: file.read\n    path: \"{path}\"\n");
+        one(rule(&text), "8:11 [A] path `...wildcards inside a path are not supported yet");
+    }
+}
+
+#[test]
+fn unsound_paths_and_lists_are_errors() {
+    let cases = [
+        ("relative", "relative"),
+        ("/a//b", "empty component"),
+        ("/a/", "empty component"),
+        ("/a/./b", "`.` and `..`"),
+        ("${workspce}/a", "did you mean `workspace`"),
+        ("${home", "not closed"),
+        ("/a/${home}", "only at the start"),
+        ("${home}x", "must follow"),
+        ("$nolist", "no list is named `nolist`"),
+    ];
+    for (path, wanted) in cases {
+        let text = format!("  - id: A\n    deny: file.read\n    path: \"{path}\"\n");
+        one(rule(&text), &format!("8:11 [A] ...{wanted}"));
+    }
+    let long = format!("/{}", "x".repeat(256));
+    one(
+        rule(&format!("  - id: A\n    deny: file.read\n    path: {long}\n")),
+        "8:11 [A] ...255 bytes",
+    );
+    one(
+        rule("  - id: A\n    deny: file.read\n    path: []\n"),
+        "8:11 [A] the list of paths is empty",
+    );
+    one(
+        rule("  - id: A\n    deny: file.read\n    path:\n"),
+        "...[A] nothing stands where a path was expected",
+    );
+    one(
+        rule("  - id: A\n    deny: net.connect\n    path: /a\n"),
+        "7:11 [A] `net.connect` has no path",
+    );
+    one(
+        rule("  - id: A\n    deny: net.*\n    path: /a\n"),
+        "7:11 [A] none of the rule's actions has a path",
+    );
+    one(
+        with("lists: { e: [] }\nrules: [{id: A, deny: file.read, path: $e}]\n"),
+        "5:13 [-] the list `e` is empty",
+    );
+    one(
+        with("lists: { a: [/a], b: [$a] }\nrules: [{id: A, deny: file.read, path: [$a, $b]}]\n"),
+        "5:23 [-] `$a`: lists within lists",
+    );
+}
+
+#[test]
+fn unsound_rules_are_errors() {
+    one(rule("  - deny: file.read\n"), "6:5 [-] the rule has no `id`");
+    one(rule("  - id: A\n"), "6:5 [A] the rule has no effect");
+    one(
+        rule("  - id: A\n    allow: file.read\n    deny: file.write\n"),
+        "8:5 [A] the rule says both `allow:` and `deny:`",
+    );
+    one(rule("  - id: A\n    deny: []\n"), "7:11 [A] `deny:` names no action");
+    one(
+        rule("  - id: A\n    deny: file.read\n    deny: file.write\n"),
+        "8:5 [-] `deny` stands here a second time (first in line 7)",
+    );
+    one(
+        rule("  - id: A\n    deny: file.read\n  - id: A\n    deny: file.write\n"),
+        "8:5 [A] the id `A` is taken by the rule in line 6",
+    );
+    one(
+        rule("  - id: RULE_DEFAULT\n    deny: file.read\n"),
+        "6:9 [RULE_DEFAULT] ...belongs to rgt itself",
+    );
+    one(rule("  - id: 'a b'\n    deny: file.read\n"), "6:9 [a b] the id may have");
+    one(
+        rule("  - id: A\n    deny: file.read\n    severity: hihg\n"),
+        "8:15 [A] `severity` cannot be `hihg` ...did you mean `high`?",
+    );
+    one(rule("  - id: A\n    deny: file.read\n    mode: on\n"), "8:11 [A] `mode` cannot be `on`");
+    one(
+        rule("  - id: A\n    deny: file.read\n    timeout: 60s\n"),
+        "8:5 [A] `timeout:` speaks of a challenge only",
+    );
+    for timeout in
+        ["60", "0s", "25h", "1d", "-1s", "x", "99999999999999999999s", "18446744073709551615h"]
+    {
+        let text = format!("  - id: A\n    challenge: file.read\n    timeout: {timeout}\n");
+        one(rule(&text), "8:14 [A] `timeout` cannot be");
+    }
+}
+
+#[test]
+fn unsound_files_are_errors() {
+    one(parse("t.yaml", ""), "1:1 [-] the file is empty");
+    one(parse("t.yaml", "just words"), "1:1 [-] a policy is a map");
+    one(parse("t.yaml", "rules: [{id: A, deny: '*'}]\n"), "1:1 [-] `version` is missing");
+    one(
+        parse("t.yaml", "version: 2\nrules: [{id: A, deny: '*'}]\n"),
+        "1:10 [-] version `2` is not known",
+    );
+    one(with(""), "1:1 [-] `rules` is missing");
+    one(with("rules: []\n"), "5:8 [-] `rules` is empty");
+    one(with("rules: x\n"), "5:8 [-] `rules` must be a list");
+    one(with("rules: [{id: A, deny: '*'}]\n---\nversion: 1\n"), "7:1 [-] a second YAML document");
+    one(with("rules: [{id: A, deny: &x '*'}]\n"), "5:...YAML anchors");
+    one(with("rules: [{id: A, deny: !x '*'}]\n"), "5:...YAML tags");
+    one(rule("  - id: A\n    deny: *\n"), "7:...not valid YAML");
+    one(
+        with("on_unknown: maybe\nrules: [{id: A, deny: '*'}]\n"),
+        "5:13 [-] `on_unknown` cannot be `maybe` ...allow, deny",
+    );
+    let deep = format!("rules: {}{}\n", "[".repeat(40), "]".repeat(40));
+    one(with(&deep), "5:...nested more than 16 deep");
+    let observing =
+        "version: 1\nmode: observe\nrules:\n  - id: A\n    deny: '*'\n    mode: enforce\n";
+    one(parse("t.yaml", observing), "6:11 [A] ...not supported yet");
+}
+
+#[test]
+fn limits_are_errors() {
+    let rules = |count: usize, path: &dyn Fn(usize) -> String| {
+        let text =
+            |index| format!("  - id: R{index}\n    deny: file.read\n    path: [{}]\n", path(index));
+        (0..count).map(text).collect::<String>()
+    };
+    assert!(rule(&rules(64, &|index| format!("/r{index}"))).is_ok());
+    one(rule(&rules(65, &|_| "/same".to_owned())), "198:5 [-] 65 rules, more than the limit of 64");
+    // One list in each rule and another of its own make two sets a rule.
+    let lists: String = (0..40).map(|index| format!("  l{index}: [/l{index}]\n")).collect();
+    let text =
+        format!("lists:\n{lists}rules:\n{}", rules(40, &|index| format!("/r{index}, $l{index}")));
+    one(with(&text), "...more than 64 distinct lists of paths");
+}
+
+#[test]
+fn all_errors_are_told_in_the_order_of_the_file() {
+    let errors = told(with(
+        "rules:\n  - id: A\n    deny: nope\n    to: x\n  - id: B\n    allow: file.read\n    path: x\nodd: 1\n",
+    ));
+    let starts: Vec<&str> = errors.iter().map(|error| error.split(' ').next().unwrap()).collect();
+    assert_eq!(starts, ["7:11", "8:5", "11:11", "12:1"], "{errors:#?}");
+}
+
+#[test]
+fn a_rule_that_never_decides_is_a_warning_naming_both() {
+    let shadowed = |text: &str| {
+        let warnings = rule(text).unwrap_or_else(|errors| panic!("{errors}")).warnings;
+        let never = warnings.into_iter().filter(|warning| warning.text.contains("never decides"));
+        never.map(|warning| warning.text).collect::<Vec<_>>()
+    };
+    let both = |text: &str| {
+        let warnings = shadowed(text);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(
+            warnings[0].contains("`B`") && warnings[0].contains("`A` (line 6)"),
+            "{warnings:?}"
+        );
+    };
+    both("  - {id: A, deny: file.*}\n  - {id: B, allow: file.read, path: /a}\n");
+    both(
+        "  - {id: A, deny: file.read, path: /a/**}\n  - {id: B, allow: file.read, path: [/a/b, /a/c/**]}\n",
+    );
+    both(
+        "  - {id: A, deny: file.read, path: {not: /a/**}}\n  - {id: B, allow: file.read, path: {not: [/a/**, /b]}}\n",
+    );
+    both(
+        "  - {id: A, deny: file.read, path: '${home}/**'}\n  - {id: B, allow: file.read, path: '${home}/x'}\n",
+    );
+    both(
+        "  - {id: A, deny: file.read}\n  - {id: C, deny: file.write}\n  - {id: B, allow: [file.read, file.write]}\n",
+    );
+    // Of the same depth, and of the same beginning, is not within.
+    assert!(
+        shadowed("  - {id: A, deny: file.read, path: /a/**}\n  - {id: B, allow: file.read, path: [/b, /ab]}\n")
+            .is_empty()
+    );
+    assert!(
+        shadowed(
+            "  - {id: A, deny: file.read, path: /a}\n  - {id: B, allow: file.read, path: /a/**}\n"
+        )
+        .is_empty()
+    );
+    assert!(
+        shadowed("  - {id: A, deny: file.*, mode: observe}\n  - {id: B, allow: file.read}\n")
+            .is_empty()
+    );
+    assert!(
+        shadowed("  - {id: A, deny: file.read}\n  - {id: B, allow: [file.read, file.write]}\n")
+            .is_empty()
+    );
+}
+
+#[test]
+fn the_form_of_a_message() {
+    let errors = rule("  - id: A\n    deny: file.read\n    path: x\n").unwrap_err();
+    let text = "t.yaml:8:11: error: [A] path `x`: it is relative\n  help: begin it with `/`, `${workspace}` or `${home}`";
+    assert_eq!(errors.to_string(), text);
+}
+
+/// The language's own core example: what is not understood yet is told rule by rule, nothing else is.
+#[test]
+fn the_core_example_names_all_that_is_missing() {
+    let text = r#"version: 1
+name: coding-agent
+mode: enforce                     # observe | enforce
+default: allow                    # allow | deny
+on_unknown: deny                  # what the kernel does when it cannot be sure
+lists:
+  secrets: ["${home}/.ssh/**", "${home}/.aws/**", "**/.env", "/run/secrets/**"]
+rules:
+  - id: TOO_HOT
+    deny: "*"
+    when: { risk: ">=85" }
+  - id: RULE_FILE_DELETE_BLOCK
+    deny: file.delete             # one class, a list, or "*"
+    path: { not: ["/tmp/**", "${workspace}/**"] }
+    severity: high
+    tags: [attack.T1485]
+  - id: SECRET_READ
+    watch: file.read              # `allow:` with consequences works too
+    path: $secrets
+    label: secret
+    risk: +20
+  - id: NO_EXFIL
+    challenge: [net.connect, net.send]
+    to: { not: ["127.0.0.0/8:8080", "[::1]:8000-8099", "10.0.0.0/8", "api.example.com:443"] }
+    when: { label: secret }
+    timeout: 60s
+    otherwise: deny
+  - id: NO_OWN_BINARIES
+    deny: [proc.exec, file.map_exec]
+    path: { written_by_agent: true }
+"#;
+    let wanted = [
+        "7:51 [-] path `**/.env`: wildcards",
+        "11:5 [TOO_HOT] `when:`",
+        "18:5 [SECRET_READ] `watch:`",
+        "20:5 [SECRET_READ] `label:`",
+        "21:5 [SECRET_READ] `risk:`",
+        "24:5 [NO_EXFIL] `to:`",
+        "25:5 [NO_EXFIL] `when:`",
+        "30:13 [NO_OWN_BINARIES] `written_by_agent:`",
+    ];
+    let errors = told(parse("t.yaml", text));
+    assert_eq!(errors.len(), wanted.len(), "{errors:#?}");
+    for (error, wanted) in errors.iter().zip(wanted) {
+        assert!(
+            error.starts_with(wanted) && error.contains("not supported yet"),
+            "{error} for {wanted}"
+        );
+    }
+}
