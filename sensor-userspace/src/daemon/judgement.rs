@@ -3,9 +3,9 @@
 use sensor_common::action::Action;
 
 use crate::attempt::{Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict};
-use crate::kernel::{HookVerdict, Operand, Seen, Standing};
+use crate::kernel::{Operand, Seen, Standing};
 use crate::policy::place::normalise;
-use crate::policy::{Decision, KernelHit, Object, Table, pair};
+use crate::policy::{Decision, KernelHit, Object, Table};
 
 pub fn judge(seen: &Seen, table: &Table, standing: &Standing) -> Judgement {
     let by_kernel = from_hooks(seen, table);
@@ -50,23 +50,17 @@ fn enforcement(verdict: Verdict, blocked: bool, observing: bool, end: End) -> En
 
 /// Deny over challenge over allow among what the hooks found; none if no hook saw the attempt.
 fn from_hooks(seen: &Seen, table: &Table) -> Option<Decision> {
-    let attempt = &seen.attempt;
-    let actions: Vec<Action> = seen.hooks.iter().map(|hook| hook.action).collect();
-    let (first, second) = (object(attempt.object.as_deref()), attempt.object2.as_deref().map(|name| Object::of(Some(name))));
-    let decisions = seen.hooks.iter().zip(pair(&actions, first, second)).map(|(hook, (action, named))| {
-        let object = if hook.unknown { Object::Unknown } else { named };
-        let HookVerdict { rule, effect, unknown, would, .. } = *hook;
-        table.decision_from_kernel(KernelHit { rule, effect, unknown, would }, action, object)
+    let decisions = seen.hooks.iter().map(|hook| {
+        let object = match hook.object.as_deref() {
+            _ if hook.unknown => Object::Unknown,
+            // What a hook gave no name has none: an address, a signal.
+            None => Object::None,
+            named => Object::of(named),
+        };
+        let hit = KernelHit { rule: hook.rule, effect: hook.effect, unknown: hook.unknown, would: hook.would };
+        table.decision_from_kernel(hit, hook.action, object)
     });
     Decision::strictest(decisions)
-}
-
-/// What a hook gave no name has none: an address, a signal.
-fn object(name: Option<&[u8]>) -> Object<'_> {
-    match name {
-        None => Object::None,
-        named => Object::of(named),
-    }
 }
 
 fn from_argument(seen: &Seen, table: &Table) -> Decision {
@@ -133,7 +127,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::attempt::{ArgumentRead, Credentials};
-    use crate::kernel::AttemptKey;
+    use crate::kernel::{AttemptKey, HookVerdict};
     use crate::policy::{Variables, parse};
 
     const ARTICLE: &str = "version: 1\nname: article\nmode: enforce\ndefault: allow\non_unknown: deny\nrules:\n  \

@@ -27,7 +27,7 @@ const SECRET_HEADERS: &[&str] = &["x-api-key", "api-key", "x-functions-key", "oc
 const TOKENS: &[(&str, usize)] = &[
     ("AKIA", 16), ("ASIA", 16), ("AIza", 30), ("ghp_", 30), ("gho_", 30), ("ghu_", 30), ("ghs_", 30), ("ghr_", 30),
     ("github_pat_", 30), ("glpat-", 16), ("xoxb-", 10), ("xoxa-", 10), ("xoxp-", 10), ("xoxr-", 10), ("xoxs-", 10),
-    ("xapp-", 10), ("sk-", 20), ("sk_live_", 10), ("rk_live_", 10), ("hf_", 20), ("npm_", 30), ("pypi-", 30),
+    ("xapp-", 10), ("sk-ant-", 6), ("sk-proj-", 6), ("sk-", 20), ("sk_live_", 10), ("rk_live_", 10), ("hf_", 20), ("npm_", 30), ("pypi-", 30),
     ("dop_v1_", 30), ("hvs.", 20), ("eyJ", 40), ("ya29.", 20), ("SG.", 30),
 ];
 
@@ -85,7 +85,7 @@ pub fn argv(args: &mut [Vec<u8>]) {
             words_by_tool(arg);
         }
         *arg = text(arg, !script);
-        next_is_secret = arg.starts_with(b"-") && is_secret(arg);
+        next_is_secret = arg.starts_with(b"-") && arg.iter().all(|byte| in_name(*byte)) && is_secret(arg);
         after_dash_c = arg.starts_with(b"-") && !arg.starts_with(b"--") && arg.ends_with(b"c");
     }
 }
@@ -306,7 +306,6 @@ fn words(name: &[u8]) -> Vec<String> {
 mod tests {
     use super::argv;
 
-    /// Blank-separated words; `_` within a word stands for a blank.
     fn masked(line: &[&str]) -> Vec<String> {
         let mut args: Vec<Vec<u8>> = line.iter().map(|arg| arg.as_bytes().to_vec()).collect();
         argv(&mut args);

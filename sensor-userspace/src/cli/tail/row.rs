@@ -5,20 +5,20 @@ use serde_json::Value;
 use super::errno;
 use crate::cli::paint::{Hue, Paint, fit, pad, readable, risk_hue, verdict_hue};
 
-const TIME: usize = 12;
 const VERDICT: usize = 9;
 const ACTION: usize = 12;
 const RESULT: usize = 12;
-const RULE: usize = 22;
 const RISK: usize = 4;
 const GAP: &str = "  ";
 /// Of the object where no terminal bounds it.
-const OBJECT: usize = 44;
+const OBJECT: usize = 52;
 
 /// Widths of the columns: the object gets what the terminal leaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
+    time: usize,
     agent: usize,
+    rule: usize,
     object: usize,
     /// There is a terminal: what does not fit is cut.
     cut: bool,
@@ -27,21 +27,22 @@ pub struct Layout {
 
 impl Layout {
     pub fn new(columns: Option<usize>, ids: bool) -> Layout {
-        let agent = if columns.is_some_and(|columns| columns < 120) { 14 } else { 18 };
-        let others = TIME + agent + VERDICT + ACTION + RESULT + RULE + RISK + 7 * GAP.len();
-        let object = columns.map_or(OBJECT, |columns| columns.saturating_sub(others + 1).clamp(20, 120));
-        Layout { agent, object, cut: columns.is_some(), ids }
+        let narrow = columns.is_some_and(|columns| columns < 130);
+        let (time, agent, rule) = if narrow { (8, 12, 14) } else { (12, 18, 22) };
+        let others = time + agent + VERDICT + ACTION + RESULT + rule + RISK + 7 * GAP.len();
+        let object = columns.map_or(OBJECT, |columns| columns.saturating_sub(others).clamp(14, 120));
+        Layout { time, agent, rule, object, cut: columns.is_some(), ids }
     }
 
     pub fn head(&self, paint: Paint) -> String {
         let titles = [
-            pad("TIME (UTC)", TIME),
+            pad(if self.time < 12 { "UTC" } else { "TIME (UTC)" }, self.time),
             pad("AGENT", self.agent),
             pad("VERDICT", VERDICT),
             pad("ACTION", ACTION),
             pad("OBJECT", self.object),
             pad("RESULT", RESULT),
-            pad("RULE", RULE),
+            pad("RULE", self.rule),
             "RISK".to_owned(),
         ];
         let id = if self.ids { "  ID" } else { "" };
@@ -51,9 +52,9 @@ impl Layout {
     pub fn row(&self, record: &Value, paint: Paint) -> String {
         let data = &record["data"];
         let agent = text(&data["agent_id"]).unwrap_or_else(|| "-".to_owned());
-        let time = record["time"].as_str().and_then(|time| time.get(11..23)).unwrap_or("-");
+        let time = record["time"].as_str().and_then(|time| time.get(11..11 + self.time)).unwrap_or("-");
         let action = &data["action_attempted"];
-        let mut cells = vec![paint.paint(Hue::Dim, &pad(time, TIME)), pad(&fit(&agent, self.agent), self.agent)];
+        let mut cells = vec![paint.paint(Hue::Dim, &pad(time, self.time)), pad(&fit(&agent, self.agent), self.agent)];
         if action["syscall"].is_string() {
             self.attempt(data, action, paint, &mut cells);
         } else {
@@ -78,7 +79,7 @@ impl Layout {
         let result = if outcome { format!("↳ {result}") } else { result };
         cells.push(paint.paint(hue, &pad(&result, RESULT)));
         let hue = if rule == "RULE_DEFAULT" { Hue::Dim } else { Hue::Bold };
-        cells.push(paint.paint(hue, &pad(&if self.cut { fit(&rule, RULE) } else { rule }, RULE)));
+        cells.push(paint.paint(hue, &pad(&if self.cut { fit(&rule, self.rule) } else { rule }, self.rule)));
         cells.push(paint.paint(risk_hue(risk), &format!("{risk:>RISK$}")));
     }
 
@@ -97,7 +98,7 @@ impl Layout {
         let hue = if kind == "gap" { Hue::Red } else { Hue::Dim };
         cells.push(paint.paint(hue, &pad("·", VERDICT)));
         cells.push(paint.paint(hue, &pad(&fit(&kind, ACTION), ACTION)));
-        let room = self.object + RESULT + RULE + RISK + 3 * GAP.len();
+        let room = self.object + RESULT + self.rule + RISK + 3 * GAP.len();
         cells.push(paint.paint(hue, &if self.cut { fit(&shown, room) } else { shown }));
     }
 
@@ -185,10 +186,10 @@ mod tests {
 
     #[test]
     fn a_row_fits_its_terminal() {
-        for columns in [100, 120, 200] {
+        for columns in [100, 130, 200] {
             let layout = Layout::new(Some(columns), false);
             let long = attempt(json!({"action_attempted": {"verb": "file.read", "syscall": "open", "argument": "/x".repeat(500), "result": 3}}));
-            assert!(layout.row(&long, Paint::none()).chars().count() < columns + 14, "{columns}");
+            assert!(layout.row(&long, Paint::none()).chars().count() <= columns, "{columns}");
         }
     }
 
