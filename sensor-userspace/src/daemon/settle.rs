@@ -140,8 +140,12 @@ impl<S: EventSource> Engine<S> {
         if !status.is_empty() {
             fields.push(("status", Field::Str(status)));
         }
-        if let Some(Phase::Killed { count, .. }) = self.desk.agents.get(&number).map(|agent| &agent.phase) {
+        let mut reason = reason;
+        if let Some(Phase::Killed { count, until }) = self.desk.agents.get(&number).map(|agent| &agent.phase) {
             fields.push(("killed", Field::Uint(*count)));
+            if Instant::now() < *until {
+                reason = "what its command left behind was killed: there is no daemon that stays";
+            }
         }
         self.stopped(number, reason, &fields);
         let left = self.desk.ledger_of(number).map_or(Ok(()), |key| self.desk.ledgers.leave(&key));
