@@ -12,4 +12,5 @@ pub mod policy;
 pub mod record;
 pub mod risk;
 pub mod seal;
+pub mod sinks;
 pub mod trajectory;
