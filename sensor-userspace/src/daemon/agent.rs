@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::processes::Processes;
 use crate::agent::cgroup;
 use crate::attempt::{Judgement, Verdict};
 use crate::control::protocol::Answer;
-use crate::kernel::{AgentNo, AttemptKey, Totals};
+use crate::kernel::{AgentNo, AttemptKey, Seen, Totals};
 use crate::policy::Table;
 use crate::record::{RecordId, Recorder};
 
@@ -23,6 +23,10 @@ pub struct Agent {
     pub table: Table,
     pub processes: Processes,
     pub pending: HashMap<AttemptKey, RecordId>,
+    /// Under way, and not yet to be told of: this run waits longer for an outcome than others do.
+    pub held: HashMap<AttemptKey, (Instant, Seen)>,
+    /// How much longer.
+    pub longer: Duration,
     pub counts: Counts,
     /// Key of its ledger in `Ledgers`.
     pub ledger: PathBuf,

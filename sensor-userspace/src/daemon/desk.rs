@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::agent::{Agent, MAX_PENDING};
 use super::ledgers::Ledgers;
@@ -33,11 +34,31 @@ impl Desk {
             return;
         };
         match event {
-            Event::Attempt(seen) => attempt(agent, *seen, &mut self.ledgers, &self.standing),
+            Event::Attempt(seen) => {
+                let known = agent.held.remove(&seen.key).is_some() || agent.pending.contains_key(&seen.key);
+                let waits = seen.attempt.end == End::Pending && !known && !agent.longer.is_zero();
+                if waits && agent.held.len() < MAX_PENDING {
+                    agent.held.insert(seen.key, (Instant::now() + agent.longer, *seen));
+                } else {
+                    attempt(agent, *seen, &mut self.ledgers, &self.standing);
+                }
+            }
             Event::Fork { parent, pid, thread, .. } => agent.processes.fork(parent, pid, thread),
             Event::Join { pid, .. } => agent.processes.join(pid),
             Event::Exec { pid, exe, .. } => agent.processes.exec(pid, &exe),
             Event::Exit { pid, .. } => agent.processes.exit(pid),
+        }
+    }
+
+    /// Tells of attempts whose outcome has been waited for long enough; of all that wait where `all`.
+    pub fn tell_held(&mut self, all: bool) {
+        for agent in self.agents.values_mut().filter(|agent| !agent.held.is_empty()) {
+            let now = Instant::now();
+            let due = agent.held.extract_if(|_, (at, _)| all || *at <= now);
+            let due: Vec<Seen> = due.map(|(_, (_, seen))| seen).collect();
+            for seen in due {
+                attempt(agent, seen, &mut self.ledgers, &self.standing);
+            }
         }
     }
 

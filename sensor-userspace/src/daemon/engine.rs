@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -36,6 +37,8 @@ pub struct Engine<S> {
     pub(super) desk: Desk,
     pub(super) numbers: Numbers,
     pub(super) watch: Watch,
+    /// Threads that finish what ended agents left to do.
+    pub(super) beside: Vec<JoinHandle<()>>,
     commands: Receiver<Command>,
     stopping: Option<Sender<Answer>>,
     told_to_stop: bool,
@@ -64,6 +67,7 @@ impl<S: EventSource> Engine<S> {
             mount,
             desk,
             numbers: Numbers::default(),
+            beside: Vec::new(),
             commands,
             stopping: None,
             told_to_stop: false,
@@ -91,6 +95,7 @@ impl<S: EventSource> Engine<S> {
             while let Ok(command) = self.commands.try_recv() {
                 self.obey(command);
             }
+            self.desk.tell_held(false);
             self.settle();
             if self.second.elapsed() >= SECOND {
                 self.second = Instant::now();
@@ -105,12 +110,18 @@ impl<S: EventSource> Engine<S> {
     pub fn end(mut self) -> Result<()> {
         let desk = &mut self.desk;
         let drained = self.source.drain_all(&mut |event| desk.event(event));
+        self.desk.tell_held(true);
         let numbers: Vec<AgentNo> = self.desk.agents.keys().copied().collect();
         for number in numbers {
             self.tell_losses(number, true);
             self.stopped(number, "the daemon ended", &[]);
         }
         let closed = self.desk.ledgers.close_all();
+        for thread in self.beside.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a sink's last delivery died; what it had not delivered is in its ledger");
+            }
+        }
         let gone = Refusal::new(Kind::Ending, "the daemon has ended");
         while let Ok(command) = self.commands.try_recv() {
             // Whoever asked may be gone as well.
@@ -127,6 +138,7 @@ impl<S: EventSource> Engine<S> {
     fn is_finished(&self) -> bool {
         self.options.ephemeral
             && self.desk.agents.is_empty()
+            && self.beside.iter().all(JoinHandle::is_finished)
             && match self.last_agent {
                 Some(at) => at.elapsed() >= LINGER,
                 None => self.started.elapsed() >= FIRST,
@@ -168,6 +180,7 @@ impl<S: EventSource> Engine<S> {
     }
 
     fn each_second(&mut self) {
+        self.beside.retain(|thread| !thread.is_finished());
         self.look_for_agents();
         let numbers: Vec<AgentNo> = self.desk.agents.keys().copied().collect();
         for number in numbers {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::stream::{self, Stream};
 use crate::config::{Config, KeyEncoding, SealMode};
 use crate::ledger::{Ledger, LedgerConfig};
 use crate::seal::{self, SealConfig};
@@ -17,6 +18,7 @@ const SYNC: Duration = Duration::from_secs(1);
 
 struct Open {
     ledger: Ledger,
+    stream: Option<Stream>,
     config: Config,
     users: usize,
     dirty: bool,
@@ -37,13 +39,14 @@ impl Ledgers {
         let dir = &config.ledger_dir;
         if let Some(key) = dir.canonicalize().ok().filter(|key| self.open.contains_key(key)) {
             if let Some(open) = self.open.get_mut(&key) {
-                if open.config.seal != config.seal || open.config.type_prefix != config.type_prefix {
-                    bail!("the ledger {} is being written with other seal or record settings; give another --ledger", key.display());
+                if open.config.seal != config.seal || open.config.type_prefix != config.type_prefix || open.config.kafka != config.kafka {
+                    bail!("the ledger {} is being written with other seal, record or sink settings; give another --ledger", key.display());
                 }
                 open.users += 1;
             }
             return Ok(key);
         }
+        stream::check(config)?;
         let settings = LedgerConfig {
             node: node_name(config),
             type_prefix: config.type_prefix.clone(),
@@ -53,9 +56,11 @@ impl Ledgers {
         };
         let ledger = Ledger::open(dir, &settings).with_context(|| format!("ledger {}", dir.display()))?;
         let key = dir.canonicalize().with_context(|| format!("ledger {}", dir.display()))?;
+        let stream = Stream::start(config, &key)?;
         let now = Instant::now();
         let open = Open {
             ledger,
+            stream,
             config: config.clone(),
             users: 1,
             dirty: true,
@@ -93,6 +98,9 @@ impl Ledgers {
                 if let Err(error) = open.ledger.flush(sync) {
                     tracing::error!("ledger {}: {error:#}", key.display());
                 }
+                if let Some(stream) = &open.stream {
+                    stream.ring();
+                }
                 open.flushed = now;
                 open.dirty = false;
                 open.urgent = false;
@@ -116,27 +124,41 @@ impl Ledgers {
         open.ledger.flush(true).with_context(|| format!("ledger {}", key.display()))
     }
 
-    /// One user less; the last one closes it.
-    pub fn leave(&mut self, key: &Path) -> Result<()> {
-        let Some(open) = self.open.get_mut(key) else { return Ok(()) };
+    /// One user less; the last one closes it. The sink that is returned has the rest still to deliver.
+    pub fn leave(&mut self, key: &Path) -> Result<Option<Stream>> {
+        let Some(open) = self.open.get_mut(key) else { return Ok(None) };
         open.users = open.users.saturating_sub(1);
         if open.users > 0 {
-            return self.flush(key);
+            return self.flush(key).map(|()| None);
         }
         match self.open.remove(key) {
-            Some(open) => open.ledger.close().with_context(|| format!("ledger {}", key.display())),
-            None => Ok(()),
+            Some(open) => {
+                open.ledger.close().with_context(|| format!("ledger {}", key.display()))?;
+                Ok(open.stream)
+            }
+            None => Ok(None),
         }
     }
 
     pub fn close_all(&mut self) -> Result<()> {
+        let keys: Vec<PathBuf> = self.open.keys().cloned().collect();
+        let mut streams = Vec::new();
         let mut first = Ok(());
-        for (key, open) in self.open.drain() {
-            let closed = open.ledger.close().with_context(|| format!("ledger {}", key.display()));
-            if first.is_ok() {
-                first = closed;
-            } else if let Err(error) = closed {
-                tracing::error!("{error:#}");
+        for key in keys {
+            if let Some(open) = self.open.get_mut(&key) {
+                open.users = 1;
+            }
+            match self.leave(&key) {
+                Ok(stream) => streams.extend(stream),
+                Err(error) if first.is_ok() => first = Err(error),
+                Err(error) => tracing::error!("{error:#}"),
+            }
+        }
+        // Sinks have so long together.
+        let until = Instant::now() + stream::FINISH;
+        for stream in streams {
+            if let Err(error) = stream.finish(until.saturating_duration_since(Instant::now())) {
+                tracing::warn!("{error:#}");
             }
         }
         first

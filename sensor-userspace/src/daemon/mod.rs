@@ -14,6 +14,7 @@ mod processes;
 mod settle;
 mod source;
 mod start;
+mod stream;
 #[cfg(test)]
 mod tests;
 

@@ -3,11 +3,13 @@
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use serde_json::json;
 
 use super::agent::Phase;
 use super::engine::Engine;
 use super::source::EventSource;
+use super::stream::{FINISH, Stream};
 use crate::config::Config;
 use crate::control::protocol::{Answer, Kind, Refusal};
 use crate::kernel::AgentNo;
@@ -51,7 +53,7 @@ impl<S: EventSource> Engine<S> {
             (true, false) => self.move_to_common_ledger(agent),
             (false, _) => {
                 let flushed = self.desk.ledger_of(agent).map_or(Ok(()), |key| self.desk.ledgers.flush(&key));
-                self.answer(agent, flushed.map_err(|error| Refusal::failed(format!("{error:#}"))));
+                self.answer(agent, flushed.map(|()| None));
             }
         }
     }
@@ -121,14 +123,41 @@ impl<S: EventSource> Engine<S> {
         };
         let fields = [("reason", Field::Str("the ledger of its command is closed; what the command left behind is told here"))];
         self.desk.sandbox(number, "adopt", &fields);
-        self.answer(number, answer.map_err(|error| Refusal::failed(format!("{error:#}"))));
+        self.answer(number, answer);
     }
 
-    fn answer(&mut self, number: AgentNo, result: Result<(), Refusal>) {
+    /// Answers whoever waits for the command's end, once the ledger's sink has delivered what it can.
+    fn answer(&mut self, number: AgentNo, left: Result<Option<Stream>>) {
         let Some(agent) = self.desk.agents.get_mut(&number) else { return };
-        if let Some(reply) = agent.waiting.take() {
-            // Whoever waited may have been killed by now.
-            let _ = reply.send(result.map(|()| json!({ "attempts": agent.counts.attempts, "deny": agent.counts.deny, "dropped": agent.counts.dropped })));
+        let reply = agent.waiting.take();
+        let counts = agent.counts;
+        let say = move |reply: Option<Sender<Answer>>, warning: Option<String>| {
+            if let Some(reply) = reply {
+                // Whoever waited may have been killed by now.
+                let _ = reply.send(Ok(json!({ "attempts": counts.attempts, "deny": counts.deny, "dropped": counts.dropped, "warning": warning })));
+            } else if let Some(warning) = warning {
+                tracing::warn!("{warning}");
+            }
+        };
+        match left {
+            Ok(None) => say(reply, None),
+            Ok(Some(stream)) => self.aside(move || {
+                let late = stream.finish(FINISH).err();
+                say(reply, late.map(|error| format!("{error:#}")));
+            }),
+            Err(error) => {
+                if let Some(reply) = reply {
+                    let _ = reply.send(Err(Refusal::failed(format!("{error:#}"))));
+                }
+            }
+        }
+    }
+
+    /// What may take its time does so beside the loop; the daemon does not end before it.
+    fn aside(&mut self, work: impl FnOnce() + Send + 'static) {
+        match std::thread::Builder::new().name("finish".to_owned()).spawn(work) {
+            Ok(thread) => self.beside.push(thread),
+            Err(error) => tracing::error!("a sink could not be finished: {error}"),
         }
     }
 
@@ -148,8 +177,8 @@ impl<S: EventSource> Engine<S> {
             }
         }
         self.stopped(number, reason, &fields);
-        let left = self.desk.ledger_of(number).map_or(Ok(()), |key| self.desk.ledgers.leave(&key));
-        self.answer(number, left.map_err(|error| Refusal::failed(format!("{error:#}"))));
+        let left = self.desk.ledger_of(number).map_or(Ok(None), |key| self.desk.ledgers.leave(&key));
+        self.answer(number, left);
         self.dismiss(number);
     }
 

@@ -107,12 +107,16 @@ impl<S: EventSource> Engine<S> {
         let base = &self.options.config;
         let mut config = base.clone();
         config.set_all(&request.set)?;
+        if config.outcome_wait < base.outcome_wait || config.heartbeat != base.heartbeat {
+            bail!("--set record.outcome_wait below the daemon's, and record.heartbeat, hold for all agents of a daemon: set them for `rgt run`");
+        }
         let mut own_ledger = true;
         if let Some(dir) = &request.ledger {
             config.ledger_dir = PathBuf::from(dir);
         } else if config.ledger_dir == base.ledger_dir {
             // Settings of a whole ledger, for one agent alone: it gets a ledger of its own.
-            if config.seal != base.seal || config.kafka != base.kafka || config.type_prefix != base.type_prefix {
+            let (given, ours) = ((&config.seal, &config.kafka, &config.type_prefix, &config.node_name), (&base.seal, &base.kafka, &base.type_prefix, &base.node_name));
+            if given != ours {
                 config.ledger_dir = Path::new(STATE_DIR).join("runs").join(&run_id);
             } else {
                 own_ledger = false;
@@ -205,6 +209,8 @@ impl<S: EventSource> Engine<S> {
             table,
             processes: Processes::default(),
             pending: HashMap::new(),
+            held: HashMap::new(),
+            longer: config.outcome_wait.saturating_sub(self.options.config.outcome_wait),
             counts: Counts::default(),
             ledger: ledger.clone(),
             own_ledger,

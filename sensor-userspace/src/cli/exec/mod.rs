@@ -182,7 +182,12 @@ fn warn(args: &ExecArgs, started: &Value) {
 /// Waits until the last record is in the ledger.
 fn finish(client: &mut Client, status: &str) {
     let lost = match client.ask(&Request::Ended { status: status.to_owned() }) {
-        Ok(done) => done.get("dropped").and_then(Value::as_u64).unwrap_or(0),
+        Ok(done) => {
+            if let Some(warning) = done.get("warning").and_then(Value::as_str) {
+                eprintln!("rgt exec: {warning}");
+            }
+            done.get("dropped").and_then(Value::as_u64).unwrap_or(0)
+        }
         Err(refusal) => {
             eprintln!("rgt exec: the ledger may lack the command's last records: {}", refusal.error);
             0
