@@ -62,11 +62,12 @@ fn has_action(action: &Value, wanted: &str) -> bool {
 
 /// `10m` ago, or a moment.
 fn moment(text: &str, now: u64) -> Result<String> {
-    if text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains('-') {
-        if let Ok(ago) = duration(text) {
-            let ago = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
-            return Ok(time::format(now.saturating_sub(ago)));
-        }
+    // A bare number could be a year or a time since the epoch: it is neither.
+    if !text.bytes().all(|byte| byte.is_ascii_digit())
+        && let Ok(ago) = duration(text)
+    {
+        let ago = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
+        return Ok(time::format(now.saturating_sub(ago)));
     }
     // A date alone is its midnight; a moment without a fraction has none.
     let whole = match text.trim_end_matches('Z') {
