@@ -1,5 +1,86 @@
 //! One file per subcommand, each thin.
 
+mod agents;
+mod connect;
+mod exec;
+mod paint;
 pub mod policy;
+mod run;
 pub mod schema;
+mod show;
+mod tail;
+mod top;
+mod unload;
 pub mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Kernel-level sensor and governor for AI agents.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rgt",
+    version,
+    about,
+    after_help = "Exit status: 0 done · 1 failed · 2 wrong usage · of `exec`: the command's own, 128+n if signal n \
+                  ended it, 125 if rgt itself failed, 126 if the command cannot be run, 127 if it is not found.\n\n\
+                  Examples:\n  rgt exec -- make test                         watch one command\n  \
+                  rgt exec --policy p.yaml --name ci -- ./agent   govern it by a policy\n  \
+                  rgt tail -f                                   see what agents attempt\n  \
+                  rgt verify /var/lib/rgt/ledger                is the ledger what was written?"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Run(run::RunArgs),
+    /// Run one command as an agent; the exit status is the command's.
+    Exec(exec::ExecArgs),
+    /// Show the records, as they come with -f.
+    Tail(tail::TailArgs),
+    /// Show one record.
+    Show(show::ShowArgs),
+    /// Show the agents that are governed now.
+    Agents(agents::AgentsArgs),
+    /// Show how busy and how risky the agents are.
+    Top(top::TopArgs),
+    /// End enforcement: the operator's off switch.
+    Unload(unload::UnloadArgs),
+    /// Check, test, explain or show a policy.
+    Policy(policy::PolicyArgs),
+    /// Check a ledger offline.
+    Verify(verify::VerifyArgs),
+    /// Print the JSON Schema of the records.
+    Schema(schema::SchemaArgs),
+}
+
+pub fn main() -> ExitCode {
+    // A reader that goes away ends a command quietly; `exec` and `run` see to it themselves.
+    // SAFETY: signal(2) with a default disposition runs no code of ours.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let cli = Cli::parse();
+    let (name, result) = match cli.command {
+        Command::Run(args) => ("run", run::run(args)),
+        Command::Exec(args) => return exec::run(args),
+        Command::Tail(args) => ("tail", tail::run(args)),
+        Command::Show(args) => ("show", show::run(args)),
+        Command::Agents(args) => ("agents", agents::run(args)),
+        Command::Top(args) => ("top", top::run(args)),
+        Command::Unload(args) => ("unload", unload::run(args)),
+        Command::Policy(args) => ("policy", policy::run(args)),
+        Command::Verify(args) => ("verify", verify::run(args)),
+        Command::Schema(args) => ("schema", schema::run(args)),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("rgt {name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

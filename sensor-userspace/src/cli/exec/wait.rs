@@ -1,0 +1,120 @@
+//! Waits for the command as its caller would: passes signals on, stops when it stops.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::child::{Running, awaited, read_number};
+
+/// How the command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Exited(u8),
+    Killed(i32),
+    /// It never became the command: execve's error.
+    NotRun(i32),
+}
+
+impl Ended {
+    pub fn describe(self) -> String {
+        match self {
+            Ended::Exited(code) => format!("exit {code}"),
+            Ended::Killed(signal) => format!("signal {signal}"),
+            Ended::NotRun(error) => format!("not run: error {error}"),
+        }
+    }
+
+    pub fn code(self, path: &Path) -> u8 {
+        match self {
+            Ended::Exited(code) => code,
+            Ended::Killed(signal) => u8::try_from(128 + signal).unwrap_or(255),
+            Ended::NotRun(error) => {
+                eprintln!("rgt exec: cannot run {}: {}", path.display(), io::Error::from_raw_os_error(error));
+                if error == libc::ENOENT { 127 } else { 126 }
+            }
+        }
+    }
+}
+
+/// Sleeps until the command has ended.
+pub fn until_end(running: Running) -> Result<Ended> {
+    // Read to its end at the execve, whichever way that goes.
+    let failed = read_number(&running.failure);
+    let set = awaited();
+    let ended = loop {
+        if let Some(ended) = look(running.pid)? {
+            break ended;
+        }
+        // SAFETY: the set is initialised, `info` is written by the kernel before it is read.
+        let (signal, info) = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            (libc::sigwaitinfo(&set, &mut info), info)
+        };
+        match signal {
+            libc::SIGCHLD => {}
+            signal if signal > 0 => pass_on(signal, &info, running.pid),
+            // EINTR: continued after a stop.
+            _ => {}
+        }
+    };
+    Ok(failed.map_or(ended, Ended::NotRun))
+}
+
+/// What the terminal sends, it sends to the whole foreground group: the command has it already.
+fn pass_on(signal: i32, info: &libc::siginfo_t, pid: libc::pid_t) {
+    if info.si_code > 0 || signal == libc::SIGWINCH {
+        return;
+    }
+    // SAFETY: kill(2) takes integers; `pid` is a child that has not been awaited to its end.
+    unsafe { libc::kill(pid, signal) };
+}
+
+fn look(pid: libc::pid_t) -> Result<Option<Ended>> {
+    loop {
+        let mut status = 0;
+        // SAFETY: `status` is a live integer.
+        let got = unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG | libc::WUNTRACED) };
+        if got == 0 {
+            return Ok(None);
+        }
+        if got < 0 {
+            let error = io::Error::last_os_error();
+            if error.kind() == io::ErrorKind::Interrupted {
+                continue;
+            }
+            return Err(error).context("the command could not be awaited");
+        }
+        if libc::WIFEXITED(status) {
+            return Ok(Some(Ended::Exited(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(255))));
+        }
+        if libc::WIFSIGNALED(status) {
+            return Ok(Some(Ended::Killed(libc::WTERMSIG(status))));
+        }
+        if libc::WIFSTOPPED(status) {
+            stop_with(pid);
+        }
+    }
+}
+
+/// The caller's shell waits for this process, not for the command: it must see the stop too.
+fn stop_with(pid: libc::pid_t) {
+    // A terminal's stop and its continuation reach both; the command may be on its way again.
+    std::thread::sleep(Duration::from_millis(10));
+    if !is_stopped(pid) {
+        return;
+    }
+    // SAFETY: raise(3) and kill(2) take integers; SIGSTOP returns here when somebody continues us.
+    unsafe {
+        libc::raise(libc::SIGSTOP);
+        libc::kill(pid, libc::SIGCONT);
+    }
+}
+
+fn is_stopped(pid: libc::pid_t) -> bool {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name in parentheses may hold anything; the state is the first word behind it.
+    let state = stat.iter().rposition(|byte| *byte == b')').and_then(|at| stat.get(at + 2));
+    state == Some(&b'T')
+}

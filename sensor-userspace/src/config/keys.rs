@@ -1,0 +1,150 @@
+//! Every key: its name, and what its value may be.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Config, KeyEncoding, MAX_TRAJECTORY, SealMode};
+
+pub(super) type Setter = fn(&mut Config, &str) -> Result<(), String>;
+
+/// Every key, in the order of the manual.
+pub(super) const KEYS: &[(&str, Setter)] = &[
+    ("seal.mode", |config, value| {
+        config.seal.mode = one_of(
+            value,
+            &[("static", SealMode::Static), ("ratchet", SealMode::Ratchet)],
+        )?;
+        Ok(())
+    }),
+    ("seal.key_file", |config, value| {
+        config.seal.key_file = Some(path(value)?);
+        Ok(())
+    }),
+    ("seal.key_encoding", |config, value| {
+        config.seal.key_encoding = one_of(
+            value,
+            &[("hex", KeyEncoding::Hex), ("utf8", KeyEncoding::Utf8)],
+        )?;
+        Ok(())
+    }),
+    ("ledger.dir", |config, value| {
+        config.ledger_dir = path(value)?;
+        Ok(())
+    }),
+    ("sinks.kafka.brokers", |config, value| kafka(config, "brokers", value)),
+    ("sinks.kafka.topic", |config, value| kafka(config, "topic", value)),
+    ("sinks.kafka.exactly_once", |config, value| {
+        one_of(value, &[("true", true), ("false", false)])?;
+        kafka(config, "exactly_once", value)
+    }),
+    ("risk.profile", |config, value| {
+        config.risk_profile = one_of(value, &[("article", "article".to_owned())])?;
+        Ok(())
+    }),
+    ("trajectory.length", |config, value| {
+        config.trajectory_length = match value.parse::<usize>() {
+            Ok(length) if length <= MAX_TRAJECTORY => length,
+            _ => return Err(format!("`{value}` is no number from 0 to {MAX_TRAJECTORY}")),
+        };
+        Ok(())
+    }),
+    ("record.type_prefix", |config, value| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if !value.bytes().all(plain) {
+            return Err(format!("`{value}` holds more than letters, digits, `.`, `_` and `-`"));
+        }
+        config.type_prefix = value.to_owned();
+        Ok(())
+    }),
+    ("record.outcome_wait", |config, value| {
+        config.outcome_wait = duration(value)?;
+        Ok(())
+    }),
+    ("record.heartbeat", |config, value| {
+        let every = duration(value)?;
+        if every < Duration::from_secs(1) {
+            return Err(format!("`{value}` is less than one second"));
+        }
+        config.heartbeat = every;
+        Ok(())
+    }),
+    ("node.name", |config, value| {
+        config.node_name = Some(filled(value)?);
+        Ok(())
+    }),
+    ("node.environment", |config, value| {
+        config.environment = Some(filled(value)?);
+        Ok(())
+    }),
+];
+
+pub(super) fn kafka(config: &mut Config, key: &str, value: &str) -> Result<(), String> {
+    let value = filled(value)?;
+    config.kafka.retain(|(known, _)| known != key);
+    config.kafka.push((key.to_owned(), value));
+    Ok(())
+}
+
+fn one_of<T: Clone>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    match choices.iter().find(|(name, _)| *name == value) {
+        Some((_, choice)) => Ok(choice.clone()),
+        None => {
+            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+            Err(format!("`{value}` is none of: {}", names.join(", ")))
+        }
+    }
+}
+
+fn filled(value: &str) -> Result<String, String> {
+    if value.is_empty() { Err("is empty".to_owned()) } else { Ok(value.to_owned()) }
+}
+
+/// Relative to the directory of whoever says it: the daemon's own is `/`.
+fn path(value: &str) -> Result<PathBuf, String> {
+    let value = filled(value)?;
+    std::path::absolute(&value).map_err(|cause| format!("`{value}`: {cause}"))
+}
+
+/// `200ms`, `5s`, `2m`; a bare number is milliseconds.
+pub fn duration(value: &str) -> Result<Duration, String> {
+    let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    let scale = match &value[digits..] {
+        "" | "ms" => 1,
+        "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(format!("`{value}` is no duration such as 200ms, 5s or 2m")),
+    };
+    match value[..digits].parse::<u64>().ok().and_then(|count| count.checked_mul(scale)) {
+        Some(millis) => Ok(Duration::from_millis(millis)),
+        None => Err(format!("`{value}` is no duration such as 200ms, 5s or 2m")),
+    }
+}
+
+pub(super) fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.collect();
+    let near = known.iter().map(|name| (distance(key, name), *name)).min();
+    match near {
+        Some((far, name)) if far <= 2 + name.len() / 4 => {
+            format!("unknown key `{key}`; did you mean `{name}`?")
+        }
+        _ => format!("unknown key `{key}`; there are: {}", known.join(", ")),
+    }
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let cost = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+

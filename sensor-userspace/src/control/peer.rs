@@ -1,0 +1,85 @@
+//! Who is at the other end of a connection.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+/// As the kernel saw the peer when it connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub pid: u32,
+    pub uid: u32,
+}
+
+impl Peer {
+    pub fn of(stream: &UnixStream) -> io::Result<Peer> {
+        let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+        let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+        // SAFETY: `credentials` is a live ucred of `length` bytes; the descriptor is open.
+        let code = unsafe {
+            libc::getsockopt(
+                stream.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERCRED,
+                (&raw mut credentials).cast(),
+                &mut length,
+            )
+        };
+        if code != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Peer { pid: u32::try_from(credentials.pid).unwrap_or(0), uid: credentials.uid })
+    }
+
+    pub fn is_root(self) -> bool {
+        self.uid == 0
+    }
+}
+
+/// Parent and users of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    pub parent: u32,
+    pub uid: u32,
+    pub euid: u32,
+    pub gid: u32,
+}
+
+impl Identity {
+    pub fn of(pid: u32) -> io::Result<Identity> {
+        let status = fs::read(format!("/proc/{pid}/status"))?;
+        let mut identity = Identity::default();
+        for line in status.split(|byte| *byte == b'\n') {
+            let line = String::from_utf8_lossy(line);
+            let mut words = line.split_ascii_whitespace();
+            let key = words.next();
+            let mut number = || words.next().and_then(|word| word.parse::<u32>().ok()).unwrap_or(u32::MAX);
+            match key {
+                Some("PPid:") => identity.parent = number(),
+                Some("Uid:") => {
+                    identity.uid = number();
+                    identity.euid = number();
+                }
+                Some("Gid:") => identity.gid = number(),
+                _ => {}
+            }
+        }
+        Ok(identity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_of_ours_is_ourselves() {
+        let (one, _other) = UnixStream::pair().unwrap();
+        let peer = Peer::of(&one).unwrap();
+        assert_eq!(peer.pid, std::process::id());
+        let identity = Identity::of(peer.pid).unwrap();
+        assert_eq!(identity.uid, peer.uid);
+        assert_eq!(identity.parent, std::os::unix::process::parent_id());
+    }
+}

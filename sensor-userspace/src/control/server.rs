@@ -1,0 +1,175 @@
+//! The daemon's end of the control socket: a thread a connection, which asks the event loop.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+use super::peer::Peer;
+use super::protocol::{Answer, ExecRequest, Kind, MAX_LINE, Refusal, Request, line};
+use crate::kernel::AgentNo;
+
+/// Connections at once; each waiting `exec` holds one.
+pub const MAX_CONNECTIONS: usize = 2048;
+
+/// Of those, what one ordinary user may hold: nobody shuts the others out.
+const MAX_OF_OTHERS: usize = MAX_CONNECTIONS / 2;
+
+const STACK: usize = 128 * 1024;
+
+/// What a connection asks of the event loop.
+#[derive(Debug)]
+pub enum Ask {
+    Exec(Box<ExecRequest>),
+    Ended { agent: AgentNo, run_id: String, status: String },
+    /// The asker of an `Exec` is gone without a word.
+    Abandoned { agent: AgentNo, run_id: String },
+    Agents,
+    Status,
+    Stop,
+}
+
+#[derive(Debug)]
+pub struct Command {
+    pub peer: Peer,
+    pub ask: Ask,
+    pub reply: Sender<Answer>,
+}
+
+/// Listens at `path`; a socket that a dead daemon left there is replaced.
+pub fn listen(path: &Path, commands: Sender<Command>) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    // Everybody may ask; who may get what is decided by who asks.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+    let (all, others) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    thread::Builder::new().name("control".to_owned()).stack_size(STACK).spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else {
+                // Out of descriptors: wait for some to come back.
+                thread::sleep(std::time::Duration::from_millis(50));
+                continue;
+            };
+            accept(stream, &commands, &all, &others);
+        }
+    })?;
+    Ok(())
+}
+
+/// Counts a connection as long as it lives.
+struct Counted(Vec<Arc<AtomicUsize>>);
+
+impl Counted {
+    fn new(counters: Vec<Arc<AtomicUsize>>) -> Counted {
+        for counter in &counters {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        Counted(counters)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        for counter in &self.0 {
+            counter.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn accept(stream: UnixStream, commands: &Sender<Command>, all: &Arc<AtomicUsize>, others: &Arc<AtomicUsize>) {
+    let Ok(peer) = Peer::of(&stream) else { return };
+    let full = all.load(Ordering::Relaxed) >= MAX_CONNECTIONS
+        || !peer.is_root() && others.load(Ordering::Relaxed) >= MAX_OF_OTHERS;
+    if full {
+        let refusal = Refusal::new(Kind::Failed, format!("{MAX_CONNECTIONS} connections are open already; try again later"));
+        say(&stream, &Err(refusal));
+        return;
+    }
+    let mut counters = vec![Arc::clone(all)];
+    if !peer.is_root() {
+        counters.push(Arc::clone(others));
+    }
+    let counted = Counted::new(counters);
+    let commands = commands.clone();
+    let spawned = thread::Builder::new().name("connection".to_owned()).stack_size(STACK).spawn(move || {
+        let _counted = counted;
+        serve(&stream, peer, &commands);
+    });
+    if let Err(error) = spawned {
+        tracing::warn!("a connection could not be served: {error}");
+    }
+}
+
+fn say(mut stream: &UnixStream, answer: &Answer) -> bool {
+    stream.write_all(&line(answer)).is_ok()
+}
+
+fn serve(stream: &UnixStream, peer: Peer, commands: &Sender<Command>) {
+    let mut reader = BufReader::new(stream);
+    // The agent that this connection started.
+    let mut started: Option<(AgentNo, String)> = None;
+    loop {
+        let mut text = Vec::new();
+        let limit = MAX_LINE as u64 + 1;
+        match (&mut reader).take(limit).read_until(b'\n', &mut text) {
+            Ok(length) if length > MAX_LINE => {
+                say(stream, &Err(Refusal::new(Kind::Malformed, format!("a request is longer than {MAX_LINE} bytes"))));
+                break;
+            }
+            Ok(length) if length > 0 => {}
+            _ => break,
+        }
+        let answer = match serde_json::from_slice::<Request>(&text) {
+            Ok(request) => answer(request, peer, commands, &mut started),
+            Err(cause) => Err(Refusal::new(Kind::Malformed, format!("the request makes no sense: {cause}"))),
+        };
+        if !say(stream, &answer) {
+            break;
+        }
+    }
+    if let Some((agent, run_id)) = started {
+        let (reply, _answers) = mpsc::channel();
+        // The loop being gone, so is the agent's account.
+        let _ = commands.send(Command { peer, ask: Ask::Abandoned { agent, run_id }, reply });
+    }
+}
+
+fn answer(
+    request: Request,
+    peer: Peer,
+    commands: &Sender<Command>,
+    started: &mut Option<(AgentNo, String)>,
+) -> Answer {
+    let ask = match request {
+        Request::Exec(_) if started.is_some() => {
+            return Err(Refusal::new(Kind::Malformed, "one connection starts one agent"));
+        }
+        Request::Exec(request) => Ask::Exec(request),
+        Request::Ended { status } => match started.take() {
+            Some((agent, run_id)) => Ask::Ended { agent, run_id, status },
+            None => return Err(Refusal::new(Kind::Malformed, "no command was started on this connection")),
+        },
+        Request::Agents {} => Ask::Agents,
+        Request::Status {} => Ask::Status,
+        Request::Stop {} => Ask::Stop,
+    };
+    let starts = matches!(ask, Ask::Exec(_));
+    let gone = || Refusal::new(Kind::Ending, "the daemon is ending");
+    let (reply, answers) = mpsc::channel();
+    commands.send(Command { peer, ask, reply }).map_err(|_| gone())?;
+    let answer = answers.recv().map_err(|_| gone())?;
+    if let (true, Ok(value)) = (starts, &answer) {
+        let agent = value.get("number").and_then(serde_json::Value::as_u64).and_then(|number| u32::try_from(number).ok());
+        let run_id = value.get("run_id").and_then(serde_json::Value::as_str);
+        *started = agent.zip(run_id.map(str::to_owned));
+    }
+    answer
+}

@@ -1,0 +1,91 @@
+//! One agent's run as the daemon keeps it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::processes::Processes;
+use crate::agent::cgroup;
+use crate::attempt::{Judgement, Verdict};
+use crate::control::protocol::Answer;
+use crate::kernel::{AgentNo, AttemptKey, Seen, Totals};
+use crate::policy::Table;
+use crate::record::{RecordId, Recorder};
+
+/// Attempts under way whose outcome is awaited; one more and the oldest way of telling is lost: the
+/// outcome comes as an attempt of its own.
+pub const MAX_PENDING: usize = 8_192;
+
+pub struct Agent {
+    pub number: AgentNo,
+    pub recorder: Recorder,
+    pub table: Table,
+    pub processes: Processes,
+    pub pending: HashMap<AttemptKey, RecordId>,
+    /// Under way, and not yet to be told of: this run waits longer for an outcome than others do.
+    pub held: HashMap<AttemptKey, (Instant, Seen)>,
+    /// How much longer.
+    pub longer: Duration,
+    pub counts: Counts,
+    /// Key of its ledger in `Ledgers`.
+    pub ledger: PathBuf,
+    /// The ledger is this agent's alone: closed when its command has ended.
+    pub own_ledger: bool,
+    /// The cgroup that the daemon made for it.
+    pub own: Option<cgroup::Own>,
+    /// Its cgroup's whole path.
+    pub cgroup: PathBuf,
+    /// The command's process.
+    pub root: Option<u32>,
+    pub uid: u32,
+    pub started: Instant,
+    pub started_wall: SystemTime,
+    pub phase: Phase,
+    pub waiting: Option<Sender<Answer>>,
+    /// Per ring: what gap records have told already.
+    pub told: [Totals; 2],
+}
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Running,
+    /// Its command has ended, others of it live on; they are ended at this time, if ever.
+    Leftover { until: Option<Instant> },
+    /// What was left has been killed, and is awaited until then.
+    Killed { count: u64, until: Instant },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub attempts: u64,
+    pub allow: u64,
+    pub deny: u64,
+    pub challenge: u64,
+    pub blocked: u64,
+    /// Records that could not be written.
+    pub unrecorded: u64,
+    pub dropped: u64,
+    /// Attempts in the last whole second.
+    pub rate: u64,
+    before: u64,
+}
+
+impl Counts {
+    pub fn count(&mut self, judgement: &Judgement) {
+        self.attempts += 1;
+        match judgement.verdict {
+            Verdict::Allow => self.allow += 1,
+            Verdict::Deny => self.deny += 1,
+            Verdict::Challenge => self.challenge += 1,
+        }
+        self.blocked += u64::from(judgement.enforcement == crate::attempt::Enforcement::Blocked);
+    }
+
+    /// Called once a second.
+    pub fn tick(&mut self) {
+        self.rate = self.attempts - self.before;
+        self.before = self.attempts;
+    }
+}

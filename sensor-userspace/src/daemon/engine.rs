@@ -1,0 +1,281 @@
+//! The loop: events, requests, and what falls due.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use sensor_common::event::Ring;
+
+use super::desk::Desk;
+use super::source::EventSource;
+use super::{Options, ledgers};
+use crate::agent::{Numbers, Watch};
+use crate::control::protocol::{Answer, Kind, Refusal};
+use crate::control::server::{Ask, Command};
+use crate::kernel::{AgentNo, Totals};
+use crate::record::Field;
+
+/// Longest wait for events while an agent lives: what a request may have to wait.
+const ROUND: Duration = Duration::from_millis(20);
+/// The same while there is no agent: only signals are waited for beside requests.
+const IDLE: Duration = Duration::from_millis(200);
+const SECOND: Duration = Duration::from_secs(1);
+/// An ephemeral daemon waits so long for a first agent, or for another after its last.
+const FIRST: Duration = Duration::from_secs(10);
+const LINGER: Duration = Duration::from_millis(300);
+
+pub const RINGS: [(Ring, &str); 2] = [(Ring::Rare, "rare"), (Ring::Flood, "flood")];
+
+pub struct Engine<S> {
+    pub(super) source: S,
+    pub(super) options: Options,
+    /// Where cgroup v2 is mounted.
+    pub(super) mount: PathBuf,
+    pub(super) desk: Desk,
+    pub(super) numbers: Numbers,
+    pub(super) watch: Watch,
+    /// Threads that finish what ended agents left to do.
+    pub(super) beside: Vec<JoinHandle<()>>,
+    commands: Receiver<Command>,
+    stopping: Option<Sender<Answer>>,
+    told_to_stop: bool,
+    started: Instant,
+    last_agent: Option<Instant>,
+    second: Instant,
+    heartbeat: Instant,
+    heartbeats: u64,
+}
+
+impl<S: EventSource> Engine<S> {
+    pub fn new(source: S, options: Options, mount: PathBuf, commands: Receiver<Command>) -> Result<Engine<S>> {
+        let mut desk = Desk::new(source.standing().clone());
+        if !options.ephemeral {
+            // Better now than at the first record.
+            desk.ledgers.join(&options.config, None)?;
+        }
+        for note in &desk.standing.notes {
+            tracing::warn!("{note}");
+        }
+        let now = Instant::now();
+        Ok(Engine {
+            watch: Watch::new(&options.config.agents),
+            source,
+            options,
+            mount,
+            desk,
+            numbers: Numbers::default(),
+            beside: Vec::new(),
+            commands,
+            stopping: None,
+            told_to_stop: false,
+            started: now,
+            last_agent: None,
+            second: now,
+            heartbeat: now,
+            heartbeats: 0,
+        })
+    }
+
+    pub fn run(&mut self, stop: &AtomicBool) -> Result<()> {
+        self.look_for_agents();
+        while !stop.load(Ordering::Relaxed) && !self.told_to_stop && !self.is_finished() {
+            if self.desk.agents.is_empty() {
+                match self.commands.recv_timeout(IDLE.min(self.desk.ledgers.commit())) {
+                    Ok(command) => self.obey(command),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+            } else {
+                let desk = &mut self.desk;
+                self.source.drain(ROUND, &mut |event| desk.event(event))?;
+            }
+            while let Ok(command) = self.commands.try_recv() {
+                self.obey(command);
+            }
+            self.desk.tell_held(false);
+            self.settle();
+            if self.second.elapsed() >= SECOND {
+                self.second = Instant::now();
+                self.each_second();
+            }
+            self.desk.ledgers.commit();
+        }
+        Ok(())
+    }
+
+    /// Tells what is under way, closes the ledgers, lets the kernel side go.
+    pub fn end(mut self) -> Result<()> {
+        let desk = &mut self.desk;
+        let drained = self.source.drain_all(&mut |event| desk.event(event));
+        self.desk.tell_held(true);
+        let numbers: Vec<AgentNo> = self.desk.agents.keys().copied().collect();
+        for number in numbers {
+            self.tell_losses(number, true);
+            self.stopped(number, "the daemon ended", &[]);
+        }
+        let closed = self.desk.ledgers.close_all();
+        for thread in self.beside.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a sink's last delivery died; what it had not delivered is in its ledger");
+            }
+        }
+        let gone = Refusal::new(Kind::Ending, "the daemon has ended");
+        while let Ok(command) = self.commands.try_recv() {
+            // Whoever asked may be gone as well.
+            let _ = command.reply.send(Err(gone.clone()));
+        }
+        let Engine { source, stopping, .. } = self;
+        drop(source);
+        if let Some(reply) = stopping {
+            let _ = reply.send(Ok(serde_json::json!({ "stopped": std::process::id() })));
+        }
+        drained.and(closed)
+    }
+
+    fn is_finished(&self) -> bool {
+        self.options.ephemeral
+            && self.desk.agents.is_empty()
+            && self.beside.iter().all(JoinHandle::is_finished)
+            && match self.last_agent {
+                Some(at) => at.elapsed() >= LINGER,
+                None => self.started.elapsed() >= FIRST,
+            }
+    }
+
+    pub(super) fn agent_ended(&mut self) {
+        self.last_agent = Some(Instant::now());
+    }
+
+    fn obey(&mut self, command: Command) {
+        let Command { peer, ask, reply } = command;
+        let answer = match ask {
+            Ask::Exec(request) => self.start_command(peer, &request),
+            Ask::Ended { agent, run_id, status } => {
+                self.command_ended(agent, &run_id, &status, Some(reply));
+                return;
+            }
+            Ask::Abandoned { agent, run_id } => {
+                self.command_abandoned(agent, &run_id);
+                return;
+            }
+            Ask::Agents => Ok(self.answer_agents(peer)),
+            Ask::Status => Ok(self.answer_status(self.started)),
+            Ask::Stop if !peer.is_root() => {
+                Err(Refusal::new(Kind::Forbidden, "only root may end enforcement: sudo rgt unload"))
+            }
+            Ask::Stop if self.is_governed(peer) => {
+                Err(Refusal::new(Kind::Forbidden, "a governed process may not end its own governance"))
+            }
+            Ask::Stop => {
+                self.told_to_stop = true;
+                self.stopping = Some(reply);
+                return;
+            }
+        };
+        // Whoever asked may be gone; an agent just started is then abandoned.
+        let _ = reply.send(answer);
+    }
+
+    fn each_second(&mut self) {
+        self.beside.retain(|thread| !thread.is_finished());
+        self.look_for_agents();
+        let numbers: Vec<AgentNo> = self.desk.agents.keys().copied().collect();
+        for number in numbers {
+            if let Some(agent) = self.desk.agents.get_mut(&number) {
+                agent.counts.tick();
+            }
+            self.tell_losses(number, false);
+        }
+        if self.heartbeat.elapsed() >= self.options.config.heartbeat {
+            self.heartbeat = Instant::now();
+            self.beat();
+        }
+    }
+
+    fn beat(&mut self) {
+        self.heartbeats += 1;
+        let node = ledgers::node_name(&self.options.config);
+        let fields = [
+            ("node_name", Field::Str(&node)),
+            ("agents", Field::Uint(self.desk.agents.len() as u64)),
+            ("beat", Field::Uint(self.heartbeats)),
+            ("uptime_s", Field::Uint(self.started.elapsed().as_secs())),
+            ("mode", Field::Str(self.desk.standing.mode.name())),
+            ("degraded", Field::Bool(self.desk.standing.degraded)),
+            ("stray_events", Field::Uint(self.desk.strays)),
+        ];
+        self.desk.ledgers.each(|ledger| {
+            if let Err(error) = ledger.heartbeat(&fields) {
+                tracing::error!("ledger {}: {error:#}", ledger.dir().display());
+            }
+        });
+    }
+
+    fn totals(&mut self, number: AgentNo, ring: Ring) -> Option<Totals> {
+        let totals = self.source.totals(number, ring);
+        totals.inspect_err(|error| tracing::error!("the kernel's counts could not be read: {error:#}")).ok()
+    }
+
+    /// Writes a gap record where the kernel made more than arrived. `drained`: all that was made has been
+    /// handed over, so that the numbers are exact.
+    pub(super) fn tell_losses(&mut self, number: AgentNo, drained: bool) {
+        let mut drained = drained;
+        for (index, (ring, name)) in RINGS.into_iter().enumerate() {
+            let Some(told) = self.desk.agents.get(&number).map(|agent| agent.told[index]) else { return };
+            let Some(mut now) = self.totals(number, ring) else { return };
+            if !drained {
+                if now.dropped == told.dropped {
+                    continue;
+                }
+                let desk = &mut self.desk;
+                if let Err(error) = self.source.drain_all(&mut |event| desk.event(event)) {
+                    tracing::error!("events could not be read: {error:#}");
+                    return;
+                }
+                drained = true;
+                let Some(again) = self.totals(number, ring) else { return };
+                now = again;
+            }
+            let Some(gap) = difference(told, now) else { continue };
+            let Some(agent) = self.desk.agents.get_mut(&number) else { return };
+            agent.told[index] = now;
+            agent.counts.dropped += gap.made.saturating_sub(gap.received);
+            let reason = if gap.dropped > 0 { "the ring was full" } else { "events did not arrive" };
+            let run = agent.recorder.run().clone();
+            let Some(ledger) = self.desk.ledgers.writing(&agent.ledger, true) else { return };
+            if let Err(error) = ledger.gap(Some(&run), name, gap.made, gap.dropped, gap.received, reason) {
+                tracing::error!("a loss of {} events could not be told: {error:#}", gap.dropped);
+                agent.told[index] = told;
+            }
+        }
+    }
+}
+
+/// What was lost since `told`; none if all that was made arrived.
+fn difference(told: Totals, now: Totals) -> Option<Totals> {
+    let gap = Totals {
+        made: now.made.saturating_sub(told.made),
+        dropped: now.dropped.saturating_sub(told.dropped),
+        received: now.received.saturating_sub(told.received),
+    };
+    (gap.dropped > 0 || gap.made != gap.received + gap.dropped).then_some(gap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_told_once() {
+        let told = Totals { made: 10, dropped: 1, received: 9 };
+        assert_eq!(difference(told, Totals { made: 12, dropped: 1, received: 11 }), None);
+        let gap = Totals { made: 5, dropped: 2, received: 3 };
+        assert_eq!(difference(told, Totals { made: 15, dropped: 3, received: 12 }), Some(gap));
+        // Neither dropped nor received.
+        let gap = Totals { made: 1, dropped: 0, received: 0 };
+        assert_eq!(difference(told, Totals { made: 11, dropped: 1, received: 9 }), Some(gap));
+    }
+}

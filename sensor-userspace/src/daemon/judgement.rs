@@ -1,0 +1,238 @@
+//! The verdict on an attempt: the kernel's where a hook judged it, else by the argument as written.
+
+use sensor_common::action::Action;
+
+use crate::attempt::{Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict};
+use crate::kernel::{Operand, Seen, Standing};
+use crate::policy::place::normalise;
+use crate::policy::{Decision, KernelHit, Object, Table};
+
+pub fn judge(seen: &Seen, table: &Table, standing: &Standing) -> Judgement {
+    let by_kernel = from_hooks(seen, table);
+    let judged = if by_kernel.is_some() { Judged::Kernel } else { Judged::Argument };
+    let decision = by_kernel.unwrap_or_else(|| from_argument(seen, table));
+    let blocked = seen.hooks.iter().any(|hook| hook.blocked);
+    let observing = decision.observe || standing.mode == Mode::Observe;
+    let mut reason = decision.reason;
+    if let Some((verdict, rule)) = &decision.would {
+        reason.push_str(&format!("; {rule}, which only observes, would have said {}", verdict.name()));
+    }
+    Judgement {
+        verdict: decision.verdict,
+        enforcement: enforcement(decision.verdict, blocked, observing, seen.attempt.end),
+        mode: standing.mode,
+        degraded: standing.degraded,
+        rule_id: decision.rule_id,
+        reason,
+        judged,
+        severity: decision.severity,
+        policy_hash: table.hash.clone(),
+    }
+}
+
+fn enforcement(verdict: Verdict, blocked: bool, observing: bool, end: End) -> Enforcement {
+    if blocked {
+        return Enforcement::Blocked;
+    }
+    let refused = match end {
+        End::Returned(result) => result < 0,
+        End::Killed => true,
+        End::Unknown | End::Pending => false,
+    };
+    match verdict {
+        Verdict::Allow => Enforcement::Passed,
+        Verdict::Deny | Verdict::Challenge if refused => Enforcement::NotReached,
+        Verdict::Deny | Verdict::Challenge if observing => Enforcement::WouldBlock,
+        // It went by the hooks and took place: the record must not look better than that.
+        Verdict::Deny | Verdict::Challenge => Enforcement::Passed,
+    }
+}
+
+/// Deny over challenge over allow among what the hooks found; none if no hook saw the attempt.
+fn from_hooks(seen: &Seen, table: &Table) -> Option<Decision> {
+    let decisions = seen.hooks.iter().map(|hook| {
+        let object = match hook.object.as_deref() {
+            _ if hook.unknown => Object::Unknown,
+            // What a hook gave no name has none: an address, a signal.
+            None => Object::None,
+            named => Object::of(named),
+        };
+        let hit = KernelHit { rule: hook.rule, effect: hook.effect, unknown: hook.unknown, would: hook.would };
+        table.decision_from_kernel(hit, hook.action, object)
+    });
+    Decision::strictest(decisions)
+}
+
+fn from_argument(seen: &Seen, table: &Table) -> Decision {
+    let attempt = &seen.attempt;
+    let resolve = |argument: Option<&Vec<u8>>, base: Option<&Vec<u8>>| {
+        argument.and_then(|argument| normalise(base.map_or(&[], Vec::as_slice), argument))
+    };
+    let first = resolve(attempt.argument.as_ref(), seen.base.as_ref());
+    let second = resolve(attempt.argument2.as_ref(), seen.base2.as_ref());
+    let has_second = attempt.argument2.is_some() || seen.base2.is_some();
+    let named = |resolved: Option<&Vec<u8>>, object: Option<&Vec<u8>>| match resolved.or(object) {
+        Some(path) => path.clone(),
+        None => Vec::new(),
+    };
+    let (first, second) = (named(first.as_ref(), attempt.object.as_ref()), named(second.as_ref(), attempt.object2.as_ref()));
+    let first = if has_place(attempt) { place(&first) } else { Object::None };
+    let second = has_second.then(|| place(&second)).filter(|_| has_place(attempt));
+    let meant = seen.means.iter().map(|(action, operand)| {
+        let object = match operand {
+            Operand::First => first,
+            Operand::Second => second.unwrap_or(first),
+        };
+        (*action, object)
+    });
+    table.judge(&meant.collect::<Vec<_>>())
+}
+
+/// Empty: it could not be resolved.
+fn place(path: &[u8]) -> Object<'_> {
+    if path.is_empty() { Object::Unknown } else { Object::of(Some(path)) }
+}
+
+/// Whether the attempt is about a place in the filesystem at all.
+fn has_place(attempt: &Attempt) -> bool {
+    match attempt.action {
+        Action::FileRead
+        | Action::FileWrite
+        | Action::FileCreate
+        | Action::FileDelete
+        | Action::FileRename
+        | Action::FileLink
+        | Action::FileAttr
+        | Action::FileMapExec
+        | Action::DirList
+        | Action::ProcExec => true,
+        Action::SysMount | Action::SysNamespace => attempt.argument.is_some(),
+        Action::NetConnect
+        | Action::NetSend
+        | Action::NetBind
+        | Action::NetListen
+        | Action::ProcSignal
+        | Action::ProcPtrace
+        | Action::SysBpf
+        | Action::SysModule
+        | Action::SysCgroup
+        | Action::SysIoUring
+        | Action::SysSetuid => false,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use sensor_common::table::effect;
+
+    use super::*;
+    use crate::attempt::{ArgumentRead, Credentials};
+    use crate::kernel::{AttemptKey, HookVerdict};
+    use crate::policy::{Variables, parse};
+
+    const ARTICLE: &str = "version: 1\nname: article\nmode: enforce\ndefault: allow\non_unknown: deny\nrules:\n  \
+        - id: RULE_FILE_DELETE_BLOCK\n    deny: file.delete\n    path: { not: [\"/tmp/**\"] }\n    severity: high\n";
+
+    fn table(observe: bool) -> Table {
+        let mut table = parse("t.yaml", ARTICLE).unwrap().compile(&Variables::default()).unwrap();
+        table.kernel.observe = u8::from(observe);
+        table
+    }
+
+    pub fn unlink(argument: &[u8], base: Option<&[u8]>, result: i64) -> Seen {
+        Seen {
+            agent: 1,
+            key: AttemptKey { task: 1, seq: 1 },
+            attempt: Attempt {
+                at: 1,
+                syscall: "unlinkat",
+                compat: false,
+                action: Action::FileDelete,
+                actions: vec![Action::FileDelete],
+                argument: Some(argument.to_vec()),
+                argument2: None,
+                argument_read: ArgumentRead::Entry,
+                object: None,
+                object2: None,
+                end: End::Returned(result),
+                pid: 1,
+                tid: 1,
+                exe_chain: Vec::new(),
+                argv: None,
+                credentials: Credentials { uid: 0, gid: 0, euid: 0, egid: 0, caps: 0 },
+                late: false,
+                incomplete: Vec::new(),
+            },
+            means: vec![(Action::FileDelete, Operand::First)],
+            base: base.map(<[u8]>::to_vec),
+            base2: None,
+            hooks: Vec::new(),
+            execed: None,
+        }
+    }
+
+    fn standing(mode: Mode) -> Standing {
+        Standing { mode, degraded: false, notes: Vec::new(), hooks: Vec::new() }
+    }
+
+    fn told(seen: &Seen, observe: bool, mode: Mode) -> (Verdict, Enforcement, Judged, String) {
+        let judgement = judge(seen, &table(observe), &standing(mode));
+        (judgement.verdict, judgement.enforcement, judgement.judged, judgement.rule_id)
+    }
+
+    const RULE: &str = "RULE_FILE_DELETE_BLOCK";
+
+    #[test]
+    fn what_no_hook_saw_is_judged_on_the_argument() {
+        use Enforcement::{NotReached, Passed, WouldBlock};
+        use Verdict::{Allow, Deny};
+        for (argument, base, result, mode, verdict, enforcement, rule) in [
+            (&b"/etc/x"[..], None, -2, Mode::Lsm, Deny, NotReached, RULE),
+            (b"/etc/x", None, -2, Mode::Observe, Deny, NotReached, RULE),
+            (b"/etc/x", None, 0, Mode::Observe, Deny, WouldBlock, RULE),
+            // It happened although it should not have: not told as blocked.
+            (b"/etc/x", None, 0, Mode::Lsm, Deny, Passed, RULE),
+            (b"/tmp/x", None, -2, Mode::Lsm, Allow, Passed, "RULE_DEFAULT"),
+            (b"/tmpfoo", None, -2, Mode::Lsm, Deny, NotReached, RULE),
+            (b"x", Some(&b"/tmp/d"[..]), -2, Mode::Lsm, Allow, Passed, "RULE_DEFAULT"),
+            (b"../../etc/x", Some(b"/tmp/d"), -2, Mode::Lsm, Deny, NotReached, RULE),
+            // Relative to nobody knows what: on_unknown.
+            (b"x", None, -2, Mode::Lsm, Deny, NotReached, "RULE_UNKNOWN"),
+        ] {
+            let seen = unlink(argument, base, result);
+            let expected = (verdict, enforcement, Judged::Argument, rule.to_owned());
+            assert_eq!(told(&seen, false, mode), expected, "{seen:?}");
+        }
+    }
+
+    fn hook(effect: u8, rule: Option<u16>, blocked: bool) -> HookVerdict {
+        HookVerdict { action: Action::FileDelete, effect, rule, would: None, unknown: false, blocked, object: None }
+    }
+
+    #[test]
+    fn the_kernels_verdict_stands() {
+        let mut seen = unlink(b"/tmp/link", None, -13);
+        seen.attempt.object = Some(b"/etc/x".to_vec());
+        seen.hooks = vec![hook(effect::ALLOW, None, false), hook(effect::DENY, Some(0), true)];
+        let expected = (Verdict::Deny, Enforcement::Blocked, Judged::Kernel, RULE.to_owned());
+        assert_eq!(told(&seen, false, Mode::Lsm), expected);
+
+        seen.hooks = vec![hook(effect::DENY, Some(0), false)];
+        seen.attempt.end = End::Returned(0);
+        let expected = (Verdict::Deny, Enforcement::WouldBlock, Judged::Kernel, RULE.to_owned());
+        assert_eq!(told(&seen, true, Mode::Lsm), expected);
+
+        // Refused by the file's own permissions behind a hook that only observed.
+        seen.attempt.end = End::Returned(-1);
+        assert_eq!(told(&seen, true, Mode::Lsm).1, Enforcement::NotReached);
+    }
+
+    #[test]
+    fn a_pending_denial_is_no_refusal_yet() {
+        let mut seen = unlink(b"/etc/x", None, 0);
+        seen.attempt.end = End::Pending;
+        assert_eq!(told(&seen, true, Mode::Lsm).1, Enforcement::WouldBlock);
+        seen.attempt.end = End::Killed;
+        assert_eq!(told(&seen, true, Mode::Lsm).1, Enforcement::NotReached);
+    }
+}

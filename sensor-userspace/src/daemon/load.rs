@@ -1,0 +1,63 @@
+//! The kernel side as the event source.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use sensor_common::event::Ring;
+
+use super::Options;
+use super::source::EventSource;
+use crate::agent::cgroup;
+use crate::config::RUNTIME_DIR;
+use crate::kernel::{self, AgentNo, Event, Sensor, Standing, Totals};
+use crate::policy::Table;
+
+/// Loads the programs, attaches them, and proves that a denial denies.
+pub fn load(options: &Options) -> Result<impl EventSource + use<>> {
+    let wait = kernel::Options { outcome_wait: options.config.outcome_wait };
+    let mut sensor = Sensor::load(&wait).map_err(|error| anyhow!("{error}"))?;
+    let mount = cgroup::mount_point()?;
+    let scratch = cgroup::Own::make(&mount, &format!("canary-{}", std::process::id()))?;
+    let file = Path::new(RUNTIME_DIR).join("canary");
+    let proven = sensor.prove(scratch.path(), &file);
+    scratch.remove();
+    // It is there if the denial denied.
+    let _ = std::fs::remove_file(&file);
+    proven.context("whether a denial denies could not be tried")?;
+    Ok(sensor)
+}
+
+impl EventSource for Sensor {
+    fn standing(&self) -> &Standing {
+        self.standing()
+    }
+
+    fn govern(&mut self, agent: AgentNo, cgroup: &Path) -> Result<()> {
+        Ok(self.govern(agent, cgroup)?)
+    }
+
+    fn release(&mut self, agent: AgentNo) -> Result<()> {
+        Ok(self.release(agent)?)
+    }
+
+    fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<()> {
+        Ok(self.set_policy(agent, table, observe)?)
+    }
+
+    fn drain(&mut self, timeout: Duration, each: &mut dyn FnMut(Event)) -> Result<()> {
+        Ok(self.drain(timeout, each)?)
+    }
+
+    fn drain_all(&mut self, each: &mut dyn FnMut(Event)) -> Result<()> {
+        Ok(self.drain_all(each)?)
+    }
+
+    fn totals(&mut self, agent: AgentNo, ring: Ring) -> Result<Totals> {
+        Ok(self.totals(agent, ring)?)
+    }
+
+    fn live_tasks(&mut self, agent: AgentNo) -> u32 {
+        self.live_tasks(agent)
+    }
+}

@@ -1,0 +1,25 @@
+//! Where events come from: the kernel, or in tests a script.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use sensor_common::event::Ring;
+
+use crate::kernel::{AgentNo, Event, Standing, Totals};
+use crate::policy::Table;
+
+pub trait EventSource {
+    fn standing(&self) -> &Standing;
+    /// Tasks moved into this cgroup or below it, or made there, are the agent's from now on.
+    fn govern(&mut self, agent: AgentNo, cgroup: &Path) -> Result<()>;
+    fn release(&mut self, agent: AgentNo) -> Result<()>;
+    fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<()>;
+    /// Waits up to `timeout`, then hands over the events that are ripe, in the kernel's order.
+    fn drain(&mut self, timeout: Duration, each: &mut dyn FnMut(Event)) -> Result<()>;
+    /// Hands over everything made up to now.
+    fn drain_all(&mut self, each: &mut dyn FnMut(Event)) -> Result<()>;
+    /// Exact after `drain_all`.
+    fn totals(&mut self, agent: AgentNo, ring: Ring) -> Result<Totals>;
+    fn live_tasks(&mut self, agent: AgentNo) -> u32;
+}
