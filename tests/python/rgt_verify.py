@@ -90,13 +90,14 @@ def entry(data):
 class Run:
     """One run's trajectory and risk, from its start or from where the ledger at hand begins."""
 
-    def __init__(self, data=None):
+    def __init__(self, length, data=None):
+        self.length = length
         factors = data["risk_factors"] if data else {"actions": 0, "previous": 50}
         self.actions, self.score = factors["actions"], factors["previous"]
         self.last = None
         self.trajectory = list(data["behavioral_trajectory"]) if data else []
 
-    def check(self, data, length):
+    def check(self, data):
         factors = data["risk_factors"]
         same("risk profile", (factors["profile"], factors["base"]), ("article", 50))
         now = nanoseconds(data["timestamp"])
@@ -110,6 +111,9 @@ class Run:
         same("risk_factors.delta", factors["delta"], 10 if rapid else -2)
         self.score = min(100, self.score + 10) if rapid else max(0, self.score - 2)
         same("live_risk_score", data["live_risk_score"], self.score)
+        if self.length is None and data.get("trajectory_truncated"):
+            self.length = len(data["behavioral_trajectory"])
+        length = self.actions if self.length is None else self.length
         shown = self.trajectory[-length:] if length else []
         same("behavioral_trajectory", data["behavioral_trajectory"], shown)
         same("trajectory_truncated", data.get("trajectory_truncated", False), self.actions > len(shown))
@@ -151,16 +155,13 @@ class Ledger:
         self.prev, self.next = hashlib.sha256(line).hexdigest(), self.next + 1
         self.records += 1
         if category == "sandbox.event" and data["kind"] in ("start", "adopt"):
-            self.runs[data["run_id"]] = Run()
+            self.runs[data["run_id"]] = Run(self.length)
         if "outcome_of" in data:
             self.outcome(data)
         elif action:
-            run = self.runs.setdefault(data["run_id"], None) or Run(data if self.records != self.next else None)
-            self.runs[data["run_id"]] = run
-            shown = data["behavioral_trajectory"]
-            if self.length is None and data.get("trajectory_truncated"):
-                self.length = len(shown)
-            run.check(data, len(shown) if self.length is None else self.length)
+            if data["run_id"] not in self.runs:
+                self.runs[data["run_id"]] = Run(self.length, data if self.records != self.next else None)
+            self.runs[data["run_id"]].check(data)
             if "result" not in action and "end" not in data:
                 self.waiting[event["id"]] = data
 

@@ -35,12 +35,13 @@ pub fn parse_name(name: &str) -> Option<(u64, bool)> {
     all_digits.then(|| digits.parse().ok().map(|first| (first, compressed)))?
 }
 
-/// The segments in a directory, in the order of their lines. Of one that is there twice (it was
-/// being compressed when its writer died) the uncompressed file counts.
+/// The segments in a directory, in the order of their lines. Of one that is there twice (it is
+/// being compressed) the uncompressed file counts.
 pub fn segments(dir: &Path) -> Result<Vec<Segment>> {
     let read = || -> io::Result<Vec<Segment>> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(dir)? {
+        // Twice: a listing may miss a file that is renamed meanwhile, as compression does.
+        for entry in fs::read_dir(dir)?.chain(fs::read_dir(dir)?) {
             let entry = entry?;
             if let Some((first, compressed)) = entry.file_name().to_str().and_then(parse_name) {
                 found.push(Segment { first, compressed, path: entry.path() });
@@ -54,6 +55,23 @@ pub fn segments(dir: &Path) -> Result<Vec<Segment>> {
     found.sort();
     found.dedup_by_key(|segment| segment.first);
     Ok(found)
+}
+
+/// Opens a segment by the name of its uncompressed file; whether it is compressed by now.
+///
+/// The compressed file is there before the original goes, so one of the two looks finds it.
+pub fn open_either(path: &Path) -> io::Result<(File, bool)> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut name = path.as_os_str().to_owned();
+            name.push(".zst");
+            match File::open(name) {
+                Ok(file) => Ok((file, true)),
+                Err(_) => Err(error),
+            }
+        }
+        opened => opened.map(|file| (file, path.extension().is_some_and(|ending| ending == "zst"))),
+    }
 }
 
 /// How files of a ledger are made: nobody else reads them, unless a group was named.

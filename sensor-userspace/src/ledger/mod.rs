@@ -77,7 +77,7 @@ pub struct Ledger {
     since_checkpoint: u64,
     compressor: Compressor,
     closed: bool,
-    /// Held, not read: the lock ends with it.
+    /// Held, not read: the lock ends with it, last of all.
     _lock: File,
 }
 

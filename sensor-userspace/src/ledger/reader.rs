@@ -1,7 +1,6 @@
 //! Reads lines in order, across rotation and compression, also while they are written.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -78,8 +77,7 @@ impl Reader {
             if self.fill()? {
                 return Ok(Some(self.take(line)));
             }
-            let following = files::segments(&self.dir)?.into_iter().find(|s| s.first > self.next.segment);
-            let Some(following) = following else { return Ok(None) };
+            let Some(following) = self.following()? else { return Ok(None) };
             // The writer may have finished this segment between our reading and our listing.
             if self.fill()? {
                 return Ok(Some(self.take(line)));
@@ -90,10 +88,22 @@ impl Reader {
                     files::name(self.next.segment)
                 );
             }
-            self.next = Position { seq: following.first, segment: following.first, offset: 0 };
+            self.next = Position { seq: following, segment: following, offset: 0 };
             self.source = None;
             self.placed = true;
         }
+    }
+
+    /// The segment after this one, if it is there.
+    fn following(&self) -> Result<Option<u64>> {
+        let next = self.next.seq;
+        let exact = || files::open_either(&self.dir.join(files::name(next))).is_ok();
+        if next > self.next.segment && exact() {
+            return Ok(Some(next));
+        }
+        let later = files::segments(&self.dir)?.into_iter().find(|segment| segment.first > self.next.segment);
+        // A later one was made after the one that belongs here: look for that once more.
+        Ok(later.map(|later| if later.first > next && exact() { next } else { later.first }))
     }
 
     /// What was read of a line that has no end yet.
@@ -151,21 +161,12 @@ impl Reader {
 
 /// Opens a segment by the name of its uncompressed file, past `skip` bytes.
 fn open(path: &Path, skip: u64) -> io::Result<Source> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".zst");
-    let compressed = PathBuf::from(name);
-    // It may be compressed between two looks: the second look at the original never is needed,
-    // because the compressed one is there before the original goes.
-    match File::open(path) {
-        Ok(mut file) => {
-            file.seek(SeekFrom::Start(skip))?;
-            Ok(Box::new(BufReader::with_capacity(1 << 16, file)))
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let mut text = zstd::stream::read::Decoder::new(File::open(compressed)?)?;
-            io::copy(&mut Read::by_ref(&mut text).take(skip), &mut io::sink())?;
-            Ok(Box::new(BufReader::with_capacity(1 << 16, text)))
-        }
-        Err(error) => Err(error),
+    let (mut file, compressed) = files::open_either(path)?;
+    if !compressed {
+        file.seek(SeekFrom::Start(skip))?;
+        return Ok(Box::new(BufReader::with_capacity(1 << 16, file)));
     }
+    let mut text = zstd::stream::read::Decoder::new(file)?;
+    io::copy(&mut Read::by_ref(&mut text).take(skip), &mut io::sink())?;
+    Ok(Box::new(BufReader::with_capacity(1 << 16, text)))
 }

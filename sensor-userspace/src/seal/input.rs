@@ -85,8 +85,7 @@ pub struct Lines {
 impl Lines {
     pub fn open(path: &Path) -> io::Result<Lines> {
         const BUFFER: usize = 1 << 18;
-        let file = File::open(path)?;
-        let compressed = path.extension().is_some_and(|ending| ending == "zst");
+        let (file, compressed) = files::open_either(path)?;
         let source: Box<dyn BufRead> = match compressed {
             true => Box::new(BufReader::with_capacity(BUFFER, zstd::stream::read::Decoder::new(file)?)),
             false => Box::new(BufReader::with_capacity(BUFFER, file)),
