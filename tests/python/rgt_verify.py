@@ -111,12 +111,12 @@ class Run:
         same("risk_factors.delta", factors["delta"], 10 if rapid else -2)
         self.score = min(100, self.score + 10) if rapid else max(0, self.score - 2)
         same("live_risk_score", data["live_risk_score"], self.score)
-        if self.length is None and data.get("trajectory_truncated"):
+        if self.length is None and len(data["behavioral_trajectory"]) < self.actions:
             self.length = len(data["behavioral_trajectory"])
         length = self.actions if self.length is None else self.length
         shown = self.trajectory[-length:] if length else []
         same("behavioral_trajectory", data["behavioral_trajectory"], shown)
-        same("trajectory_truncated", data.get("trajectory_truncated", False), self.actions > len(shown))
+        same("trajectory_truncated", data.get("trajectory_truncated", False), any("truncated" in e for e in shown))
         self.last, self.actions = now, self.actions + 1
         self.trajectory = (self.trajectory + [entry(data)])[-64:]
 
@@ -141,7 +141,7 @@ class Ledger:
         rebuilt = (
             '{"specversion":"1.0","type":"%s","source":"%s","id":"%s-%d","time":"%s","subject":"%s",'
             '"datacontenttype":"application/json","dataschema":"urn:rgt:schema:%s:1","data":%s,"signature":"%s"}'
-            % (event["type"], event["source"], chain["id"][:16], chain["seq"], event["time"],
+            % (event["type"], event["source"], chain["id"], chain["seq"], event["time"],
                action.get("verb", data.get("kind")), category, text, event["signature"])
         )
         same("line", line.decode("ascii"), rebuilt)

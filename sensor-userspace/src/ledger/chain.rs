@@ -52,7 +52,7 @@ impl Chain {
                 id
             }
         };
-        if id.len() < 16 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if id.len() != 16 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             bail!("ledger {}: {CHAIN} holds no chain id; restore it", dir.display());
         }
         let mut object = Vec::new();
@@ -66,7 +66,7 @@ impl Chain {
         object.pop();
         object.extend_from_slice(br#","prev":""#);
         Ok(Chain {
-            id_prefix: Arc::from(&id[..16]),
+            id_prefix: Arc::from(id.as_str()),
             node: node.to_string(),
             boot,
             seq: end.next.seq,
@@ -155,7 +155,7 @@ fn new_id(node: &str, boot: &str) -> Result<String> {
         .chain_update(format!("rgt chain\n{node}\n{boot}\n"))
         .chain_update(ledger)
         .finalize();
-    Ok(hex::encode(&digest[..16]))
+    Ok(hex::encode(&digest[..8]))
 }
 
 fn boot_id() -> Result<String> {
