@@ -179,3 +179,43 @@ fn cursors_survive() {
     assert_eq!(reader.next_line(&mut line).unwrap().map(|at| at.seq), Some(6));
     assert!(Cursor::open(&scratch.ledger(), "../x").is_err());
 }
+
+/// The process that `survives_sigkill` kills: this test binary once more.
+#[test]
+fn writer_child() {
+    let Some(dir) = std::env::var_os("RGT_TEST_CHILD") else { return };
+    let scratch = std::mem::ManuallyDrop::new(Scratch(dir.into()));
+    let config = LedgerConfig {
+        segment_bytes: 256 << 10,
+        compress_from: 256 << 10,
+        checkpoint_every: 500,
+        ..scratch.config()
+    };
+    let mut ledger = Ledger::open(&scratch.ledger(), &config).unwrap();
+    let mut random = Random::seeded();
+    loop {
+        fill(&mut ledger, &mut random, 8, 50);
+    }
+}
+
+#[test]
+fn survives_sigkill_at_any_moment() {
+    let scratch = Scratch::new();
+    let mut random = Random::seeded();
+    let mut before = 0;
+    for round in 0..12 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "writer_child"])
+            .env("RGT_TEST_CHILD", &scratch.0)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20 + random.below(400)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        scratch.open().close().unwrap();
+        let records = check(&scratch);
+        assert!(records > before, "round {round}");
+        before = records;
+    }
+}

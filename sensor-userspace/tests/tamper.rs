@@ -210,3 +210,20 @@ fn a_boot_that_nobody_announced() {
     let problem = report.problem.unwrap();
     assert_eq!((problem.fault, problem.line), (Fault::BrokenBootChain, 4), "{problem:?}");
 }
+
+#[test]
+fn exit_codes_are_for_good() {
+    let codes = [
+        (Fault::Modified, 10),
+        (Fault::Missing, 11),
+        (Fault::Reordered, 12),
+        (Fault::Truncated, 13),
+        (Fault::Duplicated, 14),
+        (Fault::UnknownKey, 15),
+        (Fault::BrokenBootChain, 16),
+        (Fault::Malformed, 17),
+    ];
+    for (fault, code) in codes {
+        assert_eq!(fault as u8, code);
+    }
+}
