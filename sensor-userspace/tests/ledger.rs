@@ -75,6 +75,8 @@ fn rotates_and_compresses() {
         let mut reader = Reader::at(&scratch.ledger(), *at).unwrap();
         assert_eq!(reader.next_line(&mut line).unwrap(), Some(*at));
         assert_eq!(&line, expected);
+        let mut reader = Reader::from_seq(&scratch.ledger(), at.seq).unwrap();
+        assert_eq!(reader.next_line(&mut line).unwrap(), Some(*at));
     }
 }
 
@@ -123,6 +125,44 @@ fn a_cut_ledger_is_not_continued() {
     fs::write(&segment, &text[..text.len() / 2]).unwrap();
     let refused = Ledger::open(&scratch.ledger(), &scratch.config()).err().unwrap().to_string();
     assert!(refused.contains("shorter"), "{refused}");
+}
+
+#[test]
+fn a_lost_or_forged_head_does_not_go_unsaid() {
+    let scratch = Scratch::new();
+    scratch.open().close().unwrap();
+    let head = scratch.ledger().join("head.json");
+    let text = fs::read_to_string(&head).unwrap();
+    fs::write(&head, text.replace("\"closed\": true", "\"closed\": false")).unwrap();
+    let refused = Ledger::open(&scratch.ledger(), &scratch.config()).err().unwrap().to_string();
+    assert!(refused.contains("not as its node signed it"), "{refused}");
+    fs::remove_file(&head).unwrap();
+    drop(scratch.open());
+    let (_, last) = lines(&scratch).pop().unwrap();
+    assert!(String::from_utf8(last).unwrap().contains("\"head_missing\":true"));
+    check(&scratch);
+}
+
+#[test]
+fn places_that_cannot_be_written() {
+    let scratch = Scratch::new();
+    let file = scratch.0.join("file");
+    fs::write(&file, "").unwrap();
+    for (dir, said) in [
+        (file.clone(), "it is a file; name a directory"),
+        (file.join("below"), "cannot be made; name a writable place"),
+        ("/proc/self/fdinfo".into(), "cannot be written to; make the directory writable"),
+    ] {
+        let refused = Ledger::open(&dir, &scratch.config()).err().unwrap().to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+    let mut config = scratch.config();
+    config.seal.key_file = Some(file.clone());
+    let refused = Ledger::open(&scratch.ledger(), &config).err().unwrap().to_string();
+    assert!(refused.contains("64 hex digits"), "{refused}");
+    config.type_prefix = "a\"b".to_string();
+    let refused = Ledger::open(&scratch.ledger(), &config).err().unwrap().to_string();
+    assert!(refused.contains("record.type_prefix"), "{refused}");
 }
 
 #[test]

@@ -130,7 +130,8 @@ impl Files {
             format!("ledger {}: it cannot be written to; make the directory writable or name another with ledger.dir", dir.display())
         })?;
         match file.try_lock() {
-            Ok(()) => Ok(file),
+            // Readers tell by the lock whether a last line may be unfinished: they must open it.
+            Ok(()) => self.finish(&file).map(|()| file).with_context(|| path.display().to_string()),
             Err(fs::TryLockError::WouldBlock) => bail!(
                 "ledger {}: another process is writing to it; end that one or name another directory with ledger.dir",
                 dir.display()

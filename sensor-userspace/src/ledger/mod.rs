@@ -182,17 +182,16 @@ impl Ledger {
     ) -> RecordId {
         let kind = &self.types[category as usize];
         let time = self.clock.format(now());
-        let (seq, chain) = (&mut self.chain, &mut self.writer);
-        let out = chain.begin();
+        let out = self.writer.begin();
         let start = out.len();
-        let (id, object) = seq.next();
+        let (id, object) = self.chain.next();
         LineHead { kind, source, id, time: &time, subject, category }.write(out);
         let body = out.len();
         data(object, out);
         let signature = self.key.sign([kind, source, &time, id, &out[body..]]);
         envelope::write_tail(&signature, out);
-        let record = seq.advance(&out[start..]);
-        chain.end();
+        let record = self.chain.advance(&out[start..]);
+        self.writer.end();
         self.since_checkpoint += 1;
         record
     }
@@ -268,6 +267,11 @@ impl Ledger {
         }
         if let Some(previous) = end.key_id.as_deref().filter(|previous| *previous != key_id) {
             fields.push(("previous_key_id", Field::Str(previous)));
+        }
+        if end.headless {
+            // A crash right after the first opening does this; so does whoever hides a cut tail.
+            tracing::warn!(ledger = %self.dir.display(), "no head.json: a tail cut before now would not be seen");
+            fields.push(("head_missing", Field::Bool(true)));
         }
         if let Some(torn) = &end.torn {
             tracing::warn!(bytes = torn.bytes, file = torn.file, "the last line was torn by a crash and is moved aside");

@@ -46,6 +46,19 @@ impl Reader {
         Ok(Reader { dir: dir.to_path_buf(), next, source: None, partial: Vec::new(), placed: next.offset > 0 })
     }
 
+    /// From the record with this sequence number, or the first one after it.
+    pub fn from_seq(dir: &Path, seq: u64) -> Result<Reader> {
+        let segments = files::segments(dir)?;
+        let Some(found) = segments.iter().rev().find(|segment| segment.first <= seq) else {
+            return Reader::open(dir);
+        };
+        let start = Position { seq: found.first, segment: found.first, offset: 0 };
+        let mut reader = Reader { placed: true, ..Reader::at(dir, start)? };
+        let mut line = Vec::new();
+        while reader.next.seq < seq && reader.next_line(&mut line)?.is_some() {}
+        Ok(reader)
+    }
+
     /// From the end: only lines written from now on.
     pub fn at_end(dir: &Path) -> Result<Reader> {
         let mut reader = match files::segments(dir)?.last() {

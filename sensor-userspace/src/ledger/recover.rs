@@ -26,6 +26,8 @@ pub struct End {
     pub boot: Option<String>,
     pub key_id: Option<String>,
     pub torn: Option<Torn>,
+    /// There are records, and no head that says how many there should be.
+    pub headless: bool,
 }
 
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub struct Torn {
 /// Reads on from the head file, or from the start without one, to the last line.
 pub fn find_end(dir: &Path, key: &SealKey, files: Files) -> Result<End> {
     let segments = files::segments(dir)?;
-    let head = Head::read(dir)?.filter(Head::is_signed);
+    let head = Head::read(dir)?;
     let Some(newest) = segments.last() else {
         if let Some(head) = head {
             bail!(
@@ -58,8 +60,9 @@ pub fn find_end(dir: &Path, key: &SealKey, files: Files) -> Result<End> {
             boot: Some(head.boot.clone()),
             key_id: Some(head.key_id.clone()),
             torn: None,
+            headless: false,
         },
-        None => End::default(),
+        None => End { headless: true, ..End::default() },
     };
     let mut reader = start(dir, &end, &segments)?;
     let mut line = Vec::new();

@@ -277,6 +277,7 @@ fn audit_chain() -> Value {
         "previous_key_id": hex(16),
         "torn_bytes": natural(),
         "torn_file": text(),
+        "head_missing": only_true(),
         "version": text(),
     });
     let of_kind = |kind: &str, required: &[&str]| {

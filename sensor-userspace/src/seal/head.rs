@@ -102,9 +102,10 @@ impl Head {
                     .with_context(|| format!("{}: cannot be read; check its permissions", file.display()));
             }
         };
-        serde_json::from_slice(&text).map(Some).with_context(|| {
-            format!("{}: it is not a ledger's head; restore it from where it was copied to", file.display())
-        })
+        let head = Head::authentic(&text).with_context(|| {
+            format!("{}: it is not as its node signed it; restore it from a copy", file.display())
+        })?;
+        Ok(Some(head))
     }
 
     pub fn write(
