@@ -53,7 +53,10 @@ impl Chain {
             }
         };
         if id.len() != 16 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            bail!("ledger {}: {CHAIN} holds no chain id; restore it", dir.display());
+            bail!(
+                "ledger {}: {CHAIN} holds no chain id; restore it",
+                dir.display()
+            );
         }
         let mut object = Vec::new();
         canonical::Object::write(&mut object, |chain| {
@@ -125,7 +128,11 @@ impl Chain {
     pub fn advance(&mut self, line: &[u8]) -> RecordId {
         self.last = Sha256::digest(line).into();
         self.tree.push(&self.last);
-        let id = RecordId { prefix: Arc::clone(&self.id_prefix), seq: self.seq, frozen: None };
+        let id = RecordId {
+            prefix: Arc::clone(&self.id_prefix),
+            seq: self.seq,
+            frozen: None,
+        };
         self.seq += 1;
         id
     }
@@ -137,12 +144,21 @@ fn read_id(dir: &Path) -> Result<Option<String>> {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => {
-            return Err(error).with_context(|| format!("{}: cannot be read; check its permissions", path.display()));
+            return Err(error).with_context(|| {
+                format!("{}: cannot be read; check its permissions", path.display())
+            });
         }
     };
-    let value: serde_json::Value = serde_json::from_slice(&text)
-        .with_context(|| format!("{}: not readable; restore it, or delete it: the records name their chain too", path.display()))?;
-    Ok(value.get("id").and_then(|id| id.as_str()).map(str::to_string))
+    let value: serde_json::Value = serde_json::from_slice(&text).with_context(|| {
+        format!(
+            "{}: not readable; restore it, or delete it: the records name their chain too",
+            path.display()
+        )
+    })?;
+    Ok(value
+        .get("id")
+        .and_then(|id| id.as_str())
+        .map(str::to_string))
 }
 
 /// Node, boot and ledger make the chain.
@@ -160,7 +176,8 @@ fn new_id(node: &str, boot: &str) -> Result<String> {
 
 fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
-    let text = fs::read_to_string(path).with_context(|| format!("{path}: cannot be read; mount /proc"))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("{path}: cannot be read; mount /proc"))?;
     Ok(text.trim().to_string())
 }
 

@@ -30,7 +30,10 @@ pub fn by_name(name: &str) -> Option<Value> {
         "policy.decision" | "policy.breach" => "attempt",
         other => other,
     };
-    all().into_iter().find(|(known, _)| *known == name).map(|(_, schema)| schema)
+    all()
+        .into_iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, schema)| schema)
 }
 
 fn text() -> Value {
@@ -99,8 +102,14 @@ fn titled(mut schema: Value, id: &str, title: &str) -> Value {
 }
 
 fn envelope() -> Value {
-    let types: Vec<String> = Category::ALL.iter().map(|category| category.name().replace('.', r"\.")).collect();
-    let urns: Vec<&str> = Category::ALL.iter().map(|category| category.urn()).collect();
+    let types: Vec<String> = Category::ALL
+        .iter()
+        .map(|category| category.name().replace('.', r"\."))
+        .collect();
+    let urns: Vec<&str> = Category::ALL
+        .iter()
+        .map(|category| category.urn())
+        .collect();
     let schema = closed(
         json!({
             "specversion": { "const": "1.0" },
@@ -114,9 +123,24 @@ fn envelope() -> Value {
             "data": { "type": "object", "properties": { "chain": chain() }, "required": ["chain"] },
             "signature": hex(64),
         }),
-        &["specversion", "type", "source", "id", "time", "subject", "datacontenttype", "dataschema", "data", "signature"],
+        &[
+            "specversion",
+            "type",
+            "source",
+            "id",
+            "time",
+            "subject",
+            "datacontenttype",
+            "dataschema",
+            "data",
+            "signature",
+        ],
     );
-    titled(schema, "envelope", "One line of an RGT ledger: a CloudEvents 1.0 event")
+    titled(
+        schema,
+        "envelope",
+        "One line of an RGT ledger: a CloudEvents 1.0 event",
+    )
 }
 
 fn action_attempted() -> Value {
@@ -151,7 +175,14 @@ fn action_attempted() -> Value {
             "tid": natural(),
             "verb": verbs(),
         }),
-        &["argument_read", "class", "credentials", "pid", "syscall", "verb"],
+        &[
+            "argument_read",
+            "class",
+            "credentials",
+            "pid",
+            "syscall",
+            "verb",
+        ],
     )
 }
 
@@ -215,12 +246,31 @@ fn attempt() -> Value {
             "trajectory_truncated": only_true(),
         }),
         &[
-            "action_attempted", "agent_id", "behavioral_trajectory", "chain", "classification", "enforcement",
-            "instance", "judged", "live_risk_score", "mode", "policy_rule_id", "policy_verdict", "principal",
-            "risk_factors", "run_id", "severity", "timestamp", "trace_id",
+            "action_attempted",
+            "agent_id",
+            "behavioral_trajectory",
+            "chain",
+            "classification",
+            "enforcement",
+            "instance",
+            "judged",
+            "live_risk_score",
+            "mode",
+            "policy_rule_id",
+            "policy_verdict",
+            "principal",
+            "risk_factors",
+            "run_id",
+            "severity",
+            "timestamp",
+            "trace_id",
         ],
     );
-    titled(schema, "attempt", "data of an attempt (policy.decision, policy.breach)")
+    titled(
+        schema,
+        "attempt",
+        "data of an attempt (policy.decision, policy.breach)",
+    )
 }
 
 /// The fields of an event about a run; kinds bring more of their own.
@@ -237,7 +287,19 @@ fn about_run(kinds: &Value) -> (Value, Vec<&'static str>) {
         "timestamp": time(),
         "trace_id": hex(32),
     });
-    (properties, vec!["agent_id", "chain", "instance", "kind", "principal", "run_id", "timestamp", "trace_id"])
+    (
+        properties,
+        vec![
+            "agent_id",
+            "chain",
+            "instance",
+            "kind",
+            "principal",
+            "run_id",
+            "timestamp",
+            "trace_id",
+        ],
+    )
 }
 
 fn open(properties: Value, required: &[&str]) -> Value {
@@ -247,14 +309,22 @@ fn open(properties: Value, required: &[&str]) -> Value {
 fn identity_assertion() -> Value {
     let (properties, required) = about_run(&text());
     let schema = open(properties, &required);
-    titled(schema, "identity.assertion", "An agent registered or attested, an approval given, an operator acted")
+    titled(
+        schema,
+        "identity.assertion",
+        "An agent registered or attested, an approval given, an operator acted",
+    )
 }
 
 fn sandbox_event() -> Value {
     let (mut properties, mut required) = about_run(&text());
     properties["live_risk_score"] = json!({ "type": "integer", "minimum": 0, "maximum": 100 });
     required.push("live_risk_score");
-    titled(open(properties, &required), "sandbox.event", "An agent started, stopped, held, contained, released")
+    titled(
+        open(properties, &required),
+        "sandbox.event",
+        "An agent started, stopped, held, contained, released",
+    )
 }
 
 fn audit_chain() -> Value {
@@ -289,8 +359,21 @@ fn audit_chain() -> Value {
     let mut schema = open(properties, &["chain", "kind", "timestamp"]);
     schema["allOf"] = json!([
         of_kind("gap", &["ring", "made", "dropped", "received", "reason"]),
-        of_kind("checkpoint", &["tree_size", "root", "public_key", "tree_signature", "reason"]),
+        of_kind(
+            "checkpoint",
+            &[
+                "tree_size",
+                "root",
+                "public_key",
+                "tree_signature",
+                "reason"
+            ]
+        ),
         of_kind("open", &["public_key", "version"]),
     ]);
-    titled(schema, "audit.chain", "What the sensor says of itself: open, gap, heartbeat, checkpoint, clock")
+    titled(
+        schema,
+        "audit.chain",
+        "What the sensor says of itself: open, gap, heartbeat, checkpoint, clock",
+    )
 }
