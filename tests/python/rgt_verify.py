@@ -185,8 +185,7 @@ def main():
     ledger = Ledger(text.encode() if args.utf8 else bytes.fromhex(text))
     paths = args.paths
     if os.path.isdir(paths[0]):
-        paths = [path for path in sorted(glob.glob(os.path.join(paths[0], "rgt-*.jsonl*")))
-                 if path.endswith((".jsonl", ".jsonl.zst"))]
+        paths = sorted(sum((glob.glob(os.path.join(paths[0], "rgt-*" + end)) for end in (".jsonl", ".jsonl.zst")), []))
     for path in paths:
         number = 0
         try:
