@@ -7,15 +7,7 @@ Exits 0 when every record is what it should be; otherwise it says the first diff
 Needs nothing but Python 3 (and the `zstd` command for compressed segments).
 """
 
-import argparse
-import glob
-import hashlib
-import hmac
-import json
-import os
-import re
-import subprocess
-import sys
+import argparse, glob, hashlib, hmac, json, os, re, subprocess, sys
 from datetime import datetime, timezone
 
 PLAIN = {c for c in range(0x20, 0x7F)} - set(b'%"\\<>&')
@@ -24,7 +16,7 @@ MAX_OBJECT = 256
 
 
 class Difference(Exception):
-    pass
+    """Something is not what it should be."""
 
 
 def encode(raw):
@@ -39,7 +31,7 @@ def decode(text):
 
 def canonical(value):
     """The canonical bytes of a parsed value, as text."""
-    if isinstance(value, bool):
+    if value is True or value is False:
         return "true" if value else "false"
     if isinstance(value, int):
         if abs(value) > MAX_INTEGER:
@@ -70,12 +62,8 @@ def nanoseconds(text):
 def entry(data):
     """What later trajectories show of an attempt."""
     action = data["action_attempted"]
-    out = {
-        "ts": data["timestamp"],
-        "verb": action["verb"],
-        "verdict": data["policy_verdict"],
-        "rule": data["policy_rule_id"],
-    }
+    out = {"ts": data["timestamp"], "verb": action["verb"], "verdict": data["policy_verdict"],
+           "rule": data["policy_rule_id"]}
     if "result" in action:
         out["result"] = action["result"]
     name = action.get("object", action.get("argument"))
@@ -91,12 +79,13 @@ class Run:
     """One run's trajectory and risk, from its start or from where the ledger at hand begins."""
 
     def __init__(self, data=None):
+        self.length = None  # trajectory.length; known once a trajectory shows less than all
         factors = data["risk_factors"] if data else {"actions": 0, "previous": 50}
         self.actions, self.score = factors["actions"], factors["previous"]
         self.last = None
         self.trajectory = list(data["behavioral_trajectory"]) if data else []
 
-    def check(self, data, length):
+    def check(self, data):
         factors = data["risk_factors"]
         same("risk profile", (factors["profile"], factors["base"]), ("article", 50))
         now = nanoseconds(data["timestamp"])
@@ -110,16 +99,19 @@ class Run:
         same("risk_factors.delta", factors["delta"], 10 if rapid else -2)
         self.score = min(100, self.score + 10) if rapid else max(0, self.score - 2)
         same("live_risk_score", data["live_risk_score"], self.score)
+        if self.length is None and len(data["behavioral_trajectory"]) < self.actions:
+            self.length = len(data["behavioral_trajectory"])
+        length = self.actions if self.length is None else self.length
         shown = self.trajectory[-length:] if length else []
         same("behavioral_trajectory", data["behavioral_trajectory"], shown)
-        same("trajectory_truncated", data.get("trajectory_truncated", False), self.actions > len(shown))
+        same("trajectory_truncated", data.get("trajectory_truncated", False), any("truncated" in e for e in shown))
         self.last, self.actions = now, self.actions + 1
         self.trajectory = (self.trajectory + [entry(data)])[-64:]
 
 
 class Ledger:
-    def __init__(self, key, length):
-        self.key, self.length = key, length
+    def __init__(self, key):
+        self.key = key
         self.key_id = hashlib.sha256(b"rgt key id\n" + key).hexdigest()[:16]
         self.prev = self.chain = None
         self.next = 0
@@ -137,7 +129,7 @@ class Ledger:
         rebuilt = (
             '{"specversion":"1.0","type":"%s","source":"%s","id":"%s-%d","time":"%s","subject":"%s",'
             '"datacontenttype":"application/json","dataschema":"urn:rgt:schema:%s:1","data":%s,"signature":"%s"}'
-            % (event["type"], event["source"], chain["id"][:16], chain["seq"], event["time"],
+            % (event["type"], event["source"], chain["id"], chain["seq"], event["time"],
                action.get("verb", data.get("kind")), category, text, event["signature"])
         )
         same("line", line.decode("ascii"), rebuilt)
@@ -155,25 +147,20 @@ class Ledger:
         if "outcome_of" in data:
             self.outcome(data)
         elif action:
-            run = self.runs.setdefault(data["run_id"], None) or Run(data if self.records != self.next else None)
-            self.runs[data["run_id"]] = run
-            shown = data["behavioral_trajectory"]
-            if self.length is None and data.get("trajectory_truncated"):
-                self.length = len(shown)
-            run.check(data, len(shown) if self.length is None else self.length)
+            if data["run_id"] not in self.runs:
+                self.runs[data["run_id"]] = Run(data if self.records != self.next else None)
+            self.runs[data["run_id"]].check(data)
             if "result" not in action and "end" not in data:
                 self.waiting[event["id"]] = data
 
     def outcome(self, data):
         """The attempt again, with its result; trajectory and risk as its first record shows them."""
         first = self.waiting.pop(data["outcome_of"], None)
-        if first is None:
-            if self.records == self.next:  # the ledger is here from its start
-                raise Difference(f"outcome of {data['outcome_of']}, which awaits none")
-            return
+        if first is None and self.records == self.next:  # the ledger is here from its start
+            raise Difference(f"outcome of {data['outcome_of']}, which awaits none")
+        first = first or data
         for key in ("behavioral_trajectory", "live_risk_score", "risk_factors", "run_id", "timestamp"):
             same(f"outcome's {key}", data[key], first[key])
-        same("outcome's trajectory_truncated", data.get("trajectory_truncated"), first.get("trajectory_truncated"))
 
 
 def lines(path):
@@ -191,16 +178,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--key-file", required=True)
     parser.add_argument("--utf8", action="store_true", help="the file's text is the key (seal.key_encoding=utf8)")
-    parser.add_argument("--trajectory-length", type=int, help="insist on this trajectory.length")
     parser.add_argument("paths", nargs="+")
     args = parser.parse_args()
     with open(args.key_file) as file:
         text = file.read().rstrip("\r\n")
-    ledger = Ledger(text.encode() if args.utf8 else bytes.fromhex(text), args.trajectory_length)
+    ledger = Ledger(text.encode() if args.utf8 else bytes.fromhex(text))
     paths = args.paths
     if os.path.isdir(paths[0]):
-        paths = sorted(glob.glob(os.path.join(paths[0], "rgt-*.jsonl*")))
-        paths = [path for path in paths if path.endswith((".jsonl", ".jsonl.zst"))]
+        paths = sorted(sum((glob.glob(os.path.join(paths[0], "rgt-*" + end)) for end in (".jsonl", ".jsonl.zst")), []))
     for path in paths:
         number = 0
         try:
@@ -208,8 +193,6 @@ def main():
                 ledger.line(line)
         except (Difference, KeyError, ValueError, TypeError) as difference:
             sys.exit(f"{path}:{number}: {type(difference).__name__}: {difference}")
-    if ledger.records == 0:
-        sys.exit("no records")
     print(f"{ledger.records} records agree: bytes, signature, chain, trajectory and risk")
 
 

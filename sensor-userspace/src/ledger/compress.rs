@@ -1,8 +1,10 @@
 //! Sealed segments become `.jsonl.zst`, off the writer's thread.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
 use super::files::{Files, Segment, sync_dir};
@@ -10,36 +12,63 @@ use super::files::{Files, Segment, sync_dir};
 /// Compression happens beside the stream of records: cheap matters more than small.
 const LEVEL: i32 = 3;
 
+/// One thread: two at the same segment would spoil each other's work.
 #[derive(Default)]
 pub struct Compressor {
-    running: Vec<JoinHandle<()>>,
+    queue: Option<Sender<PathBuf>>,
+    thread: Option<JoinHandle<()>>,
+    /// What was ever queued; it stays queued even where it fails.
+    queued: HashSet<PathBuf>,
 }
 
 impl Compressor {
     pub fn start(&mut self, files: Files, segments: Vec<PathBuf>) {
-        if segments.is_empty() {
-            return;
-        }
-        self.running.retain(|thread| !thread.is_finished());
-        let work = move || {
-            for path in segments {
-                if let Err(error) = compress(files, &path) {
-                    // The segment stays as it is, which every reader takes as well.
-                    tracing::warn!(segment = %path.display(), %error, "segment not compressed; it stays .jsonl");
+        for path in segments {
+            if !self.queued.insert(path.clone()) {
+                continue;
+            }
+            if self.queue.is_none() {
+                let (queue, work) = mpsc::channel::<PathBuf>();
+                let run = move || work.iter().for_each(|path| attempt(files, &path));
+                match std::thread::Builder::new()
+                    .name("rgt-compress".to_string())
+                    .spawn(run)
+                {
+                    Ok(thread) => (self.queue, self.thread) = (Some(queue), Some(thread)),
+                    Err(error) => {
+                        tracing::warn!(%error, "no thread to compress segments; they stay .jsonl");
+                        return;
+                    }
                 }
             }
-        };
-        match std::thread::Builder::new().name("rgt-compress".to_string()).spawn(work) {
-            Ok(thread) => self.running.push(thread),
-            Err(error) => tracing::warn!(%error, "no thread to compress segments; they stay .jsonl"),
+            if let Some(queue) = &self.queue {
+                // It only fails if the thread died, which leaves the uncompressed segment.
+                let _ = queue.send(path);
+            }
         }
     }
 
+    /// Ends when everything queued is done.
     pub fn wait(&mut self) {
-        for thread in self.running.drain(..) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
             // A panic there leaves the uncompressed segment: nothing is lost.
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Compressor {
+    fn drop(&mut self) {
+        // The directory's lock is about to end, and with it our right to change anything there.
+        self.wait();
+    }
+}
+
+fn attempt(files: Files, path: &Path) {
+    if let Err(error) = compress(files, path) {
+        // The segment stays as it is, which every reader takes as well.
+        tracing::warn!(segment = %path.display(), %error, "segment not compressed; it stays .jsonl");
     }
 }
 
@@ -54,10 +83,15 @@ fn compress(files: Files, path: &Path) -> io::Result<()> {
     files.finish(&out)?;
     let mut encoder = zstd::stream::write::Encoder::new(out, LEVEL)?;
     encoder.include_checksum(true)?;
-    io::copy(&mut File::open(path)?, &mut encoder)?;
-    let mut out = encoder.finish()?;
-    out.flush()?;
-    out.sync_all()?;
+    let length = io::copy(&mut File::open(path)?, &mut encoder)?;
+    encoder.finish()?.sync_all()?;
+    // Read back before the original goes: its checksum is part of the frame.
+    let mut text = zstd::stream::read::Decoder::new(File::open(&temporary)?)?;
+    if io::copy(&mut text, &mut io::sink())? != length {
+        return Err(io::Error::other(
+            "the compressed segment does not hold what the original does",
+        ));
+    }
     fs::rename(&temporary, with(".zst"))?;
     // The original goes only when the other is there to stay.
     if let Some(dir) = path.parent() {
@@ -69,6 +103,12 @@ fn compress(files: Files, path: &Path) -> io::Result<()> {
 /// Sealed segments large enough to be compressed; the newest is still being written.
 pub fn due(segments: &[Segment], from_bytes: u64) -> Vec<PathBuf> {
     let sealed = segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
-    let large = |segment: &&Segment| fs::metadata(&segment.path).is_ok_and(|file| file.len() >= from_bytes);
-    sealed.iter().filter(|segment| !segment.compressed).filter(large).map(|segment| segment.path.clone()).collect()
+    let large =
+        |segment: &&Segment| fs::metadata(&segment.path).is_ok_and(|file| file.len() >= from_bytes);
+    sealed
+        .iter()
+        .filter(|segment| !segment.compressed)
+        .filter(large)
+        .map(|segment| segment.path.clone())
+        .collect()
 }

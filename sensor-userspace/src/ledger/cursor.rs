@@ -18,26 +18,41 @@ pub struct Cursor {
 impl Cursor {
     /// The cursor of this name over the ledger in `dir`; it may be new.
     pub fn open(dir: &Path, name: &str) -> Result<Cursor> {
-        let harmless = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let harmless =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if name.is_empty() || name.starts_with('.') || !name.bytes().all(harmless) {
             bail!("cursor {name:?}: the name cannot be a file's; use letters, digits and - _ .");
         }
         let cursors = dir.join("cursors");
         fs::create_dir_all(&cursors).with_context(|| {
-            format!("{}: cannot be made; check the ledger directory's permissions", cursors.display())
+            format!(
+                "{}: cannot be made; check the ledger directory's permissions",
+                cursors.display()
+            )
         })?;
         let path = cursors.join(format!("{name}.json"));
         let position = match fs::read(&path) {
             Ok(text) => Some(serde_json::from_slice(&text).with_context(|| {
-                format!("cursor {}: not readable as a position; delete it to deliver from the start", path.display())
+                format!(
+                    "cursor {}: not readable as a position; delete it to deliver from the start",
+                    path.display()
+                )
             })?),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => {
-                return Err(error)
-                    .with_context(|| format!("cursor {}: cannot be read; check its permissions", path.display()));
+                return Err(error).with_context(|| {
+                    format!(
+                        "cursor {}: cannot be read; check its permissions",
+                        path.display()
+                    )
+                });
             }
         };
-        Ok(Cursor { dir: dir.to_path_buf(), path, position })
+        Ok(Cursor {
+            dir: dir.to_path_buf(),
+            path,
+            position,
+        })
     }
 
     /// The next line to deliver; `None` before the first commit.

@@ -19,13 +19,18 @@ impl Ledger {
         received: u64,
         reason: &str,
     ) -> Result<RecordId> {
-        self.event(Category::AuditChain, run, "gap", &[
-            ("ring", Field::Str(ring)),
-            ("made", Field::Uint(made)),
-            ("dropped", Field::Uint(dropped)),
-            ("received", Field::Uint(received)),
-            ("reason", Field::Str(reason)),
-        ])
+        self.event(
+            Category::AuditChain,
+            run,
+            "gap",
+            &[
+                ("ring", Field::Str(ring)),
+                ("made", Field::Uint(made)),
+                ("dropped", Field::Uint(dropped)),
+                ("received", Field::Uint(received)),
+                ("reason", Field::Str(reason)),
+            ],
+        )
     }
 
     /// Says that the sensor lives: its absence is a signal.
@@ -39,7 +44,12 @@ impl Ledger {
     }
 
     /// An `identity.assertion` about a run: `registered`, `attested`, `approval`, `operator`.
-    pub fn identity(&mut self, run: &Run, kind: &str, fields: &[(&str, Field<'_>)]) -> Result<RecordId> {
+    pub fn identity(
+        &mut self,
+        run: &Run,
+        kind: &str,
+        fields: &[(&str, Field<'_>)],
+    ) -> Result<RecordId> {
         self.event(Category::IdentityAssertion, Some(run), kind, fields)
     }
 

@@ -35,25 +35,50 @@ pub fn parse_name(name: &str) -> Option<(u64, bool)> {
     all_digits.then(|| digits.parse().ok().map(|first| (first, compressed)))?
 }
 
-/// The segments in a directory, in the order of their lines. Of one that is there twice (it was
-/// being compressed when its writer died) the uncompressed file counts.
+/// The segments in a directory, in the order of their lines. Of one that is there twice (it is
+/// being compressed) the uncompressed file counts.
 pub fn segments(dir: &Path) -> Result<Vec<Segment>> {
     let read = || -> io::Result<Vec<Segment>> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(dir)? {
+        // Twice: a listing may miss a file that is renamed meanwhile, as compression does.
+        for entry in fs::read_dir(dir)?.chain(fs::read_dir(dir)?) {
             let entry = entry?;
             if let Some((first, compressed)) = entry.file_name().to_str().and_then(parse_name) {
-                found.push(Segment { first, compressed, path: entry.path() });
+                found.push(Segment {
+                    first,
+                    compressed,
+                    path: entry.path(),
+                });
             }
         }
         Ok(found)
     };
     let mut found = read().with_context(|| {
-        format!("ledger {}: its directory cannot be listed; check the path and its permissions", dir.display())
+        format!(
+            "ledger {}: its directory cannot be listed; check the path and its permissions",
+            dir.display()
+        )
     })?;
     found.sort();
     found.dedup_by_key(|segment| segment.first);
     Ok(found)
+}
+
+/// Opens a segment by the name of its uncompressed file; whether it is compressed by now.
+///
+/// The compressed file is there before the original goes, so one of the two looks finds it.
+pub fn open_either(path: &Path) -> io::Result<(File, bool)> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut name = path.as_os_str().to_owned();
+            name.push(".zst");
+            match File::open(name) {
+                Ok(file) => Ok((file, true)),
+                Err(_) => Err(error),
+            }
+        }
+        opened => opened.map(|file| (file, path.extension().is_some_and(|ending| ending == "zst"))),
+    }
 }
 
 /// How files of a ledger are made: nobody else reads them, unless a group was named.
@@ -79,7 +104,10 @@ impl Files {
             bail!("ledger {}: it is a file; name a directory", dir.display());
         }
         let make = || {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)?;
             if let Some(gid) = self.reader_gid {
                 let made = File::open(dir)?;
                 fchown(&made, None, Some(gid))?;
@@ -88,37 +116,61 @@ impl Files {
             io::Result::Ok(())
         };
         make().with_context(|| {
-            format!("ledger {}: the directory cannot be made; name a writable place with ledger.dir", dir.display())
+            format!(
+                "ledger {}: the directory cannot be made; name a writable place with ledger.dir",
+                dir.display()
+            )
         })
     }
 
     /// Opens a segment to append to it.
     pub fn open_segment(self, path: &Path) -> Result<File> {
         let open = || {
-            let file = OpenOptions::new().create(true).append(true).read(true).mode(0o640).open(path)?;
+            let file = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .read(true)
+                .mode(0o640)
+                .open(path)?;
             self.finish(&file)?;
             io::Result::Ok(file)
         };
         open().with_context(|| {
-            format!("segment {}: cannot be opened for writing; check its permissions", path.display())
+            format!(
+                "segment {}: cannot be opened for writing; check its permissions",
+                path.display()
+            )
         })
     }
 
     /// Takes the directory for one writer; the lock ends with the process, however it ends.
     pub fn lock(self, dir: &Path) -> Result<File> {
         let path = dir.join(LOCK);
-        let open = || OpenOptions::new().create(true).append(true).mode(0o640).open(&path);
+        let open = || {
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .mode(0o640)
+                .open(&path)
+        };
         let file = open().with_context(|| {
             format!("ledger {}: it cannot be written to; make the directory writable or name another with ledger.dir", dir.display())
         })?;
         match file.try_lock() {
-            Ok(()) => Ok(file),
+            // Readers tell by the lock whether a last line may be unfinished: they must open it.
+            Ok(()) => self
+                .finish(&file)
+                .map(|()| file)
+                .with_context(|| path.display().to_string()),
             Err(fs::TryLockError::WouldBlock) => bail!(
                 "ledger {}: another process is writing to it; end that one or name another directory with ledger.dir",
                 dir.display()
             ),
             Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| {
-                format!("ledger {}: cannot be locked; put it on a file system with flock", dir.display())
+                format!(
+                    "ledger {}: cannot be locked; put it on a file system with flock",
+                    dir.display()
+                )
             }),
         }
     }

@@ -77,7 +77,7 @@ pub struct Ledger {
     since_checkpoint: u64,
     compressor: Compressor,
     closed: bool,
-    /// Held, not read: the lock ends with it.
+    /// Held, not read: the lock ends with it, last of all.
     _lock: File,
 }
 
@@ -89,9 +89,14 @@ impl Ledger {
     pub fn open(dir: &Path, config: &LedgerConfig) -> Result<Ledger> {
         envelope::check_type_prefix(&config.type_prefix).map_err(anyhow::Error::msg)?;
         if config.node.is_empty() {
-            bail!("ledger {}: the node has no name; set the host's name or node.name", dir.display());
+            bail!(
+                "ledger {}: the node has no name; set the host's name or node.name",
+                dir.display()
+            );
         }
-        let files = Files { reader_gid: config.reader_gid };
+        let files = Files {
+            reader_gid: config.reader_gid,
+        };
         let key = SealKey::load_or_make(&config.seal)?;
         let node_key = NodeKey::load_or_make(&config.seal)?;
         files.make_dir(dir)?;
@@ -99,7 +104,10 @@ impl Ledger {
         let end = recover::find_end(dir, &key, files)?;
         let chain = Chain::resume(dir, &config.node, &key, &end, files)?;
         let segments = files::segments(dir)?;
-        let newest = segments.last().filter(|segment| !segment.compressed).map(|segment| segment.first);
+        let newest = segments
+            .last()
+            .filter(|segment| !segment.compressed)
+            .map(|segment| segment.first);
         let mut compressor = Compressor::default();
         compressor.start(files, compress::due(&segments, config.compress_from));
         let mut ledger = Ledger {
@@ -107,7 +115,8 @@ impl Ledger {
             files,
             compress_from: config.compress_from,
             checkpoint_every: config.checkpoint_every.max(1),
-            types: Category::ALL.map(|category| format!("{}{}", config.type_prefix, category.name()).into_bytes()),
+            types: Category::ALL
+                .map(|category| format!("{}{}", config.type_prefix, category.name()).into_bytes()),
             node_source: envelope::source(&config.node, None),
             writer: Writer::open(dir, files, newest, config.segment_bytes, chain.seq())?,
             clock: Clock::default(),
@@ -182,17 +191,24 @@ impl Ledger {
     ) -> RecordId {
         let kind = &self.types[category as usize];
         let time = self.clock.format(now());
-        let (seq, chain) = (&mut self.chain, &mut self.writer);
-        let out = chain.begin();
+        let out = self.writer.begin();
         let start = out.len();
-        let (id, object) = seq.next();
-        LineHead { kind, source, id, time: &time, subject, category }.write(out);
+        let (id, object) = self.chain.next();
+        LineHead {
+            kind,
+            source,
+            id,
+            time: &time,
+            subject,
+            category,
+        }
+        .write(out);
         let body = out.len();
         data(object, out);
         let signature = self.key.sign([kind, source, &time, id, &out[body..]]);
         envelope::write_tail(&signature, out);
-        let record = seq.advance(&out[start..]);
-        chain.end();
+        let record = self.chain.advance(&out[start..]);
+        self.writer.end();
         self.since_checkpoint += 1;
         record
     }
@@ -209,13 +225,16 @@ impl Ledger {
         let root = self.chain.tree().root();
         let (public_key, root_hex) = (self.node_key.public_hex(), hex::encode(root));
         let tree_signature = self.node_key.sign(self.chain.id(), size, &root);
-        let id = self.say("checkpoint", &[
-            ("reason", Field::Str(reason)),
-            ("tree_size", Field::Uint(size)),
-            ("root", Field::Str(&root_hex)),
-            ("public_key", Field::Str(&public_key)),
-            ("tree_signature", Field::Str(&tree_signature)),
-        ])?;
+        let id = self.say(
+            "checkpoint",
+            &[
+                ("reason", Field::Str(reason)),
+                ("tree_size", Field::Uint(size)),
+                ("root", Field::Str(&root_hex)),
+                ("public_key", Field::Str(&public_key)),
+                ("tree_signature", Field::Str(&tree_signature)),
+            ],
+        )?;
         self.since_checkpoint = 0;
         self.flush(true)?;
         self.write_head(reason == "close")?;
@@ -237,7 +256,8 @@ impl Ledger {
         if let Some(last) = segments.last().cloned() {
             segments.push(last);
         }
-        self.compressor.start(self.files, compress::due(&segments, self.compress_from));
+        self.compressor
+            .start(self.files, compress::due(&segments, self.compress_from));
         Ok(())
     }
 
@@ -250,7 +270,12 @@ impl Ledger {
             closed,
             segment,
             offset,
-            ..Head::sign(&self.node_key, self.chain.id(), self.chain.node(), self.chain.tree())
+            ..Head::sign(
+                &self.node_key,
+                self.chain.id(),
+                self.chain.node(),
+                self.chain.tree(),
+            )
         };
         head.write(&self.dir, &self.node_key, |file| self.files.finish(file))
     }
@@ -269,8 +294,17 @@ impl Ledger {
         if let Some(previous) = end.key_id.as_deref().filter(|previous| *previous != key_id) {
             fields.push(("previous_key_id", Field::Str(previous)));
         }
+        if end.headless {
+            // A crash right after the first opening does this; so does whoever hides a cut tail.
+            tracing::warn!(ledger = %self.dir.display(), "no head.json: a tail cut before now would not be seen");
+            fields.push(("head_missing", Field::Bool(true)));
+        }
         if let Some(torn) = &end.torn {
-            tracing::warn!(bytes = torn.bytes, file = torn.file, "the last line was torn by a crash and is moved aside");
+            tracing::warn!(
+                bytes = torn.bytes,
+                file = torn.file,
+                "the last line was torn by a crash and is moved aside"
+            );
             fields.push(("torn_bytes", Field::Uint(torn.bytes)));
             fields.push(("torn_file", Field::Str(&torn.file)));
         }
@@ -279,7 +313,8 @@ impl Ledger {
 
     /// Writes the checkpoint and the head file; nothing can be appended afterwards.
     pub fn close(mut self) -> Result<()> {
-        self.checkpoint("close").with_context(|| format!("ledger {}: not closed", self.dir.display()))?;
+        self.checkpoint("close")
+            .with_context(|| format!("ledger {}: not closed", self.dir.display()))?;
         self.closed = true;
         self.compressor.wait();
         Ok(())
@@ -289,7 +324,9 @@ impl Ledger {
 impl Drop for Ledger {
     fn drop(&mut self) {
         // Not closed: what is buffered must not be lost, and trouble can only be told here.
-        if !self.closed && let Err(error) = self.flush(true) {
+        if !self.closed
+            && let Err(error) = self.flush(true)
+        {
             tracing::error!(%error, "records were lost when the ledger was dropped");
         }
     }

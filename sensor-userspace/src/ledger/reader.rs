@@ -1,7 +1,6 @@
 //! Reads lines in order, across rotation and compression, also while they are written.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -38,22 +37,60 @@ impl Reader {
     pub fn open(dir: &Path) -> Result<Reader> {
         let first = files::segments(dir)?.first().map(|segment| segment.first);
         let start = first.unwrap_or_default();
-        let next = Position { seq: start, segment: start, offset: 0 };
-        Ok(Reader { placed: first.is_some(), ..Reader::at(dir, next)? })
+        let next = Position {
+            seq: start,
+            segment: start,
+            offset: 0,
+        };
+        Ok(Reader {
+            placed: first.is_some(),
+            ..Reader::at(dir, next)?
+        })
     }
 
     /// From this position on (it names the next line to read).
     pub fn at(dir: &Path, next: Position) -> Result<Reader> {
-        Ok(Reader { dir: dir.to_path_buf(), next, source: None, partial: Vec::new(), placed: next.offset > 0 })
+        Ok(Reader {
+            dir: dir.to_path_buf(),
+            next,
+            source: None,
+            partial: Vec::new(),
+            placed: next.offset > 0,
+        })
+    }
+
+    /// From the record with this sequence number, or the first one after it.
+    pub fn from_seq(dir: &Path, seq: u64) -> Result<Reader> {
+        let segments = files::segments(dir)?;
+        let Some(found) = segments.iter().rev().find(|segment| segment.first <= seq) else {
+            return Reader::open(dir);
+        };
+        let start = Position {
+            seq: found.first,
+            segment: found.first,
+            offset: 0,
+        };
+        let mut reader = Reader {
+            placed: true,
+            ..Reader::at(dir, start)?
+        };
+        let mut line = Vec::new();
+        while reader.next.seq < seq && reader.next_line(&mut line)?.is_some() {}
+        Ok(reader)
     }
 
     /// From the end: only lines written from now on.
     pub fn at_end(dir: &Path) -> Result<Reader> {
         let mut reader = match files::segments(dir)?.last() {
             None => return Reader::open(dir),
-            Some(last) => {
-                Reader::at(dir, Position { seq: last.first, segment: last.first, offset: 0 })?
-            }
+            Some(last) => Reader::at(
+                dir,
+                Position {
+                    seq: last.first,
+                    segment: last.first,
+                    offset: 0,
+                },
+            )?,
         };
         let mut line = Vec::new();
         while reader.next_line(&mut line)?.is_some() {}
@@ -78,8 +115,9 @@ impl Reader {
             if self.fill()? {
                 return Ok(Some(self.take(line)));
             }
-            let following = files::segments(&self.dir)?.into_iter().find(|s| s.first > self.next.segment);
-            let Some(following) = following else { return Ok(None) };
+            let Some(following) = self.following()? else {
+                return Ok(None);
+            };
             // The writer may have finished this segment between our reading and our listing.
             if self.fill()? {
                 return Ok(Some(self.take(line)));
@@ -90,10 +128,34 @@ impl Reader {
                     files::name(self.next.segment)
                 );
             }
-            self.next = Position { seq: following.first, segment: following.first, offset: 0 };
+            self.next = Position {
+                seq: following,
+                segment: following,
+                offset: 0,
+            };
             self.source = None;
             self.placed = true;
         }
+    }
+
+    /// The segment after this one, if it is there.
+    fn following(&self) -> Result<Option<u64>> {
+        let next = self.next.seq;
+        let exact = || files::open_either(&self.dir.join(files::name(next))).is_ok();
+        if next > self.next.segment && exact() {
+            return Ok(Some(next));
+        }
+        let later = files::segments(&self.dir)?
+            .into_iter()
+            .find(|segment| segment.first > self.next.segment);
+        // A later one was made after the one that belongs here: look for that once more.
+        Ok(later.map(|later| {
+            if later.first > next && exact() {
+                next
+            } else {
+                later.first
+            }
+        }))
     }
 
     /// What was read of a line that has no end yet.
@@ -113,14 +175,18 @@ impl Reader {
 
     /// Reads on; whether a whole line is there now.
     fn fill(&mut self) -> Result<bool> {
-        let Some(source) = &mut self.source else { return Ok(false) };
-        source.read_until(b'\n', &mut self.partial).with_context(|| {
-            format!(
-                "segment {} of ledger {}: cannot be read; `rgt verify` tells more",
-                files::name(self.next.segment),
-                self.dir.display()
-            )
-        })?;
+        let Some(source) = &mut self.source else {
+            return Ok(false);
+        };
+        source
+            .read_until(b'\n', &mut self.partial)
+            .with_context(|| {
+                format!(
+                    "segment {} of ledger {}: cannot be read; `rgt verify` tells more",
+                    files::name(self.next.segment),
+                    self.dir.display()
+                )
+            })?;
         Ok(self.partial.last() == Some(&b'\n'))
     }
 
@@ -129,10 +195,17 @@ impl Reader {
         if !self.placed {
             // Nothing was there at first: begin with whatever came.
             let segments = files::segments(&self.dir)?;
-            match segments.iter().find(|segment| segment.first >= self.next.segment) {
+            match segments
+                .iter()
+                .find(|segment| segment.first >= self.next.segment)
+            {
                 None => return Ok(false),
                 Some(found) => {
-                    self.next = Position { seq: found.first, segment: found.first, offset: 0 };
+                    self.next = Position {
+                        seq: found.first,
+                        segment: found.first,
+                        offset: 0,
+                    };
                     self.placed = true;
                 }
             }
@@ -151,21 +224,12 @@ impl Reader {
 
 /// Opens a segment by the name of its uncompressed file, past `skip` bytes.
 fn open(path: &Path, skip: u64) -> io::Result<Source> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".zst");
-    let compressed = PathBuf::from(name);
-    // It may be compressed between two looks: the second look at the original never is needed,
-    // because the compressed one is there before the original goes.
-    match File::open(path) {
-        Ok(mut file) => {
-            file.seek(SeekFrom::Start(skip))?;
-            Ok(Box::new(BufReader::with_capacity(1 << 16, file)))
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let mut text = zstd::stream::read::Decoder::new(File::open(compressed)?)?;
-            io::copy(&mut Read::by_ref(&mut text).take(skip), &mut io::sink())?;
-            Ok(Box::new(BufReader::with_capacity(1 << 16, text)))
-        }
-        Err(error) => Err(error),
+    let (mut file, compressed) = files::open_either(path)?;
+    if !compressed {
+        file.seek(SeekFrom::Start(skip))?;
+        return Ok(Box::new(BufReader::with_capacity(1 << 16, file)));
     }
+    let mut text = zstd::stream::read::Decoder::new(file)?;
+    io::copy(&mut Read::by_ref(&mut text).take(skip), &mut io::sink())?;
+    Ok(Box::new(BufReader::with_capacity(1 << 16, text)))
 }

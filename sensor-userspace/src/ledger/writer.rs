@@ -47,7 +47,10 @@ impl Writer {
         if newest.is_some() {
             let path = writer.path();
             let file = files.open_segment(&path)?;
-            writer.length = file.metadata().with_context(|| path.display().to_string())?.len();
+            writer.length = file
+                .metadata()
+                .with_context(|| path.display().to_string())?
+                .len();
             writer.file = Some(file);
         }
         Ok(writer)
@@ -132,9 +135,12 @@ impl Writer {
 
     pub fn sync(&mut self) -> Result<()> {
         match &self.file {
-            Some(file) => file
-                .sync_data()
-                .with_context(|| format!("segment {}: cannot be synced; check the disk", self.path().display())),
+            Some(file) => file.sync_data().with_context(|| {
+                format!(
+                    "segment {}: cannot be synced; check the disk",
+                    self.path().display()
+                )
+            }),
             None => Ok(()),
         }
     }

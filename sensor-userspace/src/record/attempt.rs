@@ -58,7 +58,10 @@ impl AttemptData<'_> {
             data.raw("agent_id", &identity.agent_id);
             data.array_of("behavioral_trajectory", self.context.trajectory);
             data.raw("chain", self.chain);
-            data.plain("classification", classification(judgement.verdict).as_bytes());
+            data.plain(
+                "classification",
+                classification(judgement.verdict).as_bytes(),
+            );
             if let Some(container) = &identity.container {
                 data.raw("container", container);
             }
@@ -117,9 +120,14 @@ const fn classification(verdict: Verdict) -> &'static str {
 }
 
 fn write_action(attempt: &Attempt, action: &mut Object<'_>) {
-    action.plain("abi", if attempt.compat { b"compat" } else { b"native" });
+    if attempt.compat {
+        action.plain("abi", b"compat");
+    }
     if attempt.actions.len() > 1 {
-        action.strings("actions", attempt.actions.iter().map(|action| action.verb()));
+        action.strings(
+            "actions",
+            attempt.actions.iter().map(|action| action.verb()),
+        );
     }
     if let Some(argument) = &attempt.argument {
         action.str("argument", argument);
@@ -144,9 +152,14 @@ fn write_action(attempt: &Attempt, action: &mut Object<'_>) {
     action.plain("class", attempt.action.class().name().as_bytes());
     let who = &attempt.credentials;
     action.object("credentials", |credentials| {
-        credentials.plain("caps", &hex16(who.caps));
-        credentials.uint("egid", u64::from(who.egid));
-        credentials.uint("euid", u64::from(who.euid));
+        credentials.plain("caps", hex(who.caps, &mut [0; 16]));
+        // What is the same is not said twice: nearly always it is.
+        if who.egid != who.gid {
+            credentials.uint("egid", u64::from(who.egid));
+        }
+        if who.euid != who.uid {
+            credentials.uint("euid", u64::from(who.euid));
+        }
         credentials.uint("gid", u64::from(who.gid));
         credentials.uint("uid", u64::from(who.uid));
     });
@@ -167,11 +180,17 @@ fn write_action(attempt: &Attempt, action: &mut Object<'_>) {
         action.int("result", result);
     }
     action.plain("syscall", attempt.syscall.as_bytes());
-    action.uint("tid", u64::from(attempt.tid));
+    if attempt.tid != attempt.pid {
+        action.uint("tid", u64::from(attempt.tid));
+    }
     action.plain("verb", attempt.action.verb().as_bytes());
 }
 
-/// A capability mask as `/proc/PID/status` shows it.
-fn hex16(mask: u64) -> [u8; 16] {
-    std::array::from_fn(|n| b"0123456789abcdef"[(mask >> (60 - 4 * n) & 15) as usize])
+/// A capability mask in hex, as `/proc/PID/status` shows it but without leading zeros.
+fn hex(mask: u64, out: &mut [u8; 16]) -> &[u8] {
+    let digits = (16 - mask.leading_zeros() as usize / 4).max(1);
+    for (n, digit) in out[..digits].iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(mask >> (4 * n) & 15) as usize];
+    }
+    &out[..digits]
 }

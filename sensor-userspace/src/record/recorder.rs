@@ -48,7 +48,10 @@ pub struct RecorderOptions {
 
 impl Default for RecorderOptions {
     fn default() -> Self {
-        RecorderOptions { trajectory_length: 8, risk_profile: Profile::Article }
+        RecorderOptions {
+            trajectory_length: 8,
+            risk_profile: Profile::Article,
+        }
     }
 }
 
@@ -67,7 +70,10 @@ pub struct Recorder {
 
 impl Recorder {
     pub fn new(run: Run, options: RecorderOptions) -> Result<Recorder> {
-        let RecorderOptions { trajectory_length, risk_profile: Profile::Article } = options;
+        let RecorderOptions {
+            trajectory_length,
+            risk_profile: Profile::Article,
+        } = options;
         Ok(Recorder {
             identity: Identity::of(&run),
             trajectory: Trajectory::new(trajectory_length).map_err(|why| anyhow!(why))?,
@@ -144,23 +150,28 @@ impl Recorder {
         let time = self.clock.format(a.at);
         let source = source_for(&mut self.source, &self.run, ledger);
         let outcome_of = of.to_string();
-        ledger.append(category(j), source, a.action.verb().as_bytes(), |chain, out| {
-            AttemptData {
-                identity: &self.identity,
-                attempt: a,
-                judgement: j,
-                timestamp: &time,
-                chain,
-                context: Context {
-                    trajectory: &frozen.trajectory,
-                    truncated: frozen.truncated,
-                    score: frozen.score,
-                    factors: &frozen.factors,
-                },
-                outcome_of: Some(&outcome_of),
-            }
-            .write(out);
-        })
+        ledger.append(
+            category(j),
+            source,
+            a.action.verb().as_bytes(),
+            |chain, out| {
+                AttemptData {
+                    identity: &self.identity,
+                    attempt: a,
+                    judgement: j,
+                    timestamp: &time,
+                    chain,
+                    context: Context {
+                        trajectory: &frozen.trajectory,
+                        truncated: frozen.truncated,
+                        score: frozen.score,
+                        factors: &frozen.factors,
+                    },
+                    outcome_of: Some(&outcome_of),
+                }
+                .write(out);
+            },
+        )
     }
 
     /// A `sandbox.event`: `start`, `stop`, `hold`, `contain`, `release`, or `adopt` by a daemon
@@ -183,7 +194,10 @@ fn source_for<'s>(
     run: &Run,
     ledger: &Ledger,
 ) -> &'s [u8] {
-    if cached.as_ref().is_some_and(|(prefix, _)| !Arc::ptr_eq(prefix, ledger.id_prefix())) {
+    if cached
+        .as_ref()
+        .is_some_and(|(prefix, _)| !Arc::ptr_eq(prefix, ledger.id_prefix()))
+    {
         *cached = None;
     }
     let make = || {
@@ -209,8 +223,16 @@ pub(crate) fn run_fields(run: &Run) -> Vec<(&str, Field<'_>)> {
         ("run_id", Field::Str(&run.run_id)),
         ("trace_id", Field::Str(&run.trace_id)),
     ];
-    fields.extend(run.container.iter().map(|id| ("container", Field::Str(id.as_str()))));
-    fields.extend(run.environment.iter().map(|name| ("environment", Field::Str(name.as_str()))));
+    fields.extend(
+        run.container
+            .iter()
+            .map(|id| ("container", Field::Str(id.as_str()))),
+    );
+    fields.extend(
+        run.environment
+            .iter()
+            .map(|name| ("environment", Field::Str(name.as_str()))),
+    );
     fields
 }
 
@@ -222,14 +244,20 @@ pub(crate) fn event_data(
     fields: &[(&str, Field<'_>)],
 ) -> Result<impl FnOnce(&[u8], &mut Vec<u8>)> {
     let mut all = run.map(run_fields).unwrap_or_default();
-    all.extend([("kind", Field::Str(kind)), ("timestamp", Field::Bytes(timestamp))]);
+    all.extend([
+        ("kind", Field::Str(kind)),
+        ("timestamp", Field::Bytes(timestamp)),
+    ]);
     all.extend(fields.iter().cloned());
     // The chain object is known only when the line is written: leave its place, then fill it.
     let mark: &[u8] = b"\0";
     all.push(("chain", Field::Raw(mark)));
     let mut bytes = Vec::new();
     write_object(&all, &mut bytes)?;
-    let place = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    let place = bytes
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(bytes.len());
     Ok(move |chain: &[u8], out: &mut Vec<u8>| {
         out.extend_from_slice(&bytes[..place]);
         out.extend_from_slice(chain);

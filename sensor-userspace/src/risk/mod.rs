@@ -63,7 +63,11 @@ pub struct Scored {
 
 impl Default for Risk {
     fn default() -> Self {
-        Risk { score: BASE, actions: 0, last: 0 }
+        Risk {
+            score: BASE,
+            actions: 0,
+            last: 0,
+        }
     }
 }
 
@@ -83,7 +87,13 @@ impl Risk {
         self.score = previous.saturating_add_signed(delta).min(100);
         self.actions += 1;
         self.last = at;
-        Scored { score: self.score, previous, delta, rapid, actions }
+        Scored {
+            score: self.score,
+            previous,
+            delta,
+            rapid,
+            actions,
+        }
     }
 }
 
@@ -109,10 +119,18 @@ mod tests {
     fn article_arithmetic() {
         let mut risk = Risk::default();
         let calm: Vec<u8> = (0..6).map(|n| risk.action(n * 1000).score).collect();
-        assert_eq!(calm, [48, 46, 44, 42, 40, 38], "six actions never count as rapid");
+        assert_eq!(
+            calm,
+            [48, 46, 44, 42, 40, 38],
+            "six actions never count as rapid"
+        );
         assert_eq!(risk.action(6000).score, 48);
         assert_eq!(risk.action(6000 + 99_999_999).score, 58);
-        assert_eq!(risk.action(6000 + 99_999_999 + 100_000_000).score, 56, "0.1 s is not less");
+        assert_eq!(
+            risk.action(6000 + 99_999_999 + 100_000_000).score,
+            56,
+            "0.1 s is not less"
+        );
         assert_eq!(risk.action(0).score, 66, "older than the one before: rapid");
     }
 

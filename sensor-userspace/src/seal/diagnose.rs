@@ -8,8 +8,8 @@ use super::facts::Facts;
 use super::head::Head;
 use super::hex64;
 use super::input::Lines;
+use super::report::Fault;
 use super::tree::Root;
-use super::verify::Fault;
 use crate::record::envelope::Parts;
 
 struct Seen {
@@ -39,23 +39,32 @@ impl Rest {
     fn take(&mut self, lines: &mut Lines) {
         let mut line = Vec::new();
         while let Ok(true) = lines.next(&mut line) {
-            self.seen.extend(look(line.strip_suffix(b"\n").unwrap_or(&line)));
+            self.seen
+                .extend(look(line.strip_suffix(b"\n").unwrap_or(&line)));
         }
     }
 }
 
 fn look(line: &[u8]) -> Option<Seen> {
     let facts = Facts::of(Parts::of(line)?.data).ok()?;
-    Some(Seen { seq: facts.seq, prev: facts.prev.to_vec(), digest: Sha256::digest(line).into() })
+    Some(Seen {
+        seq: facts.seq,
+        prev: facts.prev.to_vec(),
+        digest: Sha256::digest(line).into(),
+    })
 }
 
 /// A line came too early: is what should be here gone, or only elsewhere?
 pub fn gap(expected: u64, line: &[u8], rest: &Rest, message: String) -> (Fault, String) {
-    let again = look(line).is_some_and(|this| rest.seen.iter().any(|other| other.digest == this.digest));
+    let again =
+        look(line).is_some_and(|this| rest.seen.iter().any(|other| other.digest == this.digest));
     let later = rest.seen.iter().any(|other| other.seq == expected);
     match (later, again) {
         (true, true) => (Fault::Duplicated, format!("{message}; it is here twice")),
-        (true, false) => (Fault::Reordered, format!("{message}; record {expected} comes later")),
+        (true, false) => (
+            Fault::Reordered,
+            format!("{message}; record {expected} comes later"),
+        ),
         (false, _) => (Fault::Missing, message),
     }
 }
@@ -76,7 +85,10 @@ pub fn unknown_key(
     };
     match genuine {
         true => (Fault::UnknownKey, message),
-        false => (Fault::Modified, "its key id is none of this ledger's, and the next line knows another".to_string()),
+        false => (
+            Fault::Modified,
+            "its key id is none of this ledger's, and the next line knows another".to_string(),
+        ),
     }
 }
 
@@ -84,7 +96,10 @@ pub fn unknown_key(
 pub fn not_a_record(line: &[u8], rest: &Rest, message: String) -> (Fault, String) {
     let has = |part: &[u8]| line.windows(part.len()).any(|window| window == part);
     if rest.seen.is_empty() && !has(br#""specversion""#) && !has(br#""signature":""#) {
-        return (Fault::Malformed, "no record is in it; name a segment or a ledger directory".to_string());
+        return (
+            Fault::Malformed,
+            "no record is in it; name a segment or a ledger directory".to_string(),
+        );
     }
     (Fault::Modified, message)
 }

@@ -63,8 +63,15 @@ impl<'a> Facts<'a> {
             Ok(())
         })?;
         scanner.end()?;
-        let whole = chained && facts.prev.len() == 64 && facts.chain.len() >= 16;
-        if whole { Ok(facts) } else { Err(NotCanonical { at: 0, what: "no whole chain object" }) }
+        let whole = chained && facts.prev.len() == 64 && facts.chain.len() == 16;
+        if whole {
+            Ok(facts)
+        } else {
+            Err(NotCanonical {
+                at: 0,
+                what: "no whole chain object",
+            })
+        }
     }
 
     /// What `subject` must be.
@@ -76,7 +83,7 @@ impl<'a> Facts<'a> {
 /// Whether the line's unsigned parts are what the signed ones make them; else the one that is not.
 pub fn rebuild(parts: &Parts<'_>, facts: &Facts<'_>) -> Result<Category, &'static str> {
     let category = Category::of_type(parts.kind).ok_or("type")?;
-    let mut id = facts.chain[..16].to_vec();
+    let mut id = facts.chain.to_vec();
     id.push(b'-');
     crate::record::canonical::digits(facts.seq, &mut id);
     for (same, what) in [

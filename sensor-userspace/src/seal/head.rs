@@ -64,15 +64,28 @@ impl Head {
     /// Whether its signature holds.
     pub fn is_signed(&self) -> bool {
         root_of(&self.root).is_some_and(|root| {
-            verify_head(&self.public_key, &self.signature, &self.chain, self.tree_size, &root)
+            verify_head(
+                &self.public_key,
+                &self.signature,
+                &self.chain,
+                self.tree_size,
+                &root,
+            )
         })
     }
 
     /// The head in these bytes of a head file, if they are exactly what a node signed.
     pub fn authentic(text: &[u8]) -> Option<Head> {
         let head: Head = serde_json::from_slice(text).ok()?;
-        let unsigned = Head { file_signature: String::new(), ..head.clone() };
-        let signed = verify_text(&head.public_key, &head.file_signature, &unsigned.text().ok()?);
+        let unsigned = Head {
+            file_signature: String::new(),
+            ..head.clone()
+        };
+        let signed = verify_text(
+            &head.public_key,
+            &head.file_signature,
+            &unsigned.text().ok()?,
+        );
         let exact = head.text().ok()? == text;
         (signed && exact && head.is_signed() && head.tree().is_some()).then_some(head)
     }
@@ -86,7 +99,11 @@ impl Head {
 
     /// The tree as it was; `None` if what is written here does not fit together.
     pub fn tree(&self) -> Option<Tree> {
-        let peaks = self.peaks.iter().map(|peak| root_of(peak)).collect::<Option<_>>()?;
+        let peaks = self
+            .peaks
+            .iter()
+            .map(|peak| root_of(peak))
+            .collect::<Option<_>>()?;
         let tree = Tree::resume(self.tree_size, peaks)?;
         (hex::encode(tree.root()) == self.root).then_some(tree)
     }
@@ -98,13 +115,18 @@ impl Head {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => {
-                return Err(error)
-                    .with_context(|| format!("{}: cannot be read; check its permissions", file.display()));
+                return Err(error).with_context(|| {
+                    format!("{}: cannot be read; check its permissions", file.display())
+                });
             }
         };
-        serde_json::from_slice(&text).map(Some).with_context(|| {
-            format!("{}: it is not a ledger's head; restore it from where it was copied to", file.display())
-        })
+        let head = Head::authentic(&text).with_context(|| {
+            format!(
+                "{}: it is not as its node signed it; restore it from a copy",
+                file.display()
+            )
+        })?;
+        Ok(Some(head))
     }
 
     pub fn write(
@@ -139,6 +161,9 @@ pub(crate) fn replace(
         fs::rename(&temporary, file)
     };
     write().with_context(|| {
-        format!("{}: cannot be written; check the disk's space and the directory's permissions", file.display())
+        format!(
+            "{}: cannot be written; check the disk's space and the directory's permissions",
+            file.display()
+        )
     })
 }

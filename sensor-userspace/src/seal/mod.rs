@@ -1,21 +1,22 @@
 //! Keys, chain and checkpoints: what makes a line evidence.
 
+mod diagnose;
 pub(crate) mod facts;
 pub mod head;
+mod input;
 mod key;
 mod node;
+mod report;
 pub mod tree;
 pub mod verify;
-mod diagnose;
-mod input;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
 
-pub(crate) use key::hex64;
 pub use key::SealKey;
+pub(crate) use key::hex64;
 pub use node::{NodeKey, verify_head};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +35,9 @@ impl FromStr for KeyEncoding {
         match text {
             "hex" => Ok(KeyEncoding::Hex),
             "utf8" => Ok(KeyEncoding::Utf8),
-            other => Err(format!("seal.key_encoding {other:?} does not exist; `hex` and `utf8` do")),
+            other => Err(format!(
+                "seal.key_encoding {other:?} does not exist; `hex` and `utf8` do"
+            )),
         }
     }
 }
@@ -103,6 +106,10 @@ pub fn default_key_dir() -> PathBuf {
         return PathBuf::from("/var/lib/rgt/keys");
     }
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share"));
-    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    data.or_else(home).unwrap_or_else(|| PathBuf::from("/var/lib")).join("rgt/keys")
+    let data = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_absolute());
+    data.or_else(home)
+        .unwrap_or_else(|| PathBuf::from("/var/lib"))
+        .join("rgt/keys")
 }

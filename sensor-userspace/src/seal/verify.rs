@@ -10,60 +10,10 @@ use super::facts::{Facts, rebuild};
 use super::head::Head;
 use super::input::{Input, Lines};
 use super::node::verify_head;
+pub use super::report::{Fault, Problem, Report};
 use super::tree::{Root, Tree};
 use super::{SealKey, hex64};
 use crate::record::envelope::{Category, Parts};
-
-/// What is wrong; the number is the exit code, for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    Modified = 10,
-    Missing = 11,
-    Reordered = 12,
-    Truncated = 13,
-    Duplicated = 14,
-    UnknownKey = 15,
-    BrokenBootChain = 16,
-    Malformed = 17,
-}
-
-impl Fault {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Fault::Modified => "modified",
-            Fault::Missing => "missing",
-            Fault::Reordered => "reordered",
-            Fault::Truncated => "truncated",
-            Fault::Duplicated => "duplicated",
-            Fault::UnknownKey => "unknown_key",
-            Fault::BrokenBootChain => "broken_boot_chain",
-            Fault::Malformed => "malformed",
-        }
-    }
-}
-
-/// The first problem found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    pub fault: Fault,
-    pub file: String,
-    /// Counted from 1; 0 where it is about the whole file.
-    pub line: u64,
-    pub message: String,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    pub records: u64,
-    pub segments: u64,
-    pub chain: String,
-    pub first: Option<u64>,
-    pub last: Option<u64>,
-    /// Records that the signed head covers, when there is one.
-    pub head: Option<u64>,
-    pub root: Option<String>,
-    pub problem: Option<Problem>,
-}
 
 /// What is wrong with one line, before its place in the file is known.
 pub(super) type Verdict<T> = std::result::Result<T, (Fault, String)>;
@@ -77,7 +27,12 @@ pub fn verify(path: &Path, keys: &[SealKey], progress: &mut dyn FnMut(u64)) -> R
         Ok(head) => head,
         Err((fault, message)) => {
             let file = input.dir.join(super::head::FILE).display().to_string();
-            walk.report.problem = Some(Problem { fault, file, line: 0, message });
+            walk.report.problem = Some(Problem {
+                fault,
+                file,
+                line: 0,
+                message,
+            });
             return Ok(walk.report);
         }
     };
@@ -87,7 +42,8 @@ pub fn verify(path: &Path, keys: &[SealKey], progress: &mut dyn FnMut(u64)) -> R
         walk.report.segments += 1;
         let newest = n + 1 == input.files.len();
         let mut number = 0;
-        let mut lines = Lines::open(file).with_context(|| format!("{}: cannot be opened", file.display()))?;
+        let mut lines =
+            Lines::open(file).with_context(|| format!("{}: cannot be opened", file.display()))?;
         loop {
             let found = match lines.next(&mut line) {
                 Ok(false) => break,
@@ -104,7 +60,12 @@ pub fn verify(path: &Path, keys: &[SealKey], progress: &mut dyn FnMut(u64)) -> R
                         (fault, message) = walk.reconsider(fault, message, &line, &rest);
                     }
                     let file = file.display().to_string();
-                    walk.report.problem = Some(Problem { fault, file, line: number, message });
+                    walk.report.problem = Some(Problem {
+                        fault,
+                        file,
+                        line: number,
+                        message,
+                    });
                     return Ok(walk.report);
                 }
             }
@@ -114,8 +75,18 @@ pub fn verify(path: &Path, keys: &[SealKey], progress: &mut dyn FnMut(u64)) -> R
         }
     }
     if let Err((fault, message)) = walk.end() {
-        let file = input.files.last().unwrap_or(&input.dir).display().to_string();
-        walk.report.problem = Some(Problem { fault, file, line: 0, message });
+        let file = input
+            .files
+            .last()
+            .unwrap_or(&input.dir)
+            .display()
+            .to_string();
+        walk.report.problem = Some(Problem {
+            fault,
+            file,
+            line: 0,
+            message,
+        });
     }
     Ok(walk.report)
 }
@@ -181,10 +152,14 @@ impl<'a> Walk<'a> {
             return self.unfinished(line, newest);
         };
         let parts = Parts::of(line).ok_or_else(|| modified("it is not laid out as a record"))?;
-        let facts = Facts::of(parts.data)
-            .map_err(|why| modified(&format!("data is not canonical at byte {}: {}", why.at, why.what)))?;
-        let category =
-            rebuild(&parts, &facts).map_err(|part| modified(&format!("{part} is not what the signed parts make it")))?;
+        let facts = Facts::of(parts.data).map_err(|why| {
+            modified(&format!(
+                "data is not canonical at byte {}: {}",
+                why.at, why.what
+            ))
+        })?;
+        let category = rebuild(&parts, &facts)
+            .map_err(|part| modified(&format!("{part} is not what the signed parts make it")))?;
         self.signature(&parts, &facts)?;
         self.place(&facts)?;
         if facts.boot != self.boot {
@@ -210,13 +185,19 @@ impl<'a> Walk<'a> {
             return Err((Fault::Truncated, String::new()));
         }
         match line.split_last() {
-            Some((_, whole)) if Parts::of(whole).is_some() => Err(modified("its newline was replaced")),
+            Some((_, whole)) if Parts::of(whole).is_some() => {
+                Err(modified("its newline was replaced"))
+            }
             _ => Err((Fault::Truncated, "the last line does not end".to_string())),
         }
     }
 
     fn signature(&self, parts: &Parts<'_>, facts: &Facts<'_>) -> Verdict<()> {
-        let Some(key) = self.keys.iter().find(|key| key.id().as_bytes() == facts.key_id) else {
+        let Some(key) = self
+            .keys
+            .iter()
+            .find(|key| key.id().as_bytes() == facts.key_id)
+        else {
             return Err((
                 Fault::UnknownKey,
                 format!(
@@ -227,7 +208,11 @@ impl<'a> Walk<'a> {
         };
         let signature = key.sign([parts.kind, parts.source, parts.time, parts.id, parts.data]);
         // Nothing is learnt from timing here: the verifier holds the key.
-        if signature == *parts.signature { Ok(()) } else { Err(modified("its signature does not hold")) }
+        if signature == *parts.signature {
+            Ok(())
+        } else {
+            Err(modified("its signature does not hold"))
+        }
     }
 
     /// Whether the line belongs right here.
@@ -240,12 +225,22 @@ impl<'a> Walk<'a> {
         let first = self.report.first;
         match self.next {
             Some(next) if facts.seq > next => {
-                return Err((Fault::Missing, format!("record {next} was expected here, {} is", facts.seq)));
+                return Err((
+                    Fault::Missing,
+                    format!("record {next} was expected here, {} is", facts.seq),
+                ));
             }
             Some(next) if facts.seq < next => {
                 let seen = first.is_some_and(|first| facts.seq >= first);
-                let fault = if seen { Fault::Duplicated } else { Fault::Reordered };
-                return Err((fault, format!("record {next} was expected here, {} is", facts.seq)));
+                let fault = if seen {
+                    Fault::Duplicated
+                } else {
+                    Fault::Reordered
+                };
+                return Err((
+                    fault,
+                    format!("record {next} was expected here, {} is", facts.seq),
+                ));
             }
             _ => {}
         }
@@ -256,7 +251,10 @@ impl<'a> Walk<'a> {
         if linked {
             return Ok(());
         }
-        Err((Fault::BrokenBootChain, "it was written after another line than the one before it".to_string()))
+        Err((
+            Fault::BrokenBootChain,
+            "it was written after another line than the one before it".to_string(),
+        ))
     }
 
     /// A new boot must say so, in its first record.
@@ -285,8 +283,13 @@ impl<'a> Walk<'a> {
         if facts.kind != Some(b"checkpoint") {
             return Ok(());
         }
-        let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-        let (public, signature, root) = (text(facts.public_key), text(facts.tree_signature), text(facts.root));
+        let text =
+            |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+        let (public, signature, root) = (
+            text(facts.public_key),
+            text(facts.tree_signature),
+            text(facts.root),
+        );
         let Some(root) = super::head::root_of(&root) else {
             return Err(modified("the checkpoint has no root"));
         };
@@ -296,7 +299,11 @@ impl<'a> Walk<'a> {
             && self.tree.as_ref().is_none_or(same)
             && (self.public_key.is_empty() || self.public_key == public.as_bytes())
             && verify_head(&public, &signature, chain, facts.seq, &root);
-        if holds { Ok(()) } else { Err(modified("the checkpoint is not of the lines before it")) }
+        if holds {
+            Ok(())
+        } else {
+            Err(modified("the checkpoint is not of the lines before it"))
+        }
     }
 
     /// Once as many lines are read as the head covers, it must be the head of these lines.
@@ -310,20 +317,30 @@ impl<'a> Walk<'a> {
             && root.is_none_or(|root| root == head.root)
             && last.is_none_or(|last| last == head.last)
             && (self.public_key.is_empty() || self.public_key == head.public_key.as_bytes());
-        if holds { Ok(()) } else { Err(modified("the signed head is not of this ledger's lines")) }
+        if holds {
+            Ok(())
+        } else {
+            Err(modified("the signed head is not of this ledger's lines"))
+        }
     }
 
     fn end(&mut self) -> Verdict<()> {
         let next = self.next.unwrap_or(0);
         if let Some(until) = self.input.until.filter(|&until| until != next) {
-            return Err((Fault::Truncated, format!("it ends before record {next}; the next segment begins with {until}")));
+            return Err((
+                Fault::Truncated,
+                format!("it ends before record {next}; the next segment begins with {until}"),
+            ));
         }
         if let Some(head) = &self.head {
             self.report.root = Some(head.root.clone());
             if head.tree_size > next {
                 return Err((
                     Fault::Truncated,
-                    format!("it ends before record {next}; the signed head says {} records", head.tree_size),
+                    format!(
+                        "it ends before record {next}; the signed head says {} records",
+                        head.tree_size
+                    ),
                 ));
             }
         }
@@ -335,15 +352,24 @@ impl<'a> Walk<'a> {
 
     /// Whether what follows can tell more about this fault.
     fn needs_rest(&self, fault: Fault) -> bool {
-        matches!(fault, Fault::Missing | Fault::UnknownKey) || (fault == Fault::Modified && self.report.records == 0)
+        matches!(fault, Fault::Missing | Fault::UnknownKey)
+            || (fault == Fault::Modified && self.report.records == 0)
     }
 
-    fn reconsider(&self, fault: Fault, message: String, line: &[u8], rest: &Rest) -> (Fault, String) {
+    fn reconsider(
+        &self,
+        fault: Fault,
+        message: String,
+        line: &[u8],
+        rest: &Rest,
+    ) -> (Fault, String) {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let verified = self.report.records > 0;
         match fault {
             Fault::Missing => diagnose::gap(self.next.unwrap_or(0), line, rest, message),
-            Fault::UnknownKey => diagnose::unknown_key(line, rest, self.head.as_ref(), verified, message),
+            Fault::UnknownKey => {
+                diagnose::unknown_key(line, rest, self.head.as_ref(), verified, message)
+            }
             _ => diagnose::not_a_record(line, rest, message),
         }
     }

@@ -16,9 +16,10 @@ pub struct Trajectory {
     length: usize,
     /// The entries, joined by commas.
     window: Vec<u8>,
-    /// The length of each entry in `window`.
-    entries: VecDeque<usize>,
-    actions: u64,
+    /// The length of each entry in `window`, and whether its object's name was cut.
+    entries: VecDeque<(usize, bool)>,
+    /// How many entries in the window are cut.
+    cut: usize,
 }
 
 impl Trajectory {
@@ -29,7 +30,12 @@ impl Trajectory {
                  set 0 to {MAX_LENGTH}"
             ));
         }
-        Ok(Trajectory { length, window: Vec::new(), entries: VecDeque::new(), actions: 0 })
+        Ok(Trajectory {
+            length,
+            window: Vec::new(),
+            entries: VecDeque::new(),
+            cut: 0,
+        })
     }
 
     /// The entries joined by commas, oldest first.
@@ -37,20 +43,20 @@ impl Trajectory {
         &self.window
     }
 
-    /// Whether the run had more actions before than the window shows.
+    /// Whether any object's name in the window is cut.
     pub fn truncated(&self) -> bool {
-        self.actions > self.entries.len() as u64
+        self.cut > 0
     }
 
     /// Takes in an action once its own record is written.
     pub fn append(&mut self, attempt: &Attempt, judgement: &Judgement, time: &TimeText) {
-        self.actions += 1;
         if self.length == 0 {
             return;
         }
         if self.entries.len() == self.length
-            && let Some(oldest) = self.entries.pop_front()
+            && let Some((oldest, cut)) = self.entries.pop_front()
         {
+            self.cut -= usize::from(cut);
             let comma = usize::from(!self.entries.is_empty());
             self.window.drain(..oldest + comma);
         }
@@ -58,13 +64,21 @@ impl Trajectory {
             self.window.push(b',');
         }
         let start = self.window.len();
-        write_entry(attempt, judgement, time, &mut self.window);
-        self.entries.push_back(self.window.len() - start);
+        let cut = write_entry(attempt, judgement, time, &mut self.window);
+        self.cut += usize::from(cut);
+        self.entries.push_back((self.window.len() - start, cut));
     }
 }
 
-fn write_entry(attempt: &Attempt, judgement: &Judgement, time: &TimeText, out: &mut Vec<u8>) {
+/// Writes one entry; whether its object's name was cut.
+fn write_entry(
+    attempt: &Attempt,
+    judgement: &Judgement,
+    time: &TimeText,
+    out: &mut Vec<u8>,
+) -> bool {
     let name = attempt.object.as_ref().or(attempt.argument.as_ref());
+    let cut = name.is_some_and(|name| name.len() > MAX_OBJECT);
     Object::write(out, |entry| {
         if let Some(name) = name {
             entry.str("object", &name[..name.len().min(MAX_OBJECT)]);
@@ -73,11 +87,12 @@ fn write_entry(attempt: &Attempt, judgement: &Judgement, time: &TimeText, out: &
             entry.int("result", result);
         }
         entry.str("rule", &judgement.rule_id);
-        if name.is_some_and(|name| name.len() > MAX_OBJECT) {
+        if cut {
             entry.bool("truncated", true);
         }
         entry.plain("ts", time);
         entry.plain("verb", attempt.action.verb().as_bytes());
         entry.plain("verdict", judgement.verdict.name().as_bytes());
     });
+    cut
 }
