@@ -226,7 +226,10 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
         sections.path.map(<[u8]>::to_vec)
     };
     let takes_argument = by_address && raw.args[usize::from(row.pointer) % 6] != 0 || row.path != sensor_common::syscalls::NONE;
-    let base = sections.base.filter(|_| raw.flags & flag::BASE_TRUNCATED == 0).map(path_from_names);
+    let base = sections.base.filter(|_| raw.flags & flag::BASE_TRUNCATED == 0).map(|names| match raw.flags & flag::NAMELESS {
+        0 => path_from_names(names),
+        _ => [b"anon:", names.split(|byte| *byte == 0).next().unwrap_or_default()].concat(),
+    });
     // A lone descriptor, or an empty path beside one: the place it leads to is the object.
     let by_descriptor = row.dirfd != sensor_common::syscalls::NONE
         && argument.as_ref().is_none_or(Vec::is_empty)
