@@ -16,6 +16,8 @@ use crate::{
 const ERESTARTSYS: i64 = -512;
 const ERESTART_RESTARTBLOCK: i64 = -516;
 const FMODE_CREATED: u32 = 0x0010_0000;
+const S_IFMT: u16 = 0o170_000;
+const S_IFREG: u16 = 0o100_000;
 
 /// A call as the entry shows it.
 pub struct Call {
@@ -146,15 +148,15 @@ pub fn leave(mark: *mut Mark, task: u64, result: i64) {
             args::at_return(slot, index);
         }
         if result >= 0 {
-            mark_created(slot, task, result as u64);
+            describe_opened(slot, task, result as u64);
         }
         send(slot, end::RETURNED);
     }
 }
 
-/// Says of a successful open whether the file was made by it.
+/// Says of a successful open whether the file was made by it, and whether it is one.
 #[inline(always)]
-unsafe fn mark_created(slot: *mut Slot, task: u64, fd: u64) {
+unsafe fn describe_opened(slot: *mut Slot, task: u64, fd: u64) {
     // SAFETY: the caller's `slot` points to a whole map value.
     unsafe {
         let attempt = &raw mut (*slot).attempt;
@@ -163,8 +165,15 @@ unsafe fn mark_created(slot: *mut Slot, task: u64, fd: u64) {
             return;
         }
         let file = crate::kernel::file_of(task, fd);
-        if file != 0 && read::<u32>(file + off::off_file_mode()).unwrap_or(0) & FMODE_CREATED != 0 {
+        if file == 0 {
+            return;
+        }
+        if read::<u32>(file + off::off_file_mode()).unwrap_or(0) & FMODE_CREATED != 0 {
             (*attempt).flags |= flag::CREATED;
+        }
+        let Some(inode) = read::<u64>(file + off::off_file_inode()) else { return };
+        if read::<u16>(inode + off::off_inode_mode()).is_some_and(|mode| mode & S_IFMT != S_IFREG) {
+            (*attempt).flags |= flag::SPECIAL;
         }
     }
 }

@@ -152,6 +152,7 @@ fn open(how: u64, flags: u32, succeeded: bool) -> Vec<(Action, Operand)> {
     let writes = how & libc::O_ACCMODE != libc::O_RDONLY;
     let reads = how & libc::O_ACCMODE != libc::O_WRONLY;
     let created = flags & flag::CREATED != 0;
+    let regular = flags & flag::SPECIAL == 0;
     let mut means = Vec::with_capacity(4);
     // The most telling first: it names the attempt.
     if how & libc::O_TMPFILE == libc::O_TMPFILE || how & libc::O_CREAT != 0 && (created || !succeeded) {
@@ -163,8 +164,8 @@ fn open(how: u64, flags: u32, succeeded: bool) -> Vec<(Action, Operand)> {
     if reads {
         means.push(if how & libc::O_DIRECTORY != 0 && !writes { Action::DirList } else { Action::FileRead });
     }
-    // A file just made has nothing to lose.
-    if how & libc::O_TRUNC != 0 && writes && !created {
+    // A file just made has nothing to lose, nor has a device.
+    if how & libc::O_TRUNC != 0 && writes && !created && regular {
         means.push(Action::FileDelete);
     }
     means.into_iter().map(|action| (action, Operand::First)).collect()
@@ -383,6 +384,7 @@ mod tests {
         let make = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
         assert_eq!(verbs(make, flag::CREATED, true), [Action::FileCreate, Action::FileWrite]);
         assert_eq!(verbs(make, 0, true), [Action::FileWrite, Action::FileDelete]);
+        assert_eq!(verbs(make, flag::SPECIAL, true), [Action::FileWrite]);
         assert_eq!(verbs(make, 0, false), [Action::FileCreate, Action::FileWrite, Action::FileDelete]);
     }
 
