@@ -54,6 +54,8 @@ fn acquire(mark: *mut Mark) -> Option<(*mut Slot, u32)> {
 pub fn enter(mark: *mut Mark, call: &Call) {
     let Some((slot, index)) = acquire(mark) else {
         emit::fault(Fault::NoSlot);
+        // SAFETY: a pointer into a map value.
+        emit::lost(unsafe { (*mark).agent });
         return;
     };
     // SAFETY: `slot` and `mark` point to whole map values, here and below.
@@ -248,9 +250,13 @@ pub fn in_hook(judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 {
     let task = crate::kernel::current_task();
     let Some(mark) = crate::who::mark_of(task) else { return 0 };
     let Some((slot, index)) = acquire(mark) else {
-        // Inside an agent, what cannot be judged does not happen.
+        // Inside a judged agent, what cannot be judged does not happen.
         emit::fault(Fault::NoSlot);
-        return DENIED;
+        // SAFETY: a pointer into a map value.
+        return match maps::GOVERNED.get(unsafe { (*mark).agent }) {
+            Some(governed) if governed.policy != 0 && governed.observe == 0 => DENIED,
+            _ => 0,
+        };
     };
     // SAFETY: `slot` and `mark` point to whole map values.
     let refused = unsafe {
