@@ -1,0 +1,1 @@
+//! What `strace -f -xx` says.

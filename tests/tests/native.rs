@@ -1,0 +1,4 @@
+//! The binary on this machine's own kernel, as root: `rgt exec`, real programs, real ledgers.
+
+#[path = "native/contract.rs"]
+mod contract;
