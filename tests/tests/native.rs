@@ -2,3 +2,5 @@
 
 #[path = "native/contract.rs"]
 mod contract;
+#[path = "native/oracle.rs"]
+mod oracle;
