@@ -288,6 +288,20 @@ pub enum Fault {
 
 pub const FAULTS: u32 = 8;
 
+impl Fault {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Fault::NoMark => "no_mark",
+            Fault::NoSlot => "no_slot",
+            Fault::MissedReturn => "missed_return",
+            Fault::Unreadable => "unreadable",
+            Fault::SectionsFull => "sections_full",
+            Fault::WalkFailed => "walk_failed",
+            Fault::NoCgroup => "no_cgroup",
+        }
+    }
+}
+
 /// A task's mark: whose it is.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]

@@ -270,6 +270,22 @@ pub const MAX_NR: u32 = 512;
 pub const SOCKET_CALLS: &[(u8, u16)] =
     &[(2, 49), (3, 42), (4, 50), (11, 44), (16, 46), (20, 307)];
 
+/// Spec ids of the calls whose second argument is a file's new length.
+pub const TRUNCATIONS: [u16; 4] = {
+    let mut found = [0; 4];
+    let mut count = 0;
+    let mut index = 0;
+    while index < SYSCALLS.len() {
+        let row = &SYSCALLS[index];
+        if matches!((row.nr64, row.nr32), (Some(76 | 77), _) | (None, Some(193 | 194))) {
+            found[count] = index as u16 + 1;
+            count += 1;
+        }
+        index += 1;
+    }
+    found
+};
+
 /// Spec ids of the calls that return a file they may have made.
 pub const OPENS: [u16; 5] = {
     let mut found = [0; 5];

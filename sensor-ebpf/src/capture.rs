@@ -2,11 +2,12 @@
 
 use aya_ebpf::{EbpfContext as _, macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_common::{
-    event::Mark,
+    event::{Fault, Mark},
     syscalls::{Shape, Spec},
 };
 
 use crate::{
+    emit,
     kernel::{current_task, file_of, off, read, read_user},
     maps,
     slot::{self, Call, shape_is},
@@ -71,7 +72,12 @@ fn enter(mark: *mut Mark, task: u64, registers: u64, specs: &[Spec; 2]) {
     }
     if shape_is(&spec, Shape::SocketCall) {
         let Some(number) = socket_call(args[0]) else { return };
-        let Some(words) = read_user::<[u32; 6]>(args[1]) else { return };
+        let Some(words) = read_user::<[u32; 6]>(args[1]) else {
+            emit::fault(Fault::Unreadable);
+            // SAFETY: a pointer into a map value.
+            emit::lost(unsafe { (*mark).agent });
+            return;
+        };
         let Some(meant) = maps::SPECS.get(number) else { return };
         spec = meant[0];
         args = words.map(u64::from);

@@ -3,12 +3,12 @@
 //! The path hooks come before the kernel's own permission test, so they see what it would refuse, too.
 
 use aya_ebpf::{EbpfContext as _, macros::lsm, programs::LsmContext};
-use sensor_common::{action::Action, event::Slot};
+use sensor_common::{action::Action, event::Slot, syscalls::TRUNCATIONS};
 
 use crate::{
     judge::judge,
     kernel::{off, read},
-    slot::{self, DENIED},
+    slot,
 };
 
 #[inline(always)]
@@ -20,6 +20,24 @@ fn word(ctx: &LsmContext, index: usize) -> u64 {
 #[inline(always)]
 fn removes(dentry: u64) -> i32 {
     slot::in_hook(|slot, index| judge(slot, index, Action::FileDelete as u8, dentry))
+}
+
+/// Cutting to nothing deletes; to some length, it is a write.
+#[inline(always)]
+fn cuts(path: u64) -> i32 {
+    slot::in_hook(|slot, index| {
+        let Some(dentry) = read::<u64>(path + off::off_path_dentry()) else { return 1 };
+        // SAFETY: `slot` points to a whole map value.
+        let (call, args) = unsafe { ((*slot).attempt.syscall, (*slot).attempt.args) };
+        // i386's 64-bit lengths come in two words.
+        let high = if call >= TRUNCATIONS[2] && TRUNCATIONS[2..].contains(&call) { args[2] } else { 0 };
+        let action = if TRUNCATIONS.contains(&call) && (args[1] | high) != 0 {
+            Action::FileWrite
+        } else {
+            Action::FileDelete
+        };
+        judge(slot, index, action as u8, dentry)
+    })
 }
 
 #[lsm(hook = "path_unlink")]
@@ -34,21 +52,13 @@ pub fn path_rmdir(ctx: LsmContext) -> i32 {
 
 #[lsm(hook = "path_truncate")]
 pub fn path_truncate(ctx: LsmContext) -> i32 {
-    let path = word(&ctx, 0);
-    match read::<u64>(path + off::off_path_dentry()) {
-        Some(dentry) => removes(dentry),
-        None => DENIED,
-    }
+    cuts(word(&ctx, 0))
 }
 
 /// An open with O_TRUNC, or ftruncate; from 6.2 on, before that path_truncate sees both.
 #[lsm(hook = "file_truncate")]
 pub fn file_truncate(ctx: LsmContext) -> i32 {
-    let file = word(&ctx, 0);
-    match read::<u64>(file + off::off_file_path() + off::off_path_dentry()) {
-        Some(dentry) => removes(dentry),
-        None => DENIED,
-    }
+    cuts(word(&ctx, 0) + off::off_file_path())
 }
 
 #[lsm(hook = "path_rename")]

@@ -261,6 +261,10 @@ pub fn in_hook(judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 {
     // SAFETY: `slot` and `mark` point to whole map values.
     let refused = unsafe {
         if (*slot).attempt.open == 0 || restarts((*slot).attempt.result) {
+            if (*slot).attempt.open != 0 {
+                // Interrupted, and now something else: it is told before its slot is used.
+                send(slot, end::RETURNED);
+            }
             begin_bare(mark, slot, task);
             let refused = judge(slot, index);
             (*slot).attempt.result = if refused != 0 { i64::from(DENIED) } else { 0 };
@@ -285,6 +289,7 @@ unsafe fn begin_bare(mark: *mut Mark, slot: *mut Slot, task: u64) {
         (*attempt).syscall = IO_URING;
         (*attempt).pairs = 0;
         (*attempt).flags = flag::WORKER;
+        (*attempt).generation = 0;
         (*attempt).args = [0; 6];
         (*attempt).sections = 0;
         (*attempt).head.kind = kind::ATTEMPT;

@@ -77,6 +77,10 @@ pub struct Attempt {
     pub argument: Option<Vec<u8>>,
     pub argument2: Option<Vec<u8>>,
     pub argument_read: ArgumentRead,
+    /// Where a relative first argument starts from, as the kernel has it.
+    pub directory: Option<Vec<u8>>,
+    /// Likewise the second.
+    pub directory2: Option<Vec<u8>>,
     /// As a hook resolved it.
     pub object: Option<Vec<u8>>,
     pub object2: Option<Vec<u8>>,

@@ -110,6 +110,8 @@ fn delete(number: u64) -> (Attempt, Judgement) {
         argument: Some(path.clone()),
         argument2: None,
         argument_read: ArgumentRead::Entry,
+        directory: None,
+        directory2: None,
         object: Some(path),
         object2: None,
         end: End::Returned(-13),

@@ -188,6 +188,15 @@ pub fn below(mount: &Path, path: &Path) -> String {
     String::from_utf8_lossy(below.as_os_str().as_bytes()).into_owned()
 }
 
+/// The container that a cgroup's path names: the 64 hex digits that every runtime puts there.
+pub fn container(below: &str) -> Option<String> {
+    below.rsplit('/').find_map(|name| {
+        let name = name.strip_suffix(".scope").unwrap_or(name);
+        let id = name.rsplit_once('-').map_or(name, |(_, id)| id);
+        (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,5 +221,18 @@ mod tests {
         assert_eq!(plain_name("exec/0/my agent"), "exec-0-my-agent");
         assert_eq!(plain_name(".."), "agent..");
         assert_eq!(plain_name(""), "agent");
+    }
+
+    #[test]
+    fn containers_are_known_by_their_cgroup() {
+        let id = "0123456789abcdef".repeat(4);
+        for path in [
+            format!("kubepods/burstable/pod1/{id}"),
+            format!("system.slice/docker-{id}.scope"),
+            format!("kubepods.slice/cri-containerd-{id}.scope/inner"),
+        ] {
+            assert_eq!(container(&path).as_ref(), Some(&id), "{path}");
+        }
+        assert_eq!(container("system.slice/cron.service"), None);
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use super::begin::{Plan, compile, random_hex};
 use super::engine::Engine;
 use super::source::EventSource;
-use crate::agent::Found;
+use crate::agent::{Found, cgroup};
 use crate::attempt::Run;
 use crate::config::Whose;
 use crate::policy::{Policy, Variables};
@@ -70,7 +70,7 @@ impl<S: EventSource> Engine<S> {
                     None => "uid:0".to_owned(),
                 },
                 environment: config.environment.clone(),
-                container: None,
+                container: cgroup::container(&found.below),
             },
             config,
             own_ledger: false,

@@ -47,6 +47,8 @@ pub struct Engine<S> {
     second: Instant,
     heartbeat: Instant,
     heartbeats: u64,
+    /// What the kernel side could not do, as last told.
+    faults: Vec<(&'static str, u64)>,
 }
 
 impl<S: EventSource> Engine<S> {
@@ -81,6 +83,8 @@ impl<S: EventSource> Engine<S> {
             second: now,
             heartbeat: now,
             heartbeats: 0,
+            // What is not told yet; a fault at the load is told at once.
+            faults: Vec::new(),
         })
     }
 
@@ -207,10 +211,34 @@ impl<S: EventSource> Engine<S> {
             }
             self.tell_losses(number, false);
         }
+        self.tell_faults();
         if self.heartbeat.elapsed() >= self.options.config.heartbeat {
             self.heartbeat = Instant::now();
             self.beat();
         }
+    }
+
+    /// Writes a record where the kernel side met one of its limits since the last look.
+    pub(super) fn tell_faults(&mut self) {
+        let faults = match self.source.faults() {
+            Ok(faults) => faults,
+            Err(error) => return tracing::error!("the kernel's faults could not be read: {error:#}"),
+        };
+        let known = |name: &str| self.faults.iter().find(|(told, _)| *told == name).map_or(0, |(_, count)| *count);
+        if faults.iter().all(|(name, count)| *count == known(name)) {
+            return;
+        }
+        let fields: Vec<_> = faults
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| (*name, Field::Uint(*count)))
+            .collect();
+        self.desk.ledgers.each(|ledger| {
+            if let Err(error) = ledger.audit("faults", &fields) {
+                tracing::error!("ledger {}: {error:#}", ledger.dir().display());
+            }
+        });
+        self.faults = faults;
     }
 
     fn beat(&mut self) {

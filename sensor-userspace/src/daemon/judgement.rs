@@ -180,6 +180,8 @@ pub(super) mod tests {
                 argument: Some(argument.to_vec()),
                 argument2: None,
                 argument_read: ArgumentRead::Entry,
+                directory: None,
+                directory2: None,
                 object: None,
                 object2: None,
                 end: End::Returned(result),

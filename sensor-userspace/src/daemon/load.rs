@@ -59,6 +59,10 @@ impl EventSource for Sensor {
         Ok(self.totals(agent, ring)?)
     }
 
+    fn faults(&self) -> Result<Vec<(&'static str, u64)>> {
+        Ok(self.faults()?.into_iter().map(|(fault, count)| (fault.name(), count)).collect())
+    }
+
     fn live_tasks(&mut self, agent: AgentNo) -> u32 {
         self.live_tasks(agent)
     }

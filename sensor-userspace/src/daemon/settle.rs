@@ -234,6 +234,7 @@ impl<S: EventSource> Engine<S> {
     fn finish(&mut self, number: AgentNo, reason: &str, status: &str) {
         self.drain_all();
         self.tell_losses(number, true);
+        self.tell_faults();
         let mut fields = Vec::new();
         if !status.is_empty() {
             fields.push(("status", Field::Str(status)));

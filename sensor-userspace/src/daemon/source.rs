@@ -22,4 +22,6 @@ pub trait EventSource {
     /// Exact after `drain_all`.
     fn totals(&mut self, agent: AgentNo, ring: Ring) -> Result<Totals>;
     fn live_tasks(&mut self, agent: AgentNo) -> u32;
+    /// What the kernel side could not do since it was loaded, by name.
+    fn faults(&self) -> Result<Vec<(&'static str, u64)>>;
 }

@@ -136,6 +136,8 @@ fn meaning(row: &Syscall, nr_args: &[u64; 6], flags: u32, result: Option<i64>) -
             }
             "link" | "linkat" => vec![(Action::FileLink, First), (Action::FileCreate, Second)],
             "symlink" | "symlinkat" => vec![(Action::FileLink, Second), (Action::FileCreate, Second)],
+            // i386's 64-bit lengths come in two words.
+            "truncate64" | "ftruncate64" if nr_args[1] | nr_args[2] != 0 => vec![(Action::FileWrite, First)],
             "truncate" | "ftruncate" | "truncate64" | "ftruncate64" if nr_args[1] == 0 => {
                 vec![(Action::FileWrite, First), (Action::FileDelete, First)]
             }
@@ -253,6 +255,9 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
     if raw.flags & flag::SECTIONS_FULL != 0 {
         incomplete.push("sections");
     }
+    let relative = |argument: &Option<Vec<u8>>| argument.as_ref().is_some_and(|path| !path.is_empty() && path[0] != b'/');
+    let argument2 = sections.path2.map(<[u8]>::to_vec);
+    let base2 = sections.base2.map(path_from_names);
     Some(Seen {
         agent: raw.head.agent,
         key: AttemptKey { task: raw.task, seq: raw.seq },
@@ -273,8 +278,10 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
             } else {
                 ArgumentRead::Entry
             },
+            directory: base.clone().filter(|_| !by_address && relative(&argument)),
+            directory2: base2.clone().filter(|_| relative(&argument2)),
             argument,
-            argument2: sections.path2.map(<[u8]>::to_vec),
+            argument2,
             object: objects.first().cloned().or_else(|| base.clone().filter(|_| by_descriptor)),
             object2: objects.get(1).cloned(),
             end: match raw.end {
@@ -302,7 +309,7 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
         },
         means,
         base,
-        base2: sections.base2.map(path_from_names),
+        base2,
         hooks,
         execed: (raw.flags & flag::EXECED != 0).then(|| sections.exe.map(path_from_names)).flatten(),
     })

@@ -60,8 +60,14 @@ fn ways(notes: &mut Vec<String>) -> Vec<Mode> {
 
 /// Whether tracing programs are skipped when their task is preempted in the middle of one.
 fn preempts() -> bool {
-    fs::read_to_string("/sys/kernel/debug/sched/preempt")
-        .is_ok_and(|text| text.contains("(full)") || text.contains("(lazy)"))
+    match fs::read_to_string("/sys/kernel/debug/sched/preempt") {
+        Ok(text) => text.contains("(full)") || text.contains("(lazy)"),
+        // Without debugfs only the version tells: from 7.0 on there is no other way to preempt.
+        Err(_) => fs::read_to_string("/proc/sys/kernel/osrelease")
+            .ok()
+            .and_then(|release| release.split('.').next()?.parse::<u32>().ok())
+            .is_some_and(|major| major >= 7),
+    }
 }
 
 impl Enforcer {
@@ -98,11 +104,13 @@ impl Enforcer {
                 Err(error) => enforcer.notes.push(format!("hooks by {}: {error}", mode.name())),
             }
         }
-        if enforcer.mode == Mode::FmodRet && preempts() {
+        if preempts() {
             enforcer.degraded = true;
-            enforcer.notes.push(
-                "this kernel preempts: fmod_ret hooks can be skipped; boot with bpf in the LSM list (lsm=…,bpf)".to_owned(),
-            );
+            enforcer.notes.push(match enforcer.mode {
+                Mode::FmodRet => "this kernel preempts: attempts can go unrecorded and hooks be skipped; boot with \
+                                  preempt=voluntary, or with bpf in the LSM list (lsm=…,bpf)",
+                _ => "this kernel preempts: attempts can go unrecorded; boot with preempt=voluntary where there is one",
+            }.to_owned());
         }
         if enforcer.mode != Mode::Observe {
             enforcer.filesystems.refresh()?;

@@ -163,6 +163,12 @@ fn write_action(attempt: &Attempt, action: &mut Object<'_>) {
         credentials.uint("gid", u64::from(who.gid));
         credentials.uint("uid", u64::from(who.uid));
     });
+    if let Some(directory) = &attempt.directory {
+        action.str("directory", directory);
+    }
+    if let Some(directory) = &attempt.directory2 {
+        action.str("directory2", directory);
+    }
     if let Some((exe, ancestors)) = attempt.exe_chain.split_first() {
         action.str("exe", exe);
         if !ancestors.is_empty() {

@@ -165,6 +165,8 @@ fn action_attempted() -> Value {
                 }),
                 &["caps", "gid", "uid"],
             ),
+            "directory": text(),
+            "directory2": text(),
             "exe": text(),
             "exe_chain": texts(),
             "object": text(),

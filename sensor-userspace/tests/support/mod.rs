@@ -126,6 +126,8 @@ pub fn attempt(at: u64, argument: &[u8]) -> Attempt {
         argument: Some(argument.to_vec()),
         argument2: None,
         argument_read: ArgumentRead::Entry,
+        directory: None,
+        directory2: None,
         object: None,
         object2: None,
         end: End::Returned(3),

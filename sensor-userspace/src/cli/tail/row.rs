@@ -183,7 +183,14 @@ fn plain(value: &Value) -> String {
 /// What the attempt was about: as resolved where it was, else as written; a program with its arguments.
 fn object(action: &Value) -> String {
     let argument = |key: &str| text(&action[key]).filter(|text| !text.is_empty());
-    let first = argument("object").or_else(|| argument("argument"));
+    // A relative name says little without the directory that it starts from.
+    let written = |name: &str, directory: &str| {
+        argument(name).map(|name| match argument(directory) {
+            Some(directory) => format!("{}/{name}", directory.trim_end_matches('/')),
+            None => name,
+        })
+    };
+    let first = argument("object").or_else(|| written("argument", "directory"));
     if action["verb"] == "proc.exec"
         && let Some(args) = action["argv"].as_array().filter(|args| !args.is_empty())
     {
@@ -200,7 +207,7 @@ fn object(action: &Value) -> String {
             .trim_end()
             .to_owned();
     }
-    let second = argument("object2").or_else(|| argument("argument2"));
+    let second = argument("object2").or_else(|| written("argument2", "directory2"));
     match (first, second) {
         (Some(first), Some(second)) => format!("{first} → {second}"),
         (Some(one), None) | (None, Some(one)) => one,
