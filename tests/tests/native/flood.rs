@@ -106,7 +106,7 @@ fn every_event_is_accounted_for() {
         let limit = Duration::from_secs(if full() { 900 } else { 100 });
         let mut command = vec![flooder.display().to_string(), prefix.clone()];
         command.extend(each);
-        let running = Exec::new(dir, "ledger").with("--name").with(&agent).limit(limit).start(&command);
+        let running = Exec::new(dir, "ledger").with("--name").with(&agent).with("--set").with("trajectory.length=1").limit(limit).start(&command);
         wait_for("four children", || said(&out, "ready"));
         let daemon = match own_daemon(&agent) {
             Ok(daemon) => daemon,
