@@ -8,5 +8,7 @@ mod bytes;
 mod contract;
 #[path = "native/flood.rs"]
 mod flood;
+#[path = "native/hard.rs"]
+mod hard;
 #[path = "native/oracle.rs"]
 mod oracle;
