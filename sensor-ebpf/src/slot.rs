@@ -141,13 +141,14 @@ pub fn leave(mark: *mut Mark, task: u64, result: i64) {
             return;
         }
         (*slot).attempt.result = result;
-        if restarts(result) {
-            return;
-        }
+        // Before a restart too: whoever is killed meanwhile does not come back to be asked again.
         if (*slot).attempt.flags & (flag::UNREADABLE | flag::UNREADABLE2) != 0
             && (*slot).attempt.flags & flag::EXECED == 0
         {
             args::at_return(slot, index);
+        }
+        if restarts(result) {
+            return;
         }
         if result >= 0 {
             describe_opened(slot, task, result as u64);

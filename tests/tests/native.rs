@@ -2,7 +2,13 @@
 
 #[path = "native/attribution.rs"]
 mod attribution;
+#[path = "native/bytes.rs"]
+mod bytes;
 #[path = "native/contract.rs"]
 mod contract;
+#[path = "native/flood.rs"]
+mod flood;
+#[path = "native/hard.rs"]
+mod hard;
 #[path = "native/oracle.rs"]
 mod oracle;

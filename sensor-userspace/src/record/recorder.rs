@@ -9,7 +9,7 @@ use super::attempt::{AttemptData, Context, Identity};
 use super::envelope::{self, Category};
 use super::field::{Field, write_object};
 use super::time::Clock;
-use crate::attempt::{Attempt, End, Judgement, Run, Verdict};
+use crate::attempt::{Attempt, End, Judgement, Run, Verdict, WallNs};
 use crate::ledger::Ledger;
 use crate::risk::{Profile, Risk};
 use crate::trajectory::Trajectory;
@@ -17,6 +17,7 @@ use crate::trajectory::Trajectory;
 /// What an outcome record must repeat of the attempt it completes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Frozen {
+    at: WallNs,
     trajectory: Vec<u8>,
     truncated: bool,
     score: u8,
@@ -124,6 +125,7 @@ impl Recorder {
         let mut id = ledger.append(category(j), source, a.action.verb().as_bytes(), data)?;
         if a.end == End::Pending {
             id.frozen = Some(Arc::new(Frozen {
+                at: a.at,
                 trajectory: context.trajectory.to_vec(),
                 truncated: context.truncated,
                 score: context.score,
@@ -147,7 +149,8 @@ impl Recorder {
         let frozen = of.frozen.as_ref().ok_or_else(|| {
             anyhow!("outcome of {of}: that attempt was not recorded as pending; record an outcome only for one that was")
         })?;
-        let time = self.clock.format(a.at);
+        // The wall's clock may have moved since: the attempt's time is the one that its first record gave.
+        let time = self.clock.format(frozen.at);
         let source = source_for(&mut self.source, &self.run, ledger);
         let outcome_of = of.to_string();
         ledger.append(

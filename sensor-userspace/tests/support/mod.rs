@@ -278,6 +278,8 @@ pub fn fill(ledger: &mut Ledger, random: &mut Random, length: usize, count: u64)
         if random.below(3) == 0 && !pending.is_empty() {
             let (who, id, mut a, j) = pending.remove(random.below(pending.len() as u64) as usize);
             a.end = End::Returned(random.below(7) as i64);
+            // The wall's clock is read anew.
+            a.at += random.below(20);
             recorders[who].outcome(&id, &a, &j, ledger).unwrap();
         }
         if n % 50 == 49 {
