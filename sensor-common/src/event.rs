@@ -46,6 +46,10 @@ pub mod flag {
     pub const WORKER: u32 = 256;
     /// A successful exec: the argument strings come from the new program.
     pub const EXECED: u32 = 512;
+    /// The descriptor leads to no place: BASE is the bare name of a memfd, pipe or socket.
+    pub const NAMELESS: u32 = 1024;
+    /// What an open returned is no regular file: there is nothing to cut.
+    pub const SPECIAL: u32 = 2048;
 }
 
 pub mod section {

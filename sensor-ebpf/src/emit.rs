@@ -18,6 +18,18 @@ pub fn fault(which: Fault) {
     }
 }
 
+/// Counts an attempt that could not even be begun as made and lost: the daemon declares it like any other.
+#[inline(always)]
+pub fn lost(agent: u32) {
+    if let Some(count) = maps::COUNTS.get_ptr_mut(agent * 2 + Ring::Flood as u32) {
+        // SAFETY: pointers into a map value.
+        unsafe {
+            add(&raw mut (*count).made, 1);
+            add(&raw mut (*count).dropped, 1);
+        }
+    }
+}
+
 #[inline(always)]
 fn output(ring: Ring, agent: u32, data: *const u8, len: u64) {
     let Some(count) = maps::COUNTS.get_ptr_mut(agent * 2 + ring as u32) else { return };

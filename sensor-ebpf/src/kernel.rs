@@ -29,7 +29,7 @@ offsets!(
     off_kernfs_id, off_fs_pwd, off_path_mnt, off_path_dentry, off_vfsmount_root,
     off_mount_parent, off_mount_mountpoint, off_mount_mnt, off_dentry_parent, off_dentry_name, off_dentry_inode,
     off_file_path, off_file_mode, off_fdtable_max, off_fdtable_fd,
-    off_files_fdt, off_bprm_filename,
+    off_files_fdt, off_bprm_filename, off_file_inode, off_inode_mode,
 );
 
 unsafe extern "C" {

@@ -64,6 +64,27 @@ pub fn place(slot: *mut Slot, index: u32, tag: u16, path: u64) {
     }
 }
 
+/// Writes the name that a thing without a place has.
+#[inline(always)]
+fn nameless(slot: *mut Slot, dentry: u64) -> u64 {
+    let Some(name) = read::<u64>(dentry + off::off_dentry_name()) else { return 2 };
+    let at = used(slot);
+    if at > LAST {
+        return 2;
+    }
+    // SAFETY: NAME_ROOM bytes behind `at` lie within the area, by the test above.
+    unsafe {
+        let to = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
+        let len = read_kernel_str(to, NAME_ROOM as u32, name);
+        if len <= 0 || len > NAME_ROOM as i64 {
+            return 2;
+        }
+        (*slot).attempt.sections = (at + len as u64) as u32;
+        (*slot).attempt.flags |= flag::NAMELESS;
+    }
+    1
+}
+
 /// Takes the next few steps: 0 to go on, 1 at the root, 2 where it must stop.
 /// A function of its own, so that the verifier sees it once.
 #[unsafe(no_mangle)]
@@ -79,8 +100,8 @@ pub fn walk_chunk(index: u32) -> u64 {
             let this = mount - off::off_mount_mnt();
             let Some(parent) = read::<u64>(this + off::off_mount_parent()) else { return 2 };
             if parent == this {
-                // The namespace's root, or what was never below it (a detached tree).
-                return 1;
+                // The namespace's root; or a thing without a place: a pipe, a socket, a memfd.
+                return if dentry == top { 1 } else { nameless(slot, dentry) };
             }
             let Some(point) = read::<u64>(this + off::off_mount_mountpoint()) else { return 2 };
             dentry = point;

@@ -41,6 +41,16 @@ pub fn path_truncate(ctx: LsmContext) -> i32 {
     }
 }
 
+/// An open with O_TRUNC, or ftruncate; from 6.2 on, before that path_truncate sees both.
+#[lsm(hook = "file_truncate")]
+pub fn file_truncate(ctx: LsmContext) -> i32 {
+    let file = word(&ctx, 0);
+    match read::<u64>(file + off::off_file_path() + off::off_path_dentry()) {
+        Some(dentry) => removes(dentry),
+        None => DENIED,
+    }
+}
+
 #[lsm(hook = "path_rename")]
 pub fn path_rename(ctx: LsmContext) -> i32 {
     let (from, to) = (word(&ctx, 1), word(&ctx, 3));

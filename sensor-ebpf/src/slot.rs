@@ -16,6 +16,8 @@ use crate::{
 const ERESTARTSYS: i64 = -512;
 const ERESTART_RESTARTBLOCK: i64 = -516;
 const FMODE_CREATED: u32 = 0x0010_0000;
+const S_IFMT: u16 = 0o170_000;
+const S_IFREG: u16 = 0o100_000;
 
 /// A call as the entry shows it.
 pub struct Call {
@@ -52,6 +54,8 @@ fn acquire(mark: *mut Mark) -> Option<(*mut Slot, u32)> {
 pub fn enter(mark: *mut Mark, call: &Call) {
     let Some((slot, index)) = acquire(mark) else {
         emit::fault(Fault::NoSlot);
+        // SAFETY: a pointer into a map value.
+        emit::lost(unsafe { (*mark).agent });
         return;
     };
     // SAFETY: `slot` and `mark` point to whole map values, here and below.
@@ -146,15 +150,15 @@ pub fn leave(mark: *mut Mark, task: u64, result: i64) {
             args::at_return(slot, index);
         }
         if result >= 0 {
-            mark_created(slot, task, result as u64);
+            describe_opened(slot, task, result as u64);
         }
         send(slot, end::RETURNED);
     }
 }
 
-/// Says of a successful open whether the file was made by it.
+/// Says of a successful open whether the file was made by it, and whether it is one.
 #[inline(always)]
-unsafe fn mark_created(slot: *mut Slot, task: u64, fd: u64) {
+unsafe fn describe_opened(slot: *mut Slot, task: u64, fd: u64) {
     // SAFETY: the caller's `slot` points to a whole map value.
     unsafe {
         let attempt = &raw mut (*slot).attempt;
@@ -163,8 +167,15 @@ unsafe fn mark_created(slot: *mut Slot, task: u64, fd: u64) {
             return;
         }
         let file = crate::kernel::file_of(task, fd);
-        if file != 0 && read::<u32>(file + off::off_file_mode()).unwrap_or(0) & FMODE_CREATED != 0 {
+        if file == 0 {
+            return;
+        }
+        if read::<u32>(file + off::off_file_mode()).unwrap_or(0) & FMODE_CREATED != 0 {
             (*attempt).flags |= flag::CREATED;
+        }
+        let Some(inode) = read::<u64>(file + off::off_file_inode()) else { return };
+        if read::<u16>(inode + off::off_inode_mode()).is_some_and(|mode| mode & S_IFMT != S_IFREG) {
+            (*attempt).flags |= flag::SPECIAL;
         }
     }
 }
@@ -239,9 +250,13 @@ pub fn in_hook(judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 {
     let task = crate::kernel::current_task();
     let Some(mark) = crate::who::mark_of(task) else { return 0 };
     let Some((slot, index)) = acquire(mark) else {
-        // Inside an agent, what cannot be judged does not happen.
+        // Inside a judged agent, what cannot be judged does not happen.
         emit::fault(Fault::NoSlot);
-        return DENIED;
+        // SAFETY: a pointer into a map value.
+        return match maps::GOVERNED.get(unsafe { (*mark).agent }) {
+            Some(governed) if governed.policy != 0 && governed.observe == 0 => DENIED,
+            _ => 0,
+        };
     };
     // SAFETY: `slot` and `mark` point to whole map values.
     let refused = unsafe {

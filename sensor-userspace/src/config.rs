@@ -11,8 +11,8 @@ use std::time::Duration;
 use thiserror::Error;
 use toml::de::{DeTable, DeValue};
 
-use keys::{KEYS, kafka, unknown};
 pub use keys::duration;
+use keys::{KEYS, kafka, unknown};
 
 pub const DEFAULT_FILE: &str = "/etc/rgt/rgt.toml";
 pub const STATE_DIR: &str = "/var/lib/rgt";
@@ -26,7 +26,12 @@ pub enum ConfigError {
     #[error("{path}: {cause}; give another file with --config, or mend this one's permissions")]
     Unreadable { path: String, cause: std::io::Error },
     #[error("{file}:{line}:{column}: {problem}")]
-    File { file: String, line: usize, column: usize, problem: String },
+    File {
+        file: String,
+        line: usize,
+        column: usize,
+        problem: String,
+    },
     #[error("--set {given}: {problem}")]
     Set { given: String, problem: String },
 }
@@ -125,7 +130,10 @@ impl Config {
 
     pub fn set_all(&mut self, sets: &[String]) -> Result<(), ConfigError> {
         for given in sets {
-            let fault = |problem| ConfigError::Set { given: given.clone(), problem };
+            let fault = |problem| ConfigError::Set {
+                given: given.clone(),
+                problem,
+            };
             let Some((key, value)) = given.split_once('=') else {
                 return Err(fault("is no `section.key=value`".to_owned()));
             };
@@ -135,7 +143,10 @@ impl Config {
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
-        if let Some(name) = key.strip_prefix(PASSED_THROUGH).filter(|name| !name.is_empty()) {
+        if let Some(name) = key
+            .strip_prefix(PASSED_THROUGH)
+            .filter(|name| !name.is_empty())
+        {
             return kafka(self, &format!("properties.{name}"), value);
         }
         match KEYS.iter().find(|(known, _)| *known == key) {
@@ -147,12 +158,17 @@ impl Config {
     fn read(&mut self, file: &str, dir: Option<&Path>, text: &str) -> Result<(), ConfigError> {
         let at = |span: Range<usize>, problem: String| {
             let (line, column) = position(text, span.start);
-            ConfigError::File { file: file.to_owned(), line, column, problem }
+            ConfigError::File {
+                file: file.to_owned(),
+                line,
+                column,
+                problem,
+            }
         };
-        let document = DeTable::parse(text).map_err(|error| {
-            at(error.span().unwrap_or(0..0), error.message().to_owned())
-        })?;
-        self.table("", document.get_ref(), dir.unwrap_or(Path::new("/"))).map_err(|(span, problem)| at(span, problem))
+        let document = DeTable::parse(text)
+            .map_err(|error| at(error.span().unwrap_or(0..0), error.message().to_owned()))?;
+        self.table("", document.get_ref(), dir.unwrap_or(Path::new("/")))
+            .map_err(|(span, problem)| at(span, problem))
     }
 
     fn table(&mut self, section: &str, table: &DeTable<'_>, dir: &Path) -> Result<(), Fault> {
@@ -165,23 +181,32 @@ impl Config {
                 DeValue::Array(rules) if key == "agents" => {
                     for rule in rules.iter() {
                         let DeValue::Table(fields) = rule.get_ref() else {
-                            return Err((rule.span(), "an agent is a table: { name, cgroup | unit, policy }".to_owned()));
+                            return Err((
+                                rule.span(),
+                                "an agent is a table: { name, cgroup | unit, policy }".to_owned(),
+                            ));
                         };
-                        let rule = agent(fields, dir).map_err(|(span, problem)| (span.unwrap_or(rule.span()), problem))?;
+                        let rule = agent(fields, dir)
+                            .map_err(|(span, problem)| (span.unwrap_or(rule.span()), problem))?;
                         self.agents.push(rule);
                     }
                 }
                 DeValue::Table(inner) => self.table(&key, inner, dir)?,
                 other => {
-                    let known = key.starts_with(PASSED_THROUGH) || KEYS.iter().any(|(known, _)| *known == key);
+                    let known = key.starts_with(PASSED_THROUGH)
+                        || KEYS.iter().any(|(known, _)| *known == key);
                     if !known {
                         let keys = KEYS.iter().map(|(known, _)| *known).chain(["agents"]);
                         return Err((name.span(), unknown(&key, keys)));
                     }
                     let text = scalar(other).ok_or_else(|| {
-                        (value.span(), format!("{key}: a string, a number or a boolean is wanted"))
+                        (
+                            value.span(),
+                            format!("{key}: a string, a number or a boolean is wanted"),
+                        )
                     })?;
-                    self.set(&key, &text).map_err(|problem| (value.span(), format!("{key}: {problem}")))?;
+                    self.set(&key, &text)
+                        .map_err(|problem| (value.span(), format!("{key}: {problem}")))?;
                 }
             }
         }
@@ -207,7 +232,9 @@ fn agent(fields: &DeTable<'_>, dir: &Path) -> Result<AgentRule, (Option<Range<us
                     _ => Whose::Unit(text),
                 };
                 if whose.replace(one).is_some() {
-                    return Err(fault("an agent is found by `cgroup` or by `unit`, not by both".to_owned()));
+                    return Err(fault(
+                        "an agent is found by `cgroup` or by `unit`, not by both".to_owned(),
+                    ));
                 }
             }
             other => {
@@ -216,8 +243,15 @@ fn agent(fields: &DeTable<'_>, dir: &Path) -> Result<AgentRule, (Option<Range<us
             }
         }
     }
-    let whose = whose.ok_or((None, "an agent needs `cgroup` (a glob) or `unit`".to_owned()))?;
-    Ok(AgentRule { name, whose, policy })
+    let whose = whose.ok_or((
+        None,
+        "an agent needs `cgroup` (a glob) or `unit`".to_owned(),
+    ))?;
+    Ok(AgentRule {
+        name,
+        whose,
+        policy,
+    })
 }
 
 fn scalar(value: &DeValue<'_>) -> Option<String> {
@@ -227,7 +261,8 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
         DeValue::Boolean(flag) => Some(flag.to_string()),
         // Several brokers are natural as a list.
         DeValue::Array(items) => {
-            let all: Option<Vec<String>> = items.iter().map(|item| scalar(item.get_ref())).collect();
+            let all: Option<Vec<String>> =
+                items.iter().map(|item| scalar(item.get_ref())).collect();
             all.map(|all| all.join(","))
         }
         _ => None,
@@ -237,7 +272,11 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
 fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(offset.min(text.len()))];
     let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .map_or(0, |last| last.chars().count())
+        + 1;
     (line, column)
 }
 
@@ -264,19 +303,39 @@ mod tests {
         .unwrap();
         assert_eq!(config.trajectory_length, 16);
         assert_eq!(config.outcome_wait, Duration::from_secs(1));
-        assert!(config.kafka.contains(&("brokers".to_owned(), "a:1,b:2".to_owned())));
-        assert!(config.kafka.contains(&("properties.linger.ms".to_owned(), "20".to_owned())));
+        assert!(
+            config
+                .kafka
+                .contains(&("brokers".to_owned(), "a:1,b:2".to_owned()))
+        );
+        assert!(
+            config
+                .kafka
+                .contains(&("properties.linger.ms".to_owned(), "20".to_owned()))
+        );
         assert_eq!(config.agents[0].whose, Whose::Cgroup("x/*".to_owned()));
-        assert_eq!(config.agents[0].policy.as_deref(), Some(Path::new("/etc/rgt/p.yaml")));
+        assert_eq!(
+            config.agents[0].policy.as_deref(),
+            Some(Path::new("/etc/rgt/p.yaml"))
+        );
         assert_eq!(config.agents[1].whose, Whose::Unit("b.service".to_owned()));
     }
 
     #[test]
     fn errors_name_place_and_way_out() {
         for (text, part) in [
-            ("[seal]\nmod = \"static\"\n", "t.toml:2:1: unknown key `seal.mod`; did you mean `seal.mode`?"),
-            ("[seal]\nmode = \"x\"\n", "t.toml:2:8: seal.mode: `x` is none of: static, ratchet"),
-            ("[trajectory]\nlength = 65\n", "t.toml:2:10: trajectory.length: `65` is no number from 0 to 64"),
+            (
+                "[seal]\nmod = \"static\"\n",
+                "t.toml:2:1: unknown key `seal.mod`; did you mean `seal.mode`?",
+            ),
+            (
+                "[seal]\nmode = \"x\"\n",
+                "t.toml:2:8: seal.mode: `x` is none of: static, ratchet",
+            ),
+            (
+                "[trajectory]\nlength = 65\n",
+                "t.toml:2:10: trajectory.length: `65` is no number from 0 to 64",
+            ),
             ("agents = [{name = \"a\"}]", "t.toml:1:11: an agent needs"),
             ("agents = [{unit = \"a\", cgroup = \"b\"}]", "not by both"),
             ("[seal\n", "t.toml:1:6: "),
@@ -290,7 +349,12 @@ mod tests {
     #[test]
     fn sets_stand_over_the_file() {
         let mut config = read("[record]\ntype_prefix = \"a.\"\n").unwrap();
-        config.set_all(&["record.type_prefix=b.".to_owned(), "seal.key_file=/k".to_owned()]).unwrap();
+        config
+            .set_all(&[
+                "record.type_prefix=b.".to_owned(),
+                "seal.key_file=/k".to_owned(),
+            ])
+            .unwrap();
         assert_eq!(config.type_prefix, "b.");
         assert_eq!(config.seal.key_file.as_deref(), Some(Path::new("/k")));
         for (given, part) in [
@@ -301,7 +365,10 @@ mod tests {
             ("ledger.dir=", "empty"),
         ] {
             let error = config.set_all(&[given.to_owned()]).unwrap_err().to_string();
-            assert!(error.starts_with("--set ") && error.contains(part), "{given}: {error}");
+            assert!(
+                error.starts_with("--set ") && error.contains(part),
+                "{given}: {error}"
+            );
         }
     }
 }

@@ -1,6 +1,11 @@
 //! Tests that need a kernel, a VM or a real server.
 
+pub mod native;
+
+#[cfg(feature = "kafka")]
 pub mod kafka;
-pub mod ledger;
+#[cfg(feature = "kafka")]
 #[path = "../../xtask/src/kafka.rs"]
 mod kafka_fetch;
+#[cfg(feature = "kafka")]
+pub mod ledger;

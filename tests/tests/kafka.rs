@@ -303,3 +303,38 @@ fn a_property_that_does_not_exist_fails_at_the_start() {
         .to_string();
     assert!(error.contains("no.such.thing"), "{error}");
 }
+
+/// The whole road: a kernel event becomes a signed record in Kafka.
+#[test]
+fn an_agents_records_arrive() {
+    let Some(rgt) = std::env::var_os("RGT_BIN") else {
+        println!("SKIP an_agents_records_arrive: RGT_BIN names no rgt; run it by `cargo xtask test`");
+        return;
+    };
+    with_broker("an_agents_records_arrive", |tools, broker, dir| {
+        let key = dir.join("key");
+        fs::write(&key, format!("{}\n", "5a".repeat(32))).unwrap();
+        let ledger = dir.join("ledger");
+        let status = Command::new(&rgt)
+            .args(["exec", "--name", "road", "--ledger"])
+            .arg(&ledger)
+            .arg("--set")
+            .arg(format!("seal.key_file={}", key.display()))
+            .arg("--set")
+            .arg(format!("sinks.kafka.brokers={}", broker.address()))
+            .args(["--set", "sinks.kafka.topic=rgt", "--", "sh", "-c", "ls / >/dev/null; rm -f /tmp/rgt-none; exit 4"])
+            .stdin(Stdio::null())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(4));
+        let consumed = consume(tools, broker, TOPIC, &key, QUIET).unwrap();
+        let written: usize = fs::read_dir(&ledger)
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.path().extension().is_some_and(|ext| ext == "jsonl"))
+            .map(|entry| fs::read_to_string(entry.path()).unwrap().lines().count())
+            .sum();
+        assert_eq!((consumed.not_genuine, consumed.records.len()), (0, written));
+        assert!(written > 10, "only {written} records");
+    });
+}

@@ -25,6 +25,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("git", "/usr/bin/git"),
     ("curl", "/usr/bin/curl"),
     ("python3", "/usr/bin/python3"),
+    ("python3-venv", "/usr/share/doc/python3-venv"),
+    ("default-jre-headless", "/usr/bin/java"),
+    ("maven", "/usr/bin/mvn"),
     (
         "libcurl4-openssl-dev",
         "/usr/include/x86_64-linux-gnu/curl/curl.h",

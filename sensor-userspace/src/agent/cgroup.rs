@@ -33,7 +33,9 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&byte, after)) = rest.split_first() {
-        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let octal = after
+            .get(..3)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
             Some(value) if byte == b'\\' => {
                 out.push(value);
@@ -60,18 +62,29 @@ pub fn of(pid: u32) -> io::Result<String> {
 
 /// Whether `path` is `subtree` or lies in it; both below the v2 root.
 pub fn within(path: &str, subtree: &str) -> bool {
-    path.strip_prefix(subtree).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(subtree)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A name that a directory may bear, made from what a user wrote.
 pub fn plain_name(name: &str) -> String {
     let plain: String = name
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
+                c
+            } else {
+                '-'
+            }
+        })
         .take(64)
         .collect();
     // `..` and names that look like the kernel's own files are none.
-    if plain.starts_with('.') || plain.is_empty() { format!("agent{plain}") } else { plain }
+    if plain.starts_with('.') || plain.is_empty() {
+        format!("agent{plain}")
+    } else {
+        plain
+    }
 }
 
 /// A cgroup that the daemon made, and may therefore empty and remove.
@@ -142,7 +155,9 @@ fn collect(dir: &Path, pids: &mut Vec<u32>) {
 
 /// Directories directly below, none if it cannot be read.
 pub fn children(dir: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
     entries
         .flatten()
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))

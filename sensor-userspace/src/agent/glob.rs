@@ -2,7 +2,10 @@
 
 pub fn matches(glob: &str, path: &str) -> bool {
     let names = |text: &str| -> Vec<Vec<u8>> {
-        text.split('/').filter(|name| !name.is_empty()).map(|name| name.as_bytes().to_vec()).collect()
+        text.split('/')
+            .filter(|name| !name.is_empty())
+            .map(|name| name.as_bytes().to_vec())
+            .collect()
     };
     names_match(&names(glob), &names(path))
 }

@@ -11,7 +11,9 @@ use super::paint::{Hue, Paint, pad, readable, risk_hue};
 use crate::control::protocol::Request;
 
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  rgt agents\n  rgt agents --json | jq -r .agent_id\n\nIt fails while no daemon is ready.")]
+#[command(
+    after_help = "Examples:\n  rgt agents\n  rgt agents --json | jq -r .agent_id\n\nIt fails while no daemon is ready."
+)]
 pub struct AgentsArgs {
     /// One JSON object per line
     #[arg(long)]
@@ -47,25 +49,36 @@ const COLUMNS: [(&str, &str); 10] = [
 ];
 
 fn table(agents: &[Value], paint: Paint) -> String {
-    let rows: Vec<Vec<String>> = agents.iter().map(|agent| COLUMNS.iter().map(|(_, key)| cell(agent, key)).collect()).collect();
+    let rows: Vec<Vec<String>> = agents
+        .iter()
+        .map(|agent| COLUMNS.iter().map(|(_, key)| cell(agent, key)).collect())
+        .collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([COLUMNS[column].0.len()]).max().unwrap_or(0)
     };
     let mut out = String::new();
-    let titles: Vec<String> = COLUMNS.iter().enumerate().map(|(column, (title, _))| pad(title, width(column))).collect();
+    let titles: Vec<String> = COLUMNS
+        .iter()
+        .enumerate()
+        .map(|(column, (title, _))| pad(title, width(column)))
+        .collect();
     out.push_str(paint.paint(Hue::Dim, titles.join("  ").trim_end()).as_str());
     out.push('\n');
     for (row, agent) in rows.iter().zip(agents) {
-        let cells: Vec<String> = row.iter().enumerate().map(|(column, cell)| {
-            let text = pad(cell, width(column));
-            match COLUMNS[column].1 {
-                "agent_id" => paint.paint(Hue::Bold, &text),
-                "deny" if cell != "0" => paint.paint(Hue::Red, &text),
-                "risk" => paint.paint(risk_hue(agent["risk"].as_u64().unwrap_or(0)), &text),
-                _ => text,
-            }
-        }).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .enumerate()
+            .map(|(column, cell)| {
+                let text = pad(cell, width(column));
+                match COLUMNS[column].1 {
+                    "agent_id" => paint.paint(Hue::Bold, &text),
+                    "deny" if cell != "0" => paint.paint(Hue::Red, &text),
+                    "risk" => paint.paint(risk_hue(agent["risk"].as_u64().unwrap_or(0)), &text),
+                    _ => text,
+                }
+            })
+            .collect();
         out.push_str(cells.join("  ").trim_end());
         out.push('\n');
     }
@@ -96,7 +109,10 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let agents = [serde_json::json!({"agent_id": "a", "uptime_s": 61, "risk": 90, "deny": 2}), serde_json::json!({"agent_id": "long/name"})];
+        let agents = [
+            serde_json::json!({"agent_id": "a", "uptime_s": 61, "risk": 90, "deny": 2}),
+            serde_json::json!({"agent_id": "long/name"}),
+        ];
         let text = table(&agents, Paint::none());
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[1].starts_with("a          -"), "{text}");

@@ -26,7 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// One question to a daemon that is ready.
 pub fn ask(request: &Request) -> Result<Value> {
     let mut client = Client::connect().map_err(|cause| no_daemon(&cause))?;
-    client.ask(request).map_err(|refusal| anyhow!("{}", refusal.error))
+    client
+        .ask(request)
+        .map_err(|refusal| anyhow!("{}", refusal.error))
 }
 
 fn no_daemon(cause: &io::Error) -> anyhow::Error {
@@ -53,7 +55,10 @@ pub fn join_or_start() -> Result<Client> {
             Ok(client) => return Ok(client),
             Err(_) if daemon::holder().is_none() => break,
             Err(cause) if Instant::now() >= deadline => {
-                bail!("a daemon holds the lock but does not answer at {}: {cause}", socket_path().display())
+                bail!(
+                    "a daemon holds the lock but does not answer at {}: {cause}",
+                    socket_path().display()
+                )
             }
             Err(_) => std::thread::sleep(STEP),
         }
@@ -95,15 +100,25 @@ fn start(deadline: Instant) -> Result<Client> {
         if let Ok(client) = Client::connect() {
             return Ok(client);
         }
-        if let Some(status) = child.try_wait().context("the daemon could not be awaited")? {
+        if let Some(status) = child
+            .try_wait()
+            .context("the daemon could not be awaited")?
+        {
             // A daemon that came in between has the lock.
             if let Ok(client) = Client::connect() {
                 return Ok(client);
             }
-            bail!("the daemon could not start ({status}): {}", last_words(&log));
+            bail!(
+                "the daemon could not start ({status}): {}",
+                last_words(&log)
+            );
         }
         if Instant::now() >= deadline {
-            bail!("the daemon was not ready after {} s; see {}", STARTING.as_secs(), log.display());
+            bail!(
+                "the daemon was not ready after {} s; see {}",
+                STARTING.as_secs(),
+                log.display()
+            );
         }
         std::thread::sleep(STEP);
     }
@@ -131,7 +146,11 @@ fn spawn(log: &File) -> io::Result<Child> {
             libc::umask(0o022);
             libc::setsid()
         };
-        if session < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        if session < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
     };
     // SAFETY: `detach` makes only async-signal-safe calls between fork and exec.
     unsafe { command.pre_exec(detach) };
@@ -149,7 +168,11 @@ fn last_words(log: &Path) -> String {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let text = read().unwrap_or_default();
-    let line = text.lines().rev().find(|line| line.starts_with("rgt run: ")).or_else(|| text.lines().last());
+    let line = text
+        .lines()
+        .rev()
+        .find(|line| line.starts_with("rgt run: "))
+        .or_else(|| text.lines().last());
     match line {
         Some(line) => line.trim_start_matches("rgt run: ").to_owned(),
         None => format!("see {}", log.display()),

@@ -2,6 +2,7 @@
 
 mod agents;
 mod connect;
+mod doctor;
 mod exec;
 mod paint;
 pub mod policy;
@@ -51,6 +52,8 @@ enum Command {
     Top(top::TopArgs),
     /// End enforcement: the operator's off switch.
     Unload(unload::UnloadArgs),
+    /// Say what this kernel lets rgt do, and what is missing.
+    Doctor(doctor::DoctorArgs),
     /// Check, test, explain or show a policy.
     Policy(policy::PolicyArgs),
     /// Check a ledger offline.
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Agents(args) => ("agents", agents::run(args)),
         Command::Top(args) => ("top", top::run(args)),
         Command::Unload(args) => ("unload", unload::run(args)),
+        Command::Doctor(args) => ("doctor", doctor::run(args)),
         Command::Policy(args) => ("policy", policy::run(args)),
         Command::Verify(args) => ("verify", verify::run(args)),
         Command::Schema(args) => ("schema", schema::run(args)),

@@ -12,8 +12,10 @@ use super::tail::ledger_dir;
 use crate::ledger::Reader;
 
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  rgt show 6f0c2e-17\n  rgt show --ledger ./evidence --json 6f0c2e-17 | jq .data.risk_factors\n\n\
-    The end of an ID is enough where it is unambiguous. IDs: `rgt tail --ids`.")]
+#[command(
+    after_help = "Examples:\n  rgt show 6f0c2e-17\n  rgt show --ledger ./evidence --json 6f0c2e-17 | jq .data.risk_factors\n\n\
+    The end of an ID is enough where it is unambiguous. IDs: `rgt tail --ids`."
+)]
 pub struct ShowArgs {
     /// Ledger directory [default: the configured one]
     #[arg(long, value_name = "DIR")]
@@ -29,14 +31,18 @@ pub struct ShowArgs {
 pub fn run(args: ShowArgs) -> Result<ExitCode> {
     let dir = ledger_dir(args.ledger.as_deref())?;
     if !dir.exists() {
-        bail!("ledger {}: no such directory; `--ledger DIR` names another one", dir.display());
+        bail!(
+            "ledger {}: no such directory; `--ledger DIR` names another one",
+            dir.display()
+        );
     }
     let line = find(&dir, &args.id)?;
     if args.json {
         println!("{}", String::from_utf8_lossy(&line));
         return Ok(ExitCode::SUCCESS);
     }
-    let record: Value = serde_json::from_slice(&line).context("the line is no record; `rgt verify` tells more")?;
+    let record: Value =
+        serde_json::from_slice(&line).context("the line is no record; `rgt verify` tells more")?;
     print!("{}", pretty(&record, Paint::for_stdout()));
     Ok(ExitCode::SUCCESS)
 }
@@ -59,7 +65,10 @@ fn find(dir: &std::path::Path, id: &str) -> Result<Vec<u8>> {
     match (found.pop(), found.is_empty()) {
         (Some(line), true) => Ok(line),
         (Some(_), false) => bail!("{id}: more than one record's ID ends so; give more of it"),
-        (None, _) => bail!("{id}: no record in {} has this ID; `rgt tail --ids` shows them", dir.display()),
+        (None, _) => bail!(
+            "{id}: no record in {} has this ID; `rgt tail --ids` shows them",
+            dir.display()
+        ),
     }
 }
 
@@ -75,7 +84,13 @@ fn pretty(record: &Value, paint: Paint) -> String {
 
 fn write(key: &str, value: &Value, depth: usize, paint: Paint, out: &mut String) {
     let lead = "  ".repeat(depth);
-    let name = paint.paint(Hue::Dim, &format!("{lead}{key:<width$}", width = 24_usize.saturating_sub(lead.len())));
+    let name = paint.paint(
+        Hue::Dim,
+        &format!(
+            "{lead}{key:<width$}",
+            width = 24_usize.saturating_sub(lead.len())
+        ),
+    );
     match value {
         Value::Object(fields) => {
             out.push_str(name.trim_end());
@@ -96,7 +111,11 @@ fn write(key: &str, value: &Value, depth: usize, paint: Paint, out: &mut String)
             out.push_str(&format!("{name} {}\n", all.join("  ")));
         }
         Value::String(text) => {
-            let hue = if key == "policy_verdict" { verdict_hue(text) } else { Hue::Plain };
+            let hue = if key == "policy_verdict" {
+                verdict_hue(text)
+            } else {
+                Hue::Plain
+            };
             out.push_str(&format!("{name} {}\n", paint.paint(hue, &readable(text))));
         }
         other => out.push_str(&format!("{name} {other}\n")),
@@ -108,7 +127,10 @@ fn short(value: &Value) -> String {
     match value {
         Value::String(text) => readable(text),
         Value::Object(fields) => {
-            let all: Vec<String> = fields.iter().map(|(key, value)| format!("{key}={}", short(value))).collect();
+            let all: Vec<String> = fields
+                .iter()
+                .map(|(key, value)| format!("{key}={}", short(value)))
+                .collect();
             all.join(" ")
         }
         other => other.to_string(),

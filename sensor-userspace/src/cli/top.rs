@@ -14,7 +14,9 @@ use super::paint::{Hue, Paint, columns, fit, pad, risk_hue};
 use crate::control::protocol::Request;
 
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  rgt top              refreshes each second; Ctrl-C ends it\n  rgt top --json | jq  once")]
+#[command(
+    after_help = "Examples:\n  rgt top              refreshes each second; Ctrl-C ends it\n  rgt top --json | jq  once"
+)]
 pub struct TopArgs {
     /// One JSON object per agent and line, once
     #[arg(long)]
@@ -25,7 +27,20 @@ pub struct TopArgs {
 }
 
 const KEYS: [&str; 14] = [
-    "agent_id", "run_id", "principal", "mode", "policy", "phase", "tasks", "rate", "attempts", "allow", "deny", "challenge", "blocked", "risk",
+    "agent_id",
+    "run_id",
+    "principal",
+    "mode",
+    "policy",
+    "phase",
+    "tasks",
+    "rate",
+    "attempts",
+    "allow",
+    "deny",
+    "challenge",
+    "blocked",
+    "risk",
 ];
 
 pub fn run(args: TopArgs) -> Result<ExitCode> {
@@ -35,10 +50,19 @@ pub fn run(args: TopArgs) -> Result<ExitCode> {
         let answer = connect::ask(&Request::Agents {})?;
         let mut agents = answer.as_array().cloned().unwrap_or_default();
         // The riskiest first, then the busiest.
-        agents.sort_by_key(|agent| std::cmp::Reverse((agent["risk"].as_u64(), agent["rate"].as_u64(), agent["attempts"].as_u64())));
+        agents.sort_by_key(|agent| {
+            std::cmp::Reverse((
+                agent["risk"].as_u64(),
+                agent["rate"].as_u64(),
+                agent["attempts"].as_u64(),
+            ))
+        });
         if args.json {
             for agent in &agents {
-                let shown: serde_json::Map<String, Value> = KEYS.iter().map(|key| ((*key).to_owned(), agent[*key].clone())).collect();
+                let shown: serde_json::Map<String, Value> = KEYS
+                    .iter()
+                    .map(|key| ((*key).to_owned(), agent[*key].clone()))
+                    .collect();
                 println!("{}", json!(shown));
             }
         } else {
@@ -60,16 +84,27 @@ fn screen(status: &Value, agents: &[Value], paint: Paint) -> String {
     let mut out = format!(
         "rgt: mode {}{}   agents {}   {} attempts/s   ALLOW {}   DENY {}   CHALLENGE {}\n\n",
         status["mode"].as_str().unwrap_or("?"),
-        if status["degraded"] == true { " (degraded)" } else { "" },
+        if status["degraded"] == true {
+            " (degraded)"
+        } else {
+            ""
+        },
         agents.len(),
         sum("rate"),
         sum("allow"),
         sum("deny"),
         sum("challenge"),
     );
-    let name = agents.iter().map(|agent| cell(agent, "agent_id").chars().count()).max().unwrap_or(0);
+    let name = agents
+        .iter()
+        .map(|agent| cell(agent, "agent_id").chars().count())
+        .max()
+        .unwrap_or(0);
     let name = name.clamp(5, columns().unwrap_or(100).saturating_sub(58).max(12));
-    let title = format!("{}  RISK  TASKS   RATE/S  ATTEMPTS     ALLOW    DENY  CHALL  MODE", pad("AGENT", name));
+    let title = format!(
+        "{}  RISK  TASKS   RATE/S  ATTEMPTS     ALLOW    DENY  CHALL  MODE",
+        pad("AGENT", name)
+    );
     out.push_str(&paint.paint(Hue::Dim, &title));
     out.push('\n');
     for agent in agents {
@@ -83,7 +118,10 @@ fn screen(status: &Value, agents: &[Value], paint: Paint) -> String {
             number(agent, "rate"),
             number(agent, "attempts"),
             number(agent, "allow"),
-            paint.paint(if deny > 0 { Hue::Red } else { Hue::Plain }, &format!("{deny:>6}")),
+            paint.paint(
+                if deny > 0 { Hue::Red } else { Hue::Plain },
+                &format!("{deny:>6}")
+            ),
             number(agent, "challenge"),
             agent["mode"].as_str().unwrap_or("?"),
         ));

@@ -9,8 +9,10 @@ use super::connect;
 use crate::control::protocol::Request;
 
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  sudo rgt unload\n\nThe daemon drains its events, closes its ledgers, detaches its \
-    programs and ends. Agents run on, ungoverned.")]
+#[command(
+    after_help = "Example:\n  sudo rgt unload\n\nThe daemon drains its events, closes its ledgers, detaches its \
+    programs and ends. Agents run on, ungoverned."
+)]
 pub struct UnloadArgs {
     /// One JSON object instead of text
     #[arg(long)]
@@ -22,7 +24,10 @@ pub fn run(args: UnloadArgs) -> Result<ExitCode> {
     if args.json {
         println!("{stopped}");
     } else {
-        let pid = stopped.get("stopped").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        let pid = stopped
+            .get("stopped")
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or(0);
         println!("enforcement has ended; the daemon was process {pid}");
     }
     Ok(ExitCode::SUCCESS)

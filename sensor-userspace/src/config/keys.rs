@@ -31,8 +31,12 @@ pub(super) const KEYS: &[(&str, Setter)] = &[
         config.ledger_dir = path(value)?;
         Ok(())
     }),
-    ("sinks.kafka.brokers", |config, value| kafka(config, "brokers", value)),
-    ("sinks.kafka.topic", |config, value| kafka(config, "topic", value)),
+    ("sinks.kafka.brokers", |config, value| {
+        kafka(config, "brokers", value)
+    }),
+    ("sinks.kafka.topic", |config, value| {
+        kafka(config, "topic", value)
+    }),
     ("sinks.kafka.exactly_once", |config, value| {
         one_of(value, &[("true", true), ("false", false)])?;
         kafka(config, "exactly_once", value)
@@ -51,7 +55,9 @@ pub(super) const KEYS: &[(&str, Setter)] = &[
     ("record.type_prefix", |config, value| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         if !value.bytes().all(plain) {
-            return Err(format!("`{value}` holds more than letters, digits, `.`, `_` and `-`"));
+            return Err(format!(
+                "`{value}` holds more than letters, digits, `.`, `_` and `-`"
+            ));
         }
         config.type_prefix = value.to_owned();
         Ok(())
@@ -96,7 +102,11 @@ fn one_of<T: Clone>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
 }
 
 fn filled(value: &str) -> Result<String, String> {
-    if value.is_empty() { Err("is empty".to_owned()) } else { Ok(value.to_owned()) }
+    if value.is_empty() {
+        Err("is empty".to_owned())
+    } else {
+        Ok(value.to_owned())
+    }
 }
 
 /// Relative to the directory of whoever says it: the daemon's own is `/`.
@@ -107,7 +117,9 @@ fn path(value: &str) -> Result<PathBuf, String> {
 
 /// `200ms`, `5s`, `2m`; a bare number is milliseconds.
 pub fn duration(value: &str) -> Result<Duration, String> {
-    let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    let digits = value
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(value.len());
     let scale = match &value[digits..] {
         "" | "ms" => 1,
         "s" => 1_000,
@@ -116,7 +128,11 @@ pub fn duration(value: &str) -> Result<Duration, String> {
         "d" => 86_400_000,
         _ => return Err(format!("`{value}` is no duration such as 200ms, 5s or 2m")),
     };
-    match value[..digits].parse::<u64>().ok().and_then(|count| count.checked_mul(scale)) {
+    match value[..digits]
+        .parse::<u64>()
+        .ok()
+        .and_then(|count| count.checked_mul(scale))
+    {
         Some(millis) => Ok(Duration::from_millis(millis)),
         None => Err(format!("`{value}` is no duration such as 200ms, 5s or 2m")),
     }
@@ -147,4 +163,3 @@ fn distance(a: &str, b: &str) -> usize {
     }
     row[b.len()]
 }
-

@@ -14,7 +14,11 @@ pub struct Peer {
 
 impl Peer {
     pub fn of(stream: &UnixStream) -> io::Result<Peer> {
-        let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+        let mut credentials = libc::ucred {
+            pid: 0,
+            uid: 0,
+            gid: 0,
+        };
         let mut length = size_of::<libc::ucred>() as libc::socklen_t;
         // SAFETY: `credentials` is a live ucred of `length` bytes; the descriptor is open.
         let code = unsafe {
@@ -29,7 +33,10 @@ impl Peer {
         if code != 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(Peer { pid: u32::try_from(credentials.pid).unwrap_or(0), uid: credentials.uid })
+        Ok(Peer {
+            pid: u32::try_from(credentials.pid).unwrap_or(0),
+            uid: credentials.uid,
+        })
     }
 
     pub fn is_root(self) -> bool {
@@ -54,7 +61,12 @@ impl Identity {
             let line = String::from_utf8_lossy(line);
             let mut words = line.split_ascii_whitespace();
             let key = words.next();
-            let mut number = || words.next().and_then(|word| word.parse::<u32>().ok()).unwrap_or(u32::MAX);
+            let mut number = || {
+                words
+                    .next()
+                    .and_then(|word| word.parse::<u32>().ok())
+                    .unwrap_or(u32::MAX)
+            };
             match key {
                 Some("PPid:") => identity.parent = number(),
                 Some("Uid:") => {

@@ -26,9 +26,16 @@ const STACK: usize = 128 * 1024;
 #[derive(Debug)]
 pub enum Ask {
     Exec(Box<ExecRequest>),
-    Ended { agent: AgentNo, run_id: String, status: String },
+    Ended {
+        agent: AgentNo,
+        run_id: String,
+        status: String,
+    },
     /// The asker of an `Exec` is gone without a word.
-    Abandoned { agent: AgentNo, run_id: String },
+    Abandoned {
+        agent: AgentNo,
+        run_id: String,
+    },
     Agents,
     Status,
     Stop,
@@ -51,16 +58,19 @@ pub fn listen(path: &Path, commands: Sender<Command>) -> io::Result<()> {
     // Everybody may ask; who may get what is decided by who asks.
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     let (all, others) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    thread::Builder::new().name("control".to_owned()).stack_size(STACK).spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(stream) = stream else {
-                // Out of descriptors: wait for some to come back.
-                thread::sleep(std::time::Duration::from_millis(50));
-                continue;
-            };
-            accept(stream, &commands, &all, &others);
-        }
-    })?;
+    thread::Builder::new()
+        .name("control".to_owned())
+        .stack_size(STACK)
+        .spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(stream) = stream else {
+                    // Out of descriptors: wait for some to come back.
+                    thread::sleep(std::time::Duration::from_millis(50));
+                    continue;
+                };
+                accept(stream, &commands, &all, &others);
+            }
+        })?;
     Ok(())
 }
 
@@ -84,12 +94,20 @@ impl Drop for Counted {
     }
 }
 
-fn accept(stream: UnixStream, commands: &Sender<Command>, all: &Arc<AtomicUsize>, others: &Arc<AtomicUsize>) {
+fn accept(
+    stream: UnixStream,
+    commands: &Sender<Command>,
+    all: &Arc<AtomicUsize>,
+    others: &Arc<AtomicUsize>,
+) {
     let Ok(peer) = Peer::of(&stream) else { return };
     let full = all.load(Ordering::Relaxed) >= MAX_CONNECTIONS
         || !peer.is_root() && others.load(Ordering::Relaxed) >= MAX_OF_OTHERS;
     if full {
-        let refusal = Refusal::new(Kind::Failed, format!("{MAX_CONNECTIONS} connections are open already; try again later"));
+        let refusal = Refusal::new(
+            Kind::Failed,
+            format!("{MAX_CONNECTIONS} connections are open already; try again later"),
+        );
         say(&stream, &Err(refusal));
         return;
     }
@@ -99,10 +117,13 @@ fn accept(stream: UnixStream, commands: &Sender<Command>, all: &Arc<AtomicUsize>
     }
     let counted = Counted::new(counters);
     let commands = commands.clone();
-    let spawned = thread::Builder::new().name("connection".to_owned()).stack_size(STACK).spawn(move || {
-        let _counted = counted;
-        serve(&stream, peer, &commands);
-    });
+    let spawned = thread::Builder::new()
+        .name("connection".to_owned())
+        .stack_size(STACK)
+        .spawn(move || {
+            let _counted = counted;
+            serve(&stream, peer, &commands);
+        });
     if let Err(error) = spawned {
         tracing::warn!("a connection could not be served: {error}");
     }
@@ -121,7 +142,13 @@ fn serve(stream: &UnixStream, peer: Peer, commands: &Sender<Command>) {
         let limit = MAX_LINE as u64 + 1;
         match (&mut reader).take(limit).read_until(b'\n', &mut text) {
             Ok(length) if length > MAX_LINE => {
-                say(stream, &Err(Refusal::new(Kind::Malformed, format!("a request is longer than {MAX_LINE} bytes"))));
+                say(
+                    stream,
+                    &Err(Refusal::new(
+                        Kind::Malformed,
+                        format!("a request is longer than {MAX_LINE} bytes"),
+                    )),
+                );
                 break;
             }
             Ok(length) if length > 0 => {}
@@ -129,7 +156,10 @@ fn serve(stream: &UnixStream, peer: Peer, commands: &Sender<Command>) {
         }
         let answer = match serde_json::from_slice::<Request>(&text) {
             Ok(request) => answer(request, peer, commands, &mut started),
-            Err(cause) => Err(Refusal::new(Kind::Malformed, format!("the request makes no sense: {cause}"))),
+            Err(cause) => Err(Refusal::new(
+                Kind::Malformed,
+                format!("the request makes no sense: {cause}"),
+            )),
         };
         if !say(stream, &answer) {
             break;
@@ -138,7 +168,11 @@ fn serve(stream: &UnixStream, peer: Peer, commands: &Sender<Command>) {
     if let Some((agent, run_id)) = started {
         let (reply, _answers) = mpsc::channel();
         // The loop being gone, so is the agent's account.
-        let _ = commands.send(Command { peer, ask: Ask::Abandoned { agent, run_id }, reply });
+        let _ = commands.send(Command {
+            peer,
+            ask: Ask::Abandoned { agent, run_id },
+            reply,
+        });
     }
 }
 
@@ -150,12 +184,24 @@ fn answer(
 ) -> Answer {
     let ask = match request {
         Request::Exec(_) if started.is_some() => {
-            return Err(Refusal::new(Kind::Malformed, "one connection starts one agent"));
+            return Err(Refusal::new(
+                Kind::Malformed,
+                "one connection starts one agent",
+            ));
         }
         Request::Exec(request) => Ask::Exec(request),
         Request::Ended { status } => match started.take() {
-            Some((agent, run_id)) => Ask::Ended { agent, run_id, status },
-            None => return Err(Refusal::new(Kind::Malformed, "no command was started on this connection")),
+            Some((agent, run_id)) => Ask::Ended {
+                agent,
+                run_id,
+                status,
+            },
+            None => {
+                return Err(Refusal::new(
+                    Kind::Malformed,
+                    "no command was started on this connection",
+                ));
+            }
         },
         Request::Agents {} => Ask::Agents,
         Request::Status {} => Ask::Status,
@@ -164,10 +210,15 @@ fn answer(
     let starts = matches!(ask, Ask::Exec(_));
     let gone = || Refusal::new(Kind::Ending, "the daemon is ending");
     let (reply, answers) = mpsc::channel();
-    commands.send(Command { peer, ask, reply }).map_err(|_| gone())?;
+    commands
+        .send(Command { peer, ask, reply })
+        .map_err(|_| gone())?;
     let answer = answers.recv().map_err(|_| gone())?;
     if let (true, Ok(value)) = (starts, &answer) {
-        let agent = value.get("number").and_then(serde_json::Value::as_u64).and_then(|number| u32::try_from(number).ok());
+        let agent = value
+            .get("number")
+            .and_then(serde_json::Value::as_u64)
+            .and_then(|number| u32::try_from(number).ok());
         let run_id = value.get("run_id").and_then(serde_json::Value::as_str);
         *started = agent.zip(run_id.map(str::to_owned));
     }

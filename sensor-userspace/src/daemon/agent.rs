@@ -52,9 +52,14 @@ pub struct Agent {
 pub enum Phase {
     Running,
     /// Its command has ended, others of it live on; they are ended at this time, if ever.
-    Leftover { until: Option<Instant> },
+    Leftover {
+        until: Option<Instant>,
+    },
     /// What was left has been killed, and is awaited until then.
-    Killed { count: u64, until: Instant },
+    Killed {
+        count: u64,
+        until: Instant,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

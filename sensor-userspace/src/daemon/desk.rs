@@ -21,13 +21,21 @@ pub struct Desk {
 
 impl Desk {
     pub fn new(standing: Standing) -> Desk {
-        Desk { agents: HashMap::new(), ledgers: Ledgers::default(), standing, strays: 0 }
+        Desk {
+            agents: HashMap::new(),
+            ledgers: Ledgers::default(),
+            standing,
+            strays: 0,
+        }
     }
 
     pub fn event(&mut self, event: Event) {
         let number = match &event {
             Event::Attempt(seen) => seen.agent,
-            Event::Fork { agent, .. } | Event::Join { agent, .. } | Event::Exec { agent, .. } | Event::Exit { agent, .. } => *agent,
+            Event::Fork { agent, .. }
+            | Event::Join { agent, .. }
+            | Event::Exec { agent, .. }
+            | Event::Exit { agent, .. } => *agent,
         };
         let Some(agent) = self.agents.get_mut(&number) else {
             self.strays += 1;
@@ -35,15 +43,23 @@ impl Desk {
         };
         match event {
             Event::Attempt(seen) => {
-                let known = agent.held.remove(&seen.key).is_some() || agent.pending.contains_key(&seen.key);
+                let known =
+                    agent.held.remove(&seen.key).is_some() || agent.pending.contains_key(&seen.key);
                 let waits = seen.attempt.end == End::Pending && !known && !agent.longer.is_zero();
                 if waits && agent.held.len() < MAX_PENDING {
-                    agent.held.insert(seen.key, (Instant::now() + agent.longer, *seen));
+                    agent
+                        .held
+                        .insert(seen.key, (Instant::now() + agent.longer, *seen));
                 } else {
                     attempt(agent, *seen, &mut self.ledgers, &self.standing);
                 }
             }
-            Event::Fork { parent, pid, thread, .. } => agent.processes.fork(parent, pid, thread),
+            Event::Fork {
+                parent,
+                pid,
+                thread,
+                ..
+            } => agent.processes.fork(parent, pid, thread),
             Event::Join { pid, .. } => agent.processes.join(pid),
             Event::Exec { pid, exe, .. } => agent.processes.exec(pid, &exe),
             Event::Exit { pid, .. } => agent.processes.exit(pid),
@@ -52,7 +68,11 @@ impl Desk {
 
     /// Tells of attempts whose outcome has been waited for long enough; of all that wait where `all`.
     pub fn tell_held(&mut self, all: bool) {
-        for agent in self.agents.values_mut().filter(|agent| !agent.held.is_empty()) {
+        for agent in self
+            .agents
+            .values_mut()
+            .filter(|agent| !agent.held.is_empty())
+        {
             let now = Instant::now();
             let due = agent.held.extract_if(|_, (at, _)| all || *at <= now);
             let due: Vec<Seen> = due.map(|(_, (_, seen))| seen).collect();
@@ -64,8 +84,12 @@ impl Desk {
 
     /// A `sandbox.event` of this agent; what cannot be written is counted and told in the log.
     pub fn sandbox(&mut self, number: AgentNo, kind: &str, fields: &[(&str, Field<'_>)]) {
-        let Some(agent) = self.agents.get_mut(&number) else { return };
-        let Some(ledger) = self.ledgers.writing(&agent.ledger, true) else { return };
+        let Some(agent) = self.agents.get_mut(&number) else {
+            return;
+        };
+        let Some(ledger) = self.ledgers.writing(&agent.ledger, true) else {
+            return;
+        };
         if let Err(error) = agent.recorder.sandbox(kind, fields, ledger) {
             unrecorded(&mut agent.counts.unrecorded, &agent.ledger, &error);
         }
@@ -74,7 +98,8 @@ impl Desk {
     /// Whether a process is an agent's, wherever it stands now.
     pub fn governs(&self, pid: u32, cgroup: Option<&Path>) -> bool {
         self.agents.values().any(|agent| {
-            agent.processes.contains(pid) || cgroup.is_some_and(|path| path.starts_with(&agent.cgroup))
+            agent.processes.contains(pid)
+                || cgroup.is_some_and(|path| path.starts_with(&agent.cgroup))
         })
     }
 
@@ -87,7 +112,10 @@ fn unrecorded(count: &mut u64, ledger: &Path, error: &anyhow::Error) {
     // Once a power of two: a full disk must not fill the log as well.
     *count += 1;
     if count.is_power_of_two() {
-        tracing::error!("ledger {}: {error:#}; {count} records of this agent are lost so far", ledger.display());
+        tracing::error!(
+            "ledger {}: {error:#}; {count} records of this agent are lost so far",
+            ledger.display()
+        );
     }
 }
 
@@ -95,29 +123,47 @@ fn attempt(agent: &mut Agent, mut seen: Seen, ledgers: &mut Ledgers, standing: &
     if let Some(argv) = &mut seen.attempt.argv {
         mask::argv(&mut argv.args);
     }
-    seen.attempt.exe_chain = agent.processes.chain(seen.attempt.pid, seen.execed.as_deref());
+    seen.attempt.exe_chain = agent
+        .processes
+        .chain(seen.attempt.pid, seen.execed.as_deref());
     if seen.attempt.exe_chain.is_empty() {
         seen.attempt.incomplete.push("exe");
     }
     let judgement = judgement::judge(&seen, &agent.table, standing);
-    let urgent = judgement.verdict != Verdict::Allow || judgement.enforcement == Enforcement::Blocked;
-    let Some(ledger) = ledgers.writing(&agent.ledger, urgent) else { return };
+    let urgent =
+        judgement.verdict != Verdict::Allow || judgement.enforcement == Enforcement::Blocked;
+    let Some(ledger) = ledgers.writing(&agent.ledger, urgent) else {
+        return;
+    };
     // A call that did not return in time has been recorded: this is how it ended.
     let recorded = match agent.pending.remove(&seen.key) {
-        Some(of) => agent.recorder.outcome(&of, &seen.attempt, &judgement, ledger).map(|_| ()),
+        Some(of) => agent
+            .recorder
+            .outcome(&of, &seen.attempt, &judgement, ledger)
+            .map(|_| ()),
         None => {
             agent.counts.count(&judgement);
-            agent.recorder.attempt(&seen.attempt, &judgement, ledger).map(|id| {
-                if seen.attempt.end == End::Pending && agent.pending.len() < MAX_PENDING {
-                    agent.pending.insert(seen.key, id);
-                }
-            })
+            agent
+                .recorder
+                .attempt(&seen.attempt, &judgement, ledger)
+                .map(|id| {
+                    if seen.attempt.end == End::Pending && agent.pending.len() < MAX_PENDING {
+                        agent.pending.insert(seen.key, id);
+                    }
+                })
         }
     };
     match recorded {
         Ok(()) if agent.counts.unrecorded > 0 => {
             let lost = std::mem::take(&mut agent.counts.unrecorded);
-            if let Err(error) = ledger.gap(Some(agent.recorder.run()), "ledger", lost, lost, 0, "the ledger could not be written") {
+            if let Err(error) = ledger.gap(
+                Some(agent.recorder.run()),
+                "ledger",
+                lost,
+                lost,
+                0,
+                "the ledger could not be written",
+            ) {
                 unrecorded(&mut agent.counts.unrecorded, &agent.ledger, &error);
                 agent.counts.unrecorded += lost;
             }

@@ -50,7 +50,12 @@ pub struct Engine<S> {
 }
 
 impl<S: EventSource> Engine<S> {
-    pub fn new(source: S, options: Options, mount: PathBuf, commands: Receiver<Command>) -> Result<Engine<S>> {
+    pub fn new(
+        source: S,
+        options: Options,
+        mount: PathBuf,
+        commands: Receiver<Command>,
+    ) -> Result<Engine<S>> {
         let mut desk = Desk::new(source.standing().clone());
         if !options.ephemeral {
             // Better now than at the first record.
@@ -83,7 +88,10 @@ impl<S: EventSource> Engine<S> {
         self.look_for_agents();
         while !stop.load(Ordering::Relaxed) && !self.told_to_stop && !self.is_finished() {
             if self.desk.agents.is_empty() {
-                match self.commands.recv_timeout(IDLE.min(self.desk.ledgers.commit())) {
+                match self
+                    .commands
+                    .recv_timeout(IDLE.min(self.desk.ledgers.commit()))
+                {
                     Ok(command) => self.obey(command),
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => break,
@@ -119,7 +127,9 @@ impl<S: EventSource> Engine<S> {
         let closed = self.desk.ledgers.close_all();
         for thread in self.beside.drain(..) {
             if thread.join().is_err() {
-                tracing::error!("a sink's last delivery died; what it had not delivered is in its ledger");
+                tracing::error!(
+                    "a sink's last delivery died; what it had not delivered is in its ledger"
+                );
             }
         }
         let gone = Refusal::new(Kind::Ending, "the daemon has ended");
@@ -127,7 +137,9 @@ impl<S: EventSource> Engine<S> {
             // Whoever asked may be gone as well.
             let _ = command.reply.send(Err(gone.clone()));
         }
-        let Engine { source, stopping, .. } = self;
+        let Engine {
+            source, stopping, ..
+        } = self;
         drop(source);
         if let Some(reply) = stopping {
             let _ = reply.send(Ok(serde_json::json!({ "stopped": std::process::id() })));
@@ -153,7 +165,11 @@ impl<S: EventSource> Engine<S> {
         let Command { peer, ask, reply } = command;
         let answer = match ask {
             Ask::Exec(request) => self.start_command(peer, &request),
-            Ask::Ended { agent, run_id, status } => {
+            Ask::Ended {
+                agent,
+                run_id,
+                status,
+            } => {
                 self.command_ended(agent, &run_id, &status, Some(reply));
                 return;
             }
@@ -163,12 +179,14 @@ impl<S: EventSource> Engine<S> {
             }
             Ask::Agents => Ok(self.answer_agents(peer)),
             Ask::Status => Ok(self.answer_status(self.started)),
-            Ask::Stop if !peer.is_root() => {
-                Err(Refusal::new(Kind::Forbidden, "only root may end enforcement: sudo rgt unload"))
-            }
-            Ask::Stop if self.is_governed(peer) => {
-                Err(Refusal::new(Kind::Forbidden, "a governed process may not end its own governance"))
-            }
+            Ask::Stop if !peer.is_root() => Err(Refusal::new(
+                Kind::Forbidden,
+                "only root may end enforcement: sudo rgt unload",
+            )),
+            Ask::Stop if self.is_governed(peer) => Err(Refusal::new(
+                Kind::Forbidden,
+                "a governed process may not end its own governance",
+            )),
             Ask::Stop => {
                 self.told_to_stop = true;
                 self.stopping = Some(reply);
@@ -216,7 +234,11 @@ impl<S: EventSource> Engine<S> {
 
     fn totals(&mut self, number: AgentNo, ring: Ring) -> Option<Totals> {
         let totals = self.source.totals(number, ring);
-        totals.inspect_err(|error| tracing::error!("the kernel's counts could not be read: {error:#}")).ok()
+        totals
+            .inspect_err(|error| {
+                tracing::error!("the kernel's counts could not be read: {error:#}")
+            })
+            .ok()
     }
 
     /// Writes a gap record where the kernel made more than arrived. `drained`: all that was made has been
@@ -224,8 +246,12 @@ impl<S: EventSource> Engine<S> {
     pub(super) fn tell_losses(&mut self, number: AgentNo, drained: bool) {
         let mut drained = drained;
         for (index, (ring, name)) in RINGS.into_iter().enumerate() {
-            let Some(told) = self.desk.agents.get(&number).map(|agent| agent.told[index]) else { return };
-            let Some(mut now) = self.totals(number, ring) else { return };
+            let Some(told) = self.desk.agents.get(&number).map(|agent| agent.told[index]) else {
+                return;
+            };
+            let Some(mut now) = self.totals(number, ring) else {
+                return;
+            };
             if !drained {
                 if now.dropped == told.dropped {
                     continue;
@@ -236,18 +262,40 @@ impl<S: EventSource> Engine<S> {
                     return;
                 }
                 drained = true;
-                let Some(again) = self.totals(number, ring) else { return };
+                let Some(again) = self.totals(number, ring) else {
+                    return;
+                };
                 now = again;
             }
-            let Some(gap) = difference(told, now) else { continue };
-            let Some(agent) = self.desk.agents.get_mut(&number) else { return };
+            let Some(gap) = difference(told, now) else {
+                continue;
+            };
+            let Some(agent) = self.desk.agents.get_mut(&number) else {
+                return;
+            };
             agent.told[index] = now;
             agent.counts.dropped += gap.made.saturating_sub(gap.received);
-            let reason = if gap.dropped > 0 { "the ring was full" } else { "events did not arrive" };
+            let reason = if gap.dropped > 0 {
+                "the ring was full"
+            } else {
+                "events did not arrive"
+            };
             let run = agent.recorder.run().clone();
-            let Some(ledger) = self.desk.ledgers.writing(&agent.ledger, true) else { return };
-            if let Err(error) = ledger.gap(Some(&run), name, gap.made, gap.dropped, gap.received, reason) {
-                tracing::error!("a loss of {} events could not be told: {error:#}", gap.dropped);
+            let Some(ledger) = self.desk.ledgers.writing(&agent.ledger, true) else {
+                return;
+            };
+            if let Err(error) = ledger.gap(
+                Some(&run),
+                name,
+                gap.made,
+                gap.dropped,
+                gap.received,
+                reason,
+            ) {
+                tracing::error!(
+                    "a loss of {} events could not be told: {error:#}",
+                    gap.dropped
+                );
                 agent.told[index] = told;
             }
         }
@@ -270,12 +318,54 @@ mod tests {
 
     #[test]
     fn losses_are_told_once() {
-        let told = Totals { made: 10, dropped: 1, received: 9 };
-        assert_eq!(difference(told, Totals { made: 12, dropped: 1, received: 11 }), None);
-        let gap = Totals { made: 5, dropped: 2, received: 3 };
-        assert_eq!(difference(told, Totals { made: 15, dropped: 3, received: 12 }), Some(gap));
+        let told = Totals {
+            made: 10,
+            dropped: 1,
+            received: 9,
+        };
+        assert_eq!(
+            difference(
+                told,
+                Totals {
+                    made: 12,
+                    dropped: 1,
+                    received: 11
+                }
+            ),
+            None
+        );
+        let gap = Totals {
+            made: 5,
+            dropped: 2,
+            received: 3,
+        };
+        assert_eq!(
+            difference(
+                told,
+                Totals {
+                    made: 15,
+                    dropped: 3,
+                    received: 12
+                }
+            ),
+            Some(gap)
+        );
         // Neither dropped nor received.
-        let gap = Totals { made: 1, dropped: 0, received: 0 };
-        assert_eq!(difference(told, Totals { made: 11, dropped: 1, received: 9 }), Some(gap));
+        let gap = Totals {
+            made: 1,
+            dropped: 0,
+            received: 0,
+        };
+        assert_eq!(
+            difference(
+                told,
+                Totals {
+                    made: 11,
+                    dropped: 1,
+                    received: 9
+                }
+            ),
+            Some(gap)
+        );
     }
 }

@@ -9,13 +9,20 @@ use crate::policy::{Decision, KernelHit, Object, Table};
 
 pub fn judge(seen: &Seen, table: &Table, standing: &Standing) -> Judgement {
     let by_kernel = from_hooks(seen, table);
-    let judged = if by_kernel.is_some() { Judged::Kernel } else { Judged::Argument };
+    let judged = if by_kernel.is_some() {
+        Judged::Kernel
+    } else {
+        Judged::Argument
+    };
     let decision = by_kernel.unwrap_or_else(|| from_argument(seen, table));
     let blocked = seen.hooks.iter().any(|hook| hook.blocked);
     let observing = decision.observe || standing.mode == Mode::Observe;
     let mut reason = decision.reason;
     if let Some((verdict, rule)) = &decision.would {
-        reason.push_str(&format!("; {rule}, which only observes, would have said {}", verdict.name()));
+        reason.push_str(&format!(
+            "; {rule}, which only observes, would have said {}",
+            verdict.name()
+        ));
     }
     Judgement {
         verdict: decision.verdict,
@@ -57,7 +64,12 @@ fn from_hooks(seen: &Seen, table: &Table) -> Option<Decision> {
             None => Object::None,
             named => Object::of(named),
         };
-        let hit = KernelHit { rule: hook.rule, effect: hook.effect, unknown: hook.unknown, would: hook.would };
+        let hit = KernelHit {
+            rule: hook.rule,
+            effect: hook.effect,
+            unknown: hook.unknown,
+            would: hook.would,
+        };
         table.decision_from_kernel(hit, hook.action, object)
     });
     Decision::strictest(decisions)
@@ -75,9 +87,18 @@ fn from_argument(seen: &Seen, table: &Table) -> Decision {
         Some(path) => path.clone(),
         None => Vec::new(),
     };
-    let (first, second) = (named(first.as_ref(), attempt.object.as_ref()), named(second.as_ref(), attempt.object2.as_ref()));
-    let first = if has_place(attempt) { place(&first) } else { Object::None };
-    let second = has_second.then(|| place(&second)).filter(|_| has_place(attempt));
+    let (first, second) = (
+        named(first.as_ref(), attempt.object.as_ref()),
+        named(second.as_ref(), attempt.object2.as_ref()),
+    );
+    let first = if has_place(attempt) {
+        place(&first)
+    } else {
+        Object::None
+    };
+    let second = has_second
+        .then(|| place(&second))
+        .filter(|_| has_place(attempt));
     let meant = seen.means.iter().map(|(action, operand)| {
         let object = match operand {
             Operand::First => first,
@@ -90,7 +111,11 @@ fn from_argument(seen: &Seen, table: &Table) -> Decision {
 
 /// Empty: it could not be resolved.
 fn place(path: &[u8]) -> Object<'_> {
-    if path.is_empty() { Object::Unknown } else { Object::of(Some(path)) }
+    if path.is_empty() {
+        Object::Unknown
+    } else {
+        Object::of(Some(path))
+    }
 }
 
 /// Whether the attempt is about a place in the filesystem at all.
@@ -134,7 +159,10 @@ pub(super) mod tests {
         - id: RULE_FILE_DELETE_BLOCK\n    deny: file.delete\n    path: { not: [\"/tmp/**\"] }\n    severity: high\n";
 
     fn table(observe: bool) -> Table {
-        let mut table = parse("t.yaml", ARTICLE).unwrap().compile(&Variables::default()).unwrap();
+        let mut table = parse("t.yaml", ARTICLE)
+            .unwrap()
+            .compile(&Variables::default())
+            .unwrap();
         table.kernel.observe = u8::from(observe);
         table
     }
@@ -159,7 +187,13 @@ pub(super) mod tests {
                 tid: 1,
                 exe_chain: Vec::new(),
                 argv: None,
-                credentials: Credentials { uid: 0, gid: 0, euid: 0, egid: 0, caps: 0 },
+                credentials: Credentials {
+                    uid: 0,
+                    gid: 0,
+                    euid: 0,
+                    egid: 0,
+                    caps: 0,
+                },
                 late: false,
                 incomplete: Vec::new(),
             },
@@ -172,12 +206,22 @@ pub(super) mod tests {
     }
 
     fn standing(mode: Mode) -> Standing {
-        Standing { mode, degraded: false, notes: Vec::new(), hooks: Vec::new() }
+        Standing {
+            mode,
+            degraded: false,
+            notes: Vec::new(),
+            hooks: Vec::new(),
+        }
     }
 
     fn told(seen: &Seen, observe: bool, mode: Mode) -> (Verdict, Enforcement, Judged, String) {
         let judgement = judge(seen, &table(observe), &standing(mode));
-        (judgement.verdict, judgement.enforcement, judgement.judged, judgement.rule_id)
+        (
+            judgement.verdict,
+            judgement.enforcement,
+            judgement.judged,
+            judgement.rule_id,
+        )
     }
 
     const RULE: &str = "RULE_FILE_DELETE_BLOCK";
@@ -192,10 +236,34 @@ pub(super) mod tests {
             (b"/etc/x", None, 0, Mode::Observe, Deny, WouldBlock, RULE),
             // It happened although it should not have: not told as blocked.
             (b"/etc/x", None, 0, Mode::Lsm, Deny, Passed, RULE),
-            (b"/tmp/x", None, -2, Mode::Lsm, Allow, Passed, "RULE_DEFAULT"),
+            (
+                b"/tmp/x",
+                None,
+                -2,
+                Mode::Lsm,
+                Allow,
+                Passed,
+                "RULE_DEFAULT",
+            ),
             (b"/tmpfoo", None, -2, Mode::Lsm, Deny, NotReached, RULE),
-            (b"x", Some(&b"/tmp/d"[..]), -2, Mode::Lsm, Allow, Passed, "RULE_DEFAULT"),
-            (b"../../etc/x", Some(b"/tmp/d"), -2, Mode::Lsm, Deny, NotReached, RULE),
+            (
+                b"x",
+                Some(&b"/tmp/d"[..]),
+                -2,
+                Mode::Lsm,
+                Allow,
+                Passed,
+                "RULE_DEFAULT",
+            ),
+            (
+                b"../../etc/x",
+                Some(b"/tmp/d"),
+                -2,
+                Mode::Lsm,
+                Deny,
+                NotReached,
+                RULE,
+            ),
             // Relative to nobody knows what: on_unknown.
             (b"x", None, -2, Mode::Lsm, Deny, NotReached, "RULE_UNKNOWN"),
         ] {
@@ -206,20 +274,41 @@ pub(super) mod tests {
     }
 
     fn hook(effect: u8, rule: Option<u16>, blocked: bool) -> HookVerdict {
-        HookVerdict { action: Action::FileDelete, effect, rule, would: None, unknown: false, blocked, object: None }
+        HookVerdict {
+            action: Action::FileDelete,
+            effect,
+            rule,
+            would: None,
+            unknown: false,
+            blocked,
+            object: None,
+        }
     }
 
     #[test]
     fn the_kernels_verdict_stands() {
         let mut seen = unlink(b"/tmp/link", None, -13);
         seen.attempt.object = Some(b"/etc/x".to_vec());
-        seen.hooks = vec![hook(effect::ALLOW, None, false), hook(effect::DENY, Some(0), true)];
-        let expected = (Verdict::Deny, Enforcement::Blocked, Judged::Kernel, RULE.to_owned());
+        seen.hooks = vec![
+            hook(effect::ALLOW, None, false),
+            hook(effect::DENY, Some(0), true),
+        ];
+        let expected = (
+            Verdict::Deny,
+            Enforcement::Blocked,
+            Judged::Kernel,
+            RULE.to_owned(),
+        );
         assert_eq!(told(&seen, false, Mode::Lsm), expected);
 
         seen.hooks = vec![hook(effect::DENY, Some(0), false)];
         seen.attempt.end = End::Returned(0);
-        let expected = (Verdict::Deny, Enforcement::WouldBlock, Judged::Kernel, RULE.to_owned());
+        let expected = (
+            Verdict::Deny,
+            Enforcement::WouldBlock,
+            Judged::Kernel,
+            RULE.to_owned(),
+        );
         assert_eq!(told(&seen, true, Mode::Lsm), expected);
 
         // Refused by the file's own permissions behind a hook that only observed.

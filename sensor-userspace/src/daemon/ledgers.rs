@@ -37,10 +37,20 @@ impl Ledgers {
     /// Opens the directory, or joins those who use it already. The key is what it is called from now on.
     pub fn join(&mut self, config: &Config, reader_gid: Option<u32>) -> Result<PathBuf> {
         let dir = &config.ledger_dir;
-        if let Some(key) = dir.canonicalize().ok().filter(|key| self.open.contains_key(key)) {
+        if let Some(key) = dir
+            .canonicalize()
+            .ok()
+            .filter(|key| self.open.contains_key(key))
+        {
             if let Some(open) = self.open.get_mut(&key) {
-                if open.config.seal != config.seal || open.config.type_prefix != config.type_prefix || open.config.kafka != config.kafka {
-                    bail!("the ledger {} is being written with other seal, record or sink settings; give another --ledger", key.display());
+                if open.config.seal != config.seal
+                    || open.config.type_prefix != config.type_prefix
+                    || open.config.kafka != config.kafka
+                {
+                    bail!(
+                        "the ledger {} is being written with other seal, record or sink settings; give another --ledger",
+                        key.display()
+                    );
                 }
                 open.users += 1;
             }
@@ -54,8 +64,11 @@ impl Ledgers {
             reader_gid,
             ..LedgerConfig::default()
         };
-        let ledger = Ledger::open(dir, &settings).with_context(|| format!("ledger {}", dir.display()))?;
-        let key = dir.canonicalize().with_context(|| format!("ledger {}", dir.display()))?;
+        let ledger =
+            Ledger::open(dir, &settings).with_context(|| format!("ledger {}", dir.display()))?;
+        let key = dir
+            .canonicalize()
+            .with_context(|| format!("ledger {}", dir.display()))?;
         let stream = Stream::start(config, &key)?;
         let now = Instant::now();
         let open = Open {
@@ -93,7 +106,8 @@ impl Ledgers {
         let now = Instant::now();
         let mut wait = SYNC;
         for (key, open) in &mut self.open {
-            let sync = open.urgent && now - open.synced >= GROUP || (open.dirty || open.unsynced) && now - open.synced >= SYNC;
+            let sync = open.urgent && now - open.synced >= GROUP
+                || (open.dirty || open.unsynced) && now - open.synced >= SYNC;
             if sync || open.urgent || open.dirty && now - open.flushed >= GROUP {
                 if let Err(error) = open.ledger.flush(sync) {
                     tracing::error!("ledger {}: {error:#}", key.display());
@@ -117,23 +131,31 @@ impl Ledgers {
     }
 
     pub fn flush(&mut self, key: &Path) -> Result<()> {
-        let Some(open) = self.open.get_mut(key) else { return Ok(()) };
+        let Some(open) = self.open.get_mut(key) else {
+            return Ok(());
+        };
         open.dirty = false;
         open.urgent = false;
         open.unsynced = false;
-        open.ledger.flush(true).with_context(|| format!("ledger {}", key.display()))
+        open.ledger
+            .flush(true)
+            .with_context(|| format!("ledger {}", key.display()))
     }
 
     /// One user less; the last one closes it. The sink that is returned has the rest still to deliver.
     pub fn leave(&mut self, key: &Path) -> Result<Option<Stream>> {
-        let Some(open) = self.open.get_mut(key) else { return Ok(None) };
+        let Some(open) = self.open.get_mut(key) else {
+            return Ok(None);
+        };
         open.users = open.users.saturating_sub(1);
         if open.users > 0 {
             return self.flush(key).map(|()| None);
         }
         match self.open.remove(key) {
             Some(open) => {
-                open.ledger.close().with_context(|| format!("ledger {}", key.display()))?;
+                open.ledger
+                    .close()
+                    .with_context(|| format!("ledger {}", key.display()))?;
                 Ok(open.stream)
             }
             None => Ok(None),
@@ -166,10 +188,14 @@ impl Ledgers {
 }
 
 pub fn node_name(config: &Config) -> String {
-    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
+    let host =
+        || std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
     match &config.node_name {
         Some(name) => name.clone(),
-        None => host().ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned()),
+        None => host()
+            .ok()
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "localhost".to_owned()),
     }
 }
 

@@ -15,7 +15,9 @@ use crate::policy::Table;
 
 /// Loads the programs, attaches them, and proves that a denial denies.
 pub fn load(options: &Options) -> Result<impl EventSource + use<>> {
-    let wait = kernel::Options { outcome_wait: options.config.outcome_wait };
+    let wait = kernel::Options {
+        outcome_wait: options.config.outcome_wait,
+    };
     let mut sensor = Sensor::load(&wait).map_err(|error| anyhow!("{error}"))?;
     let mount = cgroup::mount_point()?;
     let scratch = cgroup::Own::make(&mount, &format!("canary-{}", std::process::id()))?;

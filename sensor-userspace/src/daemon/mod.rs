@@ -2,6 +2,8 @@
 
 mod agent;
 mod answers;
+mod begin;
+mod configured;
 mod desk;
 mod engine;
 mod judgement;
@@ -58,7 +60,9 @@ where
 {
     // SAFETY: geteuid(2) cannot fail and touches no memory.
     if unsafe { libc::geteuid() } != 0 {
-        bail!("rgt run loads programs into the kernel and needs root: run it with sudo, or as a systemd service");
+        bail!(
+            "rgt run loads programs into the kernel and needs root: run it with sudo, or as a systemd service"
+        );
     }
     prepare_directories()?;
     let lock = Lock::take(options.ephemeral)?;
@@ -70,7 +74,8 @@ where
     let (commands, asked) = mpsc::channel();
     let mut engine = engine::Engine::new(source, options, mount, asked)?;
     let socket = control::socket_path();
-    server::listen(&socket, commands).with_context(|| format!("cannot listen at {}", socket.display()))?;
+    server::listen(&socket, commands)
+        .with_context(|| format!("cannot listen at {}", socket.display()))?;
     notify::ready();
     let done = engine.run(&STOP);
     // Nobody new: whoever finds no socket asks the next daemon.

@@ -52,7 +52,9 @@ impl Processes {
     }
 
     pub fn exit(&mut self, pid: u32) {
-        let Some(process) = self.by_pid.get(&pid) else { return };
+        let Some(process) = self.by_pid.get(&pid) else {
+            return;
+        };
         let left = process.threads.borrow().saturating_sub(1);
         *process.threads.borrow_mut() = left;
         if left == 0 {
@@ -103,7 +105,8 @@ impl Processes {
 
     fn insert(&mut self, pid: u32, exe: Rc<[u8]>, parent: Option<Rc<Process>>) {
         if self.by_pid.len() >= MAX_PROCESSES {
-            self.by_pid.retain(|pid, _| fs::metadata(format!("/proc/{pid}")).is_ok());
+            self.by_pid
+                .retain(|pid, _| fs::metadata(format!("/proc/{pid}")).is_ok());
         }
         // A chain of processes that fork and end would grow without end: its middle is left out.
         let parent = match parent {
@@ -155,7 +158,10 @@ mod tests {
     const ROOT: u32 = 5_000_000;
 
     fn names(chain: Vec<Vec<u8>>) -> Vec<String> {
-        chain.into_iter().map(|exe| String::from_utf8(exe).unwrap()).collect()
+        chain
+            .into_iter()
+            .map(|exe| String::from_utf8(exe).unwrap())
+            .collect()
     }
 
     #[test]
@@ -164,11 +170,20 @@ mod tests {
         processes.join(ROOT);
         processes.exec(ROOT, b"/bin/sh");
         processes.fork(ROOT, ROOT + 1, false);
-        assert_eq!(names(processes.chain(ROOT + 1, None)), ["/bin/sh", "/bin/sh"]);
+        assert_eq!(
+            names(processes.chain(ROOT + 1, None)),
+            ["/bin/sh", "/bin/sh"]
+        );
         processes.exec(ROOT + 1, b"/bin/ls");
         // The attempt that did it was the shell's.
-        assert_eq!(names(processes.chain(ROOT + 1, Some(b"/bin/ls"))), ["/bin/sh", "/bin/sh"]);
-        assert_eq!(names(processes.chain(ROOT + 1, None)), ["/bin/ls", "/bin/sh"]);
+        assert_eq!(
+            names(processes.chain(ROOT + 1, Some(b"/bin/ls"))),
+            ["/bin/sh", "/bin/sh"]
+        );
+        assert_eq!(
+            names(processes.chain(ROOT + 1, None)),
+            ["/bin/ls", "/bin/sh"]
+        );
     }
 
     #[test]
@@ -181,7 +196,10 @@ mod tests {
         processes.exit(ROOT);
         processes.exit(ROOT + 1);
         assert!(!processes.contains(ROOT + 1));
-        assert_eq!(names(processes.chain(ROOT + 2, None)), ["/bin/b", "/bin/b", "/bin/a"]);
+        assert_eq!(
+            names(processes.chain(ROOT + 2, None)),
+            ["/bin/b", "/bin/b", "/bin/a"]
+        );
         processes.exit(ROOT + 2);
         assert!(processes.is_empty());
     }

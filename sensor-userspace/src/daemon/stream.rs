@@ -28,7 +28,10 @@ mod with_kafka {
         if config.kafka.is_empty() {
             return Ok(None);
         }
-        let settings = config.kafka.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let settings = config
+            .kafka
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()));
         Ok(Some(KafkaConfig::from_settings(settings)?))
     }
 
@@ -40,7 +43,9 @@ mod with_kafka {
     impl Stream {
         /// Starts streaming the ledger that has been opened in `dir`; none where no sink is configured.
         pub fn start(config: &Config, dir: &Path) -> Result<Option<Stream>> {
-            let Some(wanted) = wanted(config)? else { return Ok(None) };
+            let Some(wanted) = wanted(config)? else {
+                return Ok(None);
+            };
             let kafka = KafkaSink::start(wanted, dir, Arc::new(AtomicBool::new(false)))?;
             let bell = kafka.bell();
             Ok(Some(Stream { kafka, bell }))
@@ -68,7 +73,9 @@ mod without_kafka {
         if config.kafka.is_empty() {
             return Ok(());
         }
-        anyhow::bail!("sinks.kafka: this rgt was built without Kafka; build it with `--features kafka`")
+        anyhow::bail!(
+            "sinks.kafka: this rgt was built without Kafka; build it with `--features kafka`"
+        )
     }
 
     impl Stream {

@@ -32,9 +32,17 @@ impl Scene {
         std::fs::create_dir_all(&dir).unwrap();
         let key = dir.join("key");
         std::fs::write(&key, "ab".repeat(32)).unwrap();
-        let mut config = Config { ledger_dir: dir.join("ledger"), ..Config::default() };
+        let mut config = Config {
+            ledger_dir: dir.join("ledger"),
+            ..Config::default()
+        };
         config.seal.key_file = Some(key);
-        let mut desk = Desk::new(Standing { mode: Mode::Observe, degraded: false, notes: Vec::new(), hooks: Vec::new() });
+        let mut desk = Desk::new(Standing {
+            mode: Mode::Observe,
+            degraded: false,
+            notes: Vec::new(),
+            hooks: Vec::new(),
+        });
         let ledger = desk.ledgers.join(&config, None).unwrap();
         let run = Run {
             agent_id: "a".to_owned(),
@@ -129,12 +137,23 @@ fn a_run_may_wait_longer_for_outcomes() {
 fn records_name_programs_and_no_secrets() {
     let mut scene = Scene::new("argv", Duration::ZERO);
     scene.desk.event(Event::Join { agent: 1, pid: PID });
-    scene.desk.event(Event::Exec { agent: 1, pid: PID, exe: b"/bin/sh".to_vec() });
+    scene.desk.event(Event::Exec {
+        agent: 1,
+        pid: PID,
+        exe: b"/bin/sh".to_vec(),
+    });
     scene.attempt(End::Returned(0), |seen| {
-        seen.attempt.argv = Some(Argv { args: vec![b"x".to_vec(), b"--password=hunter2".to_vec()], truncated: false });
+        seen.attempt.argv = Some(Argv {
+            args: vec![b"x".to_vec(), b"--password=hunter2".to_vec()],
+            truncated: false,
+        });
     });
     // Nobody's event is told nowhere, and counted.
-    scene.desk.event(Event::Exit { agent: 9, pid: 1, tid: 1 });
+    scene.desk.event(Event::Exit {
+        agent: 9,
+        pid: 1,
+        tid: 1,
+    });
     assert_eq!(scene.desk.strays, 1);
     assert!(scene.desk.governs(PID, None));
     assert!(scene.desk.governs(1, Some(Path::new("/nowhere/below"))));

@@ -152,6 +152,7 @@ fn open(how: u64, flags: u32, succeeded: bool) -> Vec<(Action, Operand)> {
     let writes = how & libc::O_ACCMODE != libc::O_RDONLY;
     let reads = how & libc::O_ACCMODE != libc::O_WRONLY;
     let created = flags & flag::CREATED != 0;
+    let regular = flags & flag::SPECIAL == 0;
     let mut means = Vec::with_capacity(4);
     // The most telling first: it names the attempt.
     if how & libc::O_TMPFILE == libc::O_TMPFILE || how & libc::O_CREAT != 0 && (created || !succeeded) {
@@ -163,8 +164,8 @@ fn open(how: u64, flags: u32, succeeded: bool) -> Vec<(Action, Operand)> {
     if reads {
         means.push(if how & libc::O_DIRECTORY != 0 && !writes { Action::DirList } else { Action::FileRead });
     }
-    // A file just made has nothing to lose.
-    if how & libc::O_TRUNC != 0 && writes && !created {
+    // A file just made has nothing to lose, nor has a device.
+    if how & libc::O_TRUNC != 0 && writes && !created && regular {
         means.push(Action::FileDelete);
     }
     means.into_iter().map(|action| (action, Operand::First)).collect()
@@ -226,7 +227,10 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
         sections.path.map(<[u8]>::to_vec)
     };
     let takes_argument = by_address && raw.args[usize::from(row.pointer) % 6] != 0 || row.path != sensor_common::syscalls::NONE;
-    let base = sections.base.filter(|_| raw.flags & flag::BASE_TRUNCATED == 0).map(path_from_names);
+    let base = sections.base.filter(|_| raw.flags & flag::BASE_TRUNCATED == 0).map(|names| match raw.flags & flag::NAMELESS {
+        0 => path_from_names(names),
+        _ => [b"anon:", names.split(|byte| *byte == 0).next().unwrap_or_default()].concat(),
+    });
     // A lone descriptor, or an empty path beside one: the place it leads to is the object.
     let by_descriptor = row.dirfd != sensor_common::syscalls::NONE
         && argument.as_ref().is_none_or(Vec::is_empty)
@@ -380,6 +384,7 @@ mod tests {
         let make = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
         assert_eq!(verbs(make, flag::CREATED, true), [Action::FileCreate, Action::FileWrite]);
         assert_eq!(verbs(make, 0, true), [Action::FileWrite, Action::FileDelete]);
+        assert_eq!(verbs(make, flag::SPECIAL, true), [Action::FileWrite]);
         assert_eq!(verbs(make, 0, false), [Action::FileCreate, Action::FileWrite, Action::FileDelete]);
     }
 

@@ -1,7 +1,7 @@
 //! Saying no: which way this kernel has, the policies in force, and the proof that a denial denies.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     ffi::CString,
     fs,
     io::{self, Read as _, Write as _},
@@ -19,7 +19,7 @@ use super::{
     AgentNo,
     filesystems::Filesystems,
     hooks::{self, Hooks},
-    load::Pod,
+    load::{Pod, Probe},
 };
 use crate::{attempt::Mode, policy::Table};
 
@@ -28,6 +28,8 @@ pub struct Enforcer {
     pub degraded: bool,
     pub notes: Vec<String>,
     hooks: Option<Hooks>,
+    /// Hooks that were refused, with the way tried and the reason.
+    probes: Vec<(String, Mode, String)>,
     governed: Array<MapData, Pod<Governed>>,
     policies: Array<MapData, Pod<Policy>>,
     places: KernelMap<MapData, Pod<PlaceKey>, Pod<Place>>,
@@ -75,6 +77,7 @@ impl Enforcer {
             degraded: false,
             notes: Vec::new(),
             hooks: None,
+            probes: Vec::new(),
             governed: maps.governed,
             policies: maps.policies,
             places: maps.places,
@@ -90,12 +93,8 @@ impl Enforcer {
                     enforcer.mode = mode;
                     break;
                 }
-                Ok(hooks) => {
-                    // A hole in the fence is no fence: all hooks, or none.
-                    for (hook, reason) in hooks.refused {
-                        enforcer.notes.push(format!("hook {hook} by {}: {reason}", mode.name()));
-                    }
-                }
+                // A hole in the fence is no fence: all hooks, or none.
+                Ok(hooks) => enforcer.refused(mode, hooks.refused),
                 Err(error) => enforcer.notes.push(format!("hooks by {}: {error}", mode.name())),
             }
         }
@@ -109,6 +108,37 @@ impl Enforcer {
             enforcer.filesystems.refresh()?;
         }
         Ok(enforcer)
+    }
+
+    /// Says why a way is closed: each reason once, with the hooks that met it.
+    fn refused(&mut self, mode: Mode, refused: Vec<(String, String)>) {
+        let mut by_reason: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (hook, reason) in refused {
+            let reason = reason.trim_end_matches([':', ' ']).to_owned();
+            self.probes.push((hook.clone(), mode, reason.clone()));
+            by_reason.entry(reason).or_default().push(hook);
+        }
+        for (reason, mut hooks) in by_reason {
+            hooks.sort();
+            self.notes.push(format!("{} refused for {}: {reason}", mode.name(), hooks.join(", ")));
+        }
+    }
+
+    /// Each hook, the way it was tried, and what stood in its way.
+    pub fn probes(&self) -> Vec<Probe> {
+        let mut probes: Vec<Probe> = self
+            .probes
+            .iter()
+            .map(|(hook, mode, reason)| Probe { name: hook.clone(), kind: mode.name(), trouble: Some(reason.clone()) })
+            .collect();
+        if let Some(hooks) = &self.hooks {
+            let probe = |name: &String, trouble| Probe { name: name.clone(), kind: self.mode.name(), trouble };
+            probes.extend(hooks.loaded.iter().map(|name| probe(name, None)));
+            let absent = "not in this kernel: an older hook stands for it";
+            probes.extend(hooks.absent.iter().map(|name| probe(name, Some(absent.to_owned()))));
+        }
+        probes.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+        probes
     }
 
     /// Gives up on denying: what the canary found.

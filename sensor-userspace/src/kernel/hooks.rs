@@ -28,7 +28,12 @@ pub struct Hooks {
     pub loaded: Vec<String>,
     /// Hook and reason.
     pub refused: Vec<(String, String)>,
+    /// Hooks that this kernel does not have and whose duty another of them bears.
+    pub absent: Vec<String>,
 }
+
+/// Hooks that came later than the oldest kernel, and the one that stands for each before.
+const LATER: [(&str, &str); 1] = [("file_truncate", "path_truncate")];
 
 /// Loads and attaches every hook of the object the given way.
 pub fn load(object: &[u8], maps: &HashMap<String, RawFd>, mode: Mode) -> io::Result<Hooks> {
@@ -46,7 +51,7 @@ pub fn load(object: &[u8], maps: &HashMap<String, RawFd>, mode: Mode) -> io::Res
         .filter_map(|(name, map)| maps.get(name).map(|fd| (name.as_str(), *fd, map)));
     object.relocate_maps(known, &text).map_err(io::Error::other)?;
     object.relocate_calls(&text).map_err(io::Error::other)?;
-    let mut hooks = Hooks { _links: Vec::new(), loaded: Vec::new(), refused: Vec::new() };
+    let mut hooks = Hooks { _links: Vec::new(), loaded: Vec::new(), refused: Vec::new(), absent: Vec::new() };
     for (name, program) in &object.programs {
         if !matches!(program.section, ProgramSection::Lsm { .. }) {
             continue;
@@ -56,8 +61,12 @@ pub fn load(object: &[u8], maps: &HashMap<String, RawFd>, mode: Mode) -> io::Res
             Mode::FmodRet => (TRACING, MODIFY_RETURN, format!("security_{name}")),
             _ => (LSM, LSM_MAC, format!("bpf_lsm_{name}")),
         };
-        let attached = kernel
-            .id_by_type_name_kind(&target, BtfKind::Func)
+        let found = kernel.id_by_type_name_kind(&target, BtfKind::Func);
+        if found.is_err() && LATER.iter().any(|(later, _)| later == name) {
+            hooks.absent.push(name.clone());
+            continue;
+        }
+        let attached = found
             .map_err(|_| io::Error::other(format!("this kernel has no {target}")))
             .and_then(|attach_btf_id| {
                 sys::load_program(

@@ -396,3 +396,27 @@ fn fill_tables(bpf: &mut Ebpf) -> Result<(), LoadError> {
     }
     Ok(())
 }
+
+/// One program, and whether this kernel takes it.
+pub struct Probe {
+    pub name: String,
+    pub kind: &'static str,
+    pub trouble: Option<String>,
+}
+
+/// What a load on this kernel would come to.
+pub struct Diagnosis {
+    pub standing: Standing,
+    pub probes: Vec<Probe>,
+}
+
+/// Loads everything, looks, and lets it go again.
+pub fn diagnose() -> Result<Diagnosis, LoadError> {
+    let sensor = Sensor::load(&Options::default())?;
+    let mut probes: Vec<Probe> = CAPTURE
+        .iter()
+        .map(|name| Probe { name: (*name).to_owned(), kind: "raw tracepoint", trouble: None })
+        .collect();
+    probes.extend(sensor.enforcer.probes());
+    Ok(Diagnosis { standing: sensor.standing.clone(), probes })
+}

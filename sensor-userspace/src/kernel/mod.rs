@@ -10,7 +10,7 @@ mod pending;
 mod rings;
 mod sys;
 
-pub use load::{LoadError, Options, Sensor};
+pub use load::{Diagnosis, LoadError, Options, Probe, Sensor, diagnose};
 
 use crate::attempt::{Attempt, Mode};
 

@@ -27,11 +27,13 @@ const FAILED: u8 = 125;
 const RETRY: Duration = Duration::from_secs(60);
 
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  rgt exec -- make test\n  rgt exec --policy policies/article.yaml --name builder -- ./agent --once\n  \
+#[command(
+    after_help = "Examples:\n  rgt exec -- make test\n  rgt exec --policy policies/article.yaml --name builder -- ./agent --once\n  \
     rgt exec --ledger ./evidence --set seal.key_file=key.hex -- python3 agent.py\n\n\
     The command's execve is the first attempt recorded. Environment, directory, terminal, signals and open \
     descriptors pass through; under sudo the command runs as the user who called sudo. The exit status is the \
-    command's; 125: rgt failed, 126: the command cannot be run, 127: it is not found.")]
+    command's; 125: rgt failed, 126: the command cannot be run, 127: it is not found."
+)]
 pub struct ExecArgs {
     /// Policy to govern it by [default: allow everything, record it]
     #[arg(long, value_name = "F")]
@@ -118,7 +120,8 @@ fn request(args: &ExecArgs, path: &Path) -> Result<ExecRequest> {
     Config::default().set_all(&args.set)?;
     let policy = match &args.policy {
         Some(file) => {
-            let text = std::fs::read_to_string(file).with_context(|| format!("policy {}", file.display()))?;
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("policy {}", file.display()))?;
             let read = policy::parse(&file.to_string_lossy(), &text)?;
             for warning in &read.warnings {
                 eprintln!("{warning}");
@@ -129,8 +132,13 @@ fn request(args: &ExecArgs, path: &Path) -> Result<ExecRequest> {
     };
     let ledger = match &args.ledger {
         Some(dir) => {
-            let dir = std::path::absolute(dir).with_context(|| format!("--ledger {}", dir.display()))?;
-            Some(dir.into_os_string().into_string().map_err(|dir| anyhow!("--ledger {}: not UTF-8", dir.display()))?)
+            let dir =
+                std::path::absolute(dir).with_context(|| format!("--ledger {}", dir.display()))?;
+            Some(
+                dir.into_os_string()
+                    .into_string()
+                    .map_err(|dir| anyhow!("--ledger {}: not UTF-8", dir.display()))?,
+            )
         }
         None => None,
     };
@@ -140,7 +148,10 @@ fn request(args: &ExecArgs, path: &Path) -> Result<ExecRequest> {
         name: args.name.clone(),
         command: String::from_utf8_lossy(base.as_bytes()).into_owned(),
         policy,
-        policy_name: args.policy.as_ref().map(|file| file.to_string_lossy().into_owned()),
+        policy_name: args
+            .policy
+            .as_ref()
+            .map(|file| file.to_string_lossy().into_owned()),
         ledger,
         set: absolute_sets(&args.set)?,
         mode: match (args.observe, args.enforce) {
@@ -167,21 +178,39 @@ fn absolute_sets(sets: &[String]) -> Result<Vec<String>> {
 /// What the caller believes to be enforced, and is not, is said loudly.
 fn warn(args: &ExecArgs, started: &Value) {
     let text = |key: &str| started.get(key).and_then(Value::as_str).unwrap_or_default();
-    let notes = started.get("notes").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let notes = started
+        .get("notes")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
     let why: Vec<&str> = notes.collect();
     if args.policy.is_some() && !args.observe && text("mode") == "observe" {
-        eprintln!("rgt exec: OBSERVING ONLY: nothing is denied on this kernel ({}); `rgt doctor` says what is missing", why.join("; "));
-    } else if started.get("degraded").and_then(Value::as_bool) == Some(true) && args.policy.is_some() {
+        eprintln!(
+            "rgt exec: OBSERVING ONLY: nothing is denied on this kernel ({}); `rgt doctor` says what is missing",
+            why.join("; ")
+        );
+    } else if started.get("degraded").and_then(Value::as_bool) == Some(true)
+        && args.policy.is_some()
+    {
         eprintln!("rgt exec: enforcement is degraded: {}", why.join("; "));
     }
-    if args.ledger.is_none() && args.set.iter().any(|set| set.starts_with("sinks.") || set.starts_with("seal.") || set.starts_with("record.type_prefix")) {
+    if args.ledger.is_none()
+        && args.set.iter().any(|set| {
+            set.starts_with("sinks.")
+                || set.starts_with("seal.")
+                || set.starts_with("record.type_prefix")
+        })
+    {
         eprintln!("rgt exec: this command's records are in {}", text("ledger"));
     }
 }
 
 /// Waits until the last record is in the ledger.
 fn finish(client: &mut Client, status: &str) {
-    let lost = match client.ask(&Request::Ended { status: status.to_owned() }) {
+    let lost = match client.ask(&Request::Ended {
+        status: status.to_owned(),
+    }) {
         Ok(done) => {
             if let Some(warning) = done.get("warning").and_then(Value::as_str) {
                 eprintln!("rgt exec: {warning}");
@@ -189,7 +218,10 @@ fn finish(client: &mut Client, status: &str) {
             done.get("dropped").and_then(Value::as_u64).unwrap_or(0)
         }
         Err(refusal) => {
-            eprintln!("rgt exec: the ledger may lack the command's last records: {}", refusal.error);
+            eprintln!(
+                "rgt exec: the ledger may lack the command's last records: {}",
+                refusal.error
+            );
             0
         }
     };

@@ -31,7 +31,11 @@ impl Ended {
             Ended::Exited(code) => code,
             Ended::Killed(signal) => u8::try_from(128 + signal).unwrap_or(255),
             Ended::NotRun(error) => {
-                eprintln!("rgt exec: cannot run {}: {}", path.display(), io::Error::from_raw_os_error(error));
+                eprintln!(
+                    "rgt exec: cannot run {}: {}",
+                    path.display(),
+                    io::Error::from_raw_os_error(error)
+                );
                 if error == libc::ENOENT { 127 } else { 126 }
             }
         }
@@ -87,7 +91,9 @@ fn look(pid: libc::pid_t) -> Result<Option<Ended>> {
             return Err(error).context("the command could not be awaited");
         }
         if libc::WIFEXITED(status) {
-            return Ok(Some(Ended::Exited(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(255))));
+            return Ok(Some(Ended::Exited(
+                u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(255),
+            )));
         }
         if libc::WIFSIGNALED(status) {
             return Ok(Some(Ended::Killed(libc::WTERMSIG(status))));
@@ -115,6 +121,9 @@ fn stop_with(pid: libc::pid_t) {
 fn is_stopped(pid: libc::pid_t) -> bool {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name in parentheses may hold anything; the state is the first word behind it.
-    let state = stat.iter().rposition(|byte| *byte == b')').and_then(|at| stat.get(at + 2));
+    let state = stat
+        .iter()
+        .rposition(|byte| *byte == b')')
+        .and_then(|at| stat.get(at + 2));
     state == Some(&b'T')
 }

@@ -19,10 +19,17 @@ pub struct Filter {
 
 impl Filter {
     pub fn new(args: &TailArgs) -> Result<Filter> {
-        let since = args.since.as_deref().map(|since| moment(since, time::now())).transpose()?;
+        let since = args
+            .since
+            .as_deref()
+            .map(|since| moment(since, time::now()))
+            .transpose()?;
         Ok(Filter {
             agent: args.agent.clone(),
-            verdict: args.verdict.as_ref().map(|verdict| verdict.to_ascii_uppercase()),
+            verdict: args
+                .verdict
+                .as_ref()
+                .map(|verdict| verdict.to_ascii_uppercase()),
             rule: args.rule.clone(),
             action: args.action.clone(),
             since,
@@ -42,8 +49,15 @@ impl Filter {
         (is(&self.agent, &data["agent_id"]) || is(&self.agent, &data["run_id"]))
             && is(&self.verdict, &data["policy_verdict"])
             && is(&self.rule, &data["policy_rule_id"])
-            && self.action.as_ref().is_none_or(|wanted| has_action(&data["action_attempted"], wanted))
-            && self.since.as_ref().is_none_or(|since| record["time"].as_str().is_some_and(|time| time >= since.as_str()))
+            && self
+                .action
+                .as_ref()
+                .is_none_or(|wanted| has_action(&data["action_attempted"], wanted))
+            && self.since.as_ref().is_none_or(|since| {
+                record["time"]
+                    .as_str()
+                    .is_some_and(|time| time >= since.as_str())
+            })
     }
 }
 
@@ -53,11 +67,17 @@ fn plain(text: &str) -> String {
 
 /// The attempt's verb, or any other that it means.
 fn has_action(action: &Value, wanted: &str) -> bool {
-    let meant = action["actions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    std::iter::once(&action["verb"]).chain(meant).filter_map(Value::as_str).any(|verb| match wanted.strip_suffix('*') {
-        Some(family) => verb.starts_with(family),
-        None => verb == wanted,
-    })
+    let meant = action["actions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    std::iter::once(&action["verb"])
+        .chain(meant)
+        .filter_map(Value::as_str)
+        .any(|verb| match wanted.strip_suffix('*') {
+            Some(family) => verb.starts_with(family),
+            None => verb == wanted,
+        })
 }
 
 /// `10m` ago, or a moment.
@@ -74,12 +94,16 @@ fn moment(text: &str, now: u64) -> Result<String> {
         date if date.len() == 10 => format!("{date}T00:00:00.000000000Z"),
         moment if moment.len() == 19 => format!("{}.000000000Z", moment.replace(' ', "T")),
         moment => match moment.split_once('.') {
-            Some((seconds, fraction)) if fraction.len() <= 9 => format!("{seconds}.{fraction:0<9}Z"),
+            Some((seconds, fraction)) if fraction.len() <= 9 => {
+                format!("{seconds}.{fraction:0<9}Z")
+            }
             _ => text.to_owned(),
         },
     };
     if !time::is_time(whole.as_bytes()) {
-        bail!("--since {text}: neither a time ago such as 10m, 2h, 1d nor a moment in UTC such as 2026-11-03T10:00:00Z");
+        bail!(
+            "--since {text}: neither a time ago such as 10m, 2h, 1d nor a moment in UTC such as 2026-11-03T10:00:00Z"
+        );
     }
     Ok(whole)
 }
@@ -105,17 +129,33 @@ mod tests {
         assert!(with(|filter| filter.action = Some("file.*".to_owned())));
         assert!(!with(|filter| filter.action = Some("net.*".to_owned())));
         assert!(!with(|filter| filter.verdict = Some("ALLOW".to_owned())));
-        assert!(with(|filter| filter.since = Some("2026-11-03T10:00:00.000000000Z".to_owned())));
-        assert!(!with(|filter| filter.since = Some("2026-11-03T10:00:00.000000001Z".to_owned())));
+        assert!(with(
+            |filter| filter.since = Some("2026-11-03T10:00:00.000000000Z".to_owned())
+        ));
+        assert!(!with(
+            |filter| filter.since = Some("2026-11-03T10:00:00.000000001Z".to_owned())
+        ));
     }
 
     #[test]
     fn moments() {
         let now = 1_800_000_000_000_000_000;
-        assert_eq!(moment("2026-11-03", now).unwrap(), "2026-11-03T00:00:00.000000000Z");
-        assert_eq!(moment("2026-11-03T10:00:00Z", now).unwrap(), "2026-11-03T10:00:00.000000000Z");
-        assert_eq!(moment("2026-11-03T10:00:00.5Z", now).unwrap(), "2026-11-03T10:00:00.500000000Z");
-        assert_eq!(moment("1s", now).unwrap(), time::format(now - 1_000_000_000));
+        assert_eq!(
+            moment("2026-11-03", now).unwrap(),
+            "2026-11-03T00:00:00.000000000Z"
+        );
+        assert_eq!(
+            moment("2026-11-03T10:00:00Z", now).unwrap(),
+            "2026-11-03T10:00:00.000000000Z"
+        );
+        assert_eq!(
+            moment("2026-11-03T10:00:00.5Z", now).unwrap(),
+            "2026-11-03T10:00:00.500000000Z"
+        );
+        assert_eq!(
+            moment("1s", now).unwrap(),
+            time::format(now - 1_000_000_000)
+        );
         assert!(moment("yesterday", now).is_err());
     }
 }

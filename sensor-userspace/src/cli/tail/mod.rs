@@ -23,10 +23,12 @@ use row::Layout;
 const STEP: Duration = Duration::from_millis(50);
 
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  rgt tail -f\n  rgt tail --verdict DENY --since 1h\n  rgt tail --agent builder --action file.delete\n  \
+#[command(
+    after_help = "Examples:\n  rgt tail -f\n  rgt tail --verdict DENY --since 1h\n  rgt tail --agent builder --action file.delete\n  \
     rgt tail --json --ledger ./evidence | jq .data.action_attempted\n\n\
     --json prints the ledger's lines as they stand. In the table, bytes that are no text and whatever could \
-    move a terminal's cursor are shown escaped. A record's ID for `rgt show` is in --json, or with --ids.")]
+    move a terminal's cursor are shown escaped. A record's ID for `rgt show` is in --json, or with --ids."
+)]
 pub struct TailArgs {
     /// Go on with what comes; Ctrl-C ends it
     #[arg(short, long)]
@@ -64,10 +66,19 @@ pub fn run(args: TailArgs) -> Result<ExitCode> {
     let dir = ledger_dir(args.ledger.as_deref())?;
     let filter = Filter::new(&args)?;
     if !dir.exists() && !args.follow {
-        bail!("ledger {}: no such directory; `--ledger DIR` names another one", dir.display());
+        bail!(
+            "ledger {}: no such directory; `--ledger DIR` names another one",
+            dir.display()
+        );
     }
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let mut printer = Printer { filter, json: args.json, layout: Layout::new(columns(), args.ids), paint: Paint::for_stdout(), headed: false };
+    let mut printer = Printer {
+        filter,
+        json: args.json,
+        layout: Layout::new(columns(), args.ids),
+        paint: Paint::for_stdout(),
+        headed: false,
+    };
     let mut reader = None;
     let mut line = Vec::new();
     loop {
@@ -119,7 +130,14 @@ impl Printer {
             return Ok(());
         }
         let Ok(record) = serde_json::from_slice::<Value>(line) else {
-            writeln!(out, "{}", self.paint.paint(super::paint::Hue::Red, "(a line that is no record; `rgt verify` tells more)"))?;
+            writeln!(
+                out,
+                "{}",
+                self.paint.paint(
+                    super::paint::Hue::Red,
+                    "(a line that is no record; `rgt verify` tells more)"
+                )
+            )?;
             return Ok(());
         };
         if !self.filter.passes(&record) {

@@ -1,0 +1,141 @@
+//! `rgt doctor`: what this kernel lets rgt do, what is missing, and the line that mends it.
+
+use std::{fs, path::Path, process::ExitCode};
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use crate::{
+    attempt::Mode,
+    kernel::{Diagnosis, Probe, diagnose},
+};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  sudo rgt doctor\n  sudo rgt doctor --json | jq .mode\n\nExit status: 0 if rgt can at \
+    least observe, 1 if not.")]
+pub struct DoctorArgs {
+    /// One JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// One thing looked at.
+struct Check {
+    name: &'static str,
+    found: String,
+    /// What is missing, and the way out.
+    mend: Option<String>,
+}
+
+pub fn run(args: DoctorArgs) -> Result<ExitCode> {
+    let mut checks = surroundings();
+    let diagnosis = diagnose();
+    let usable = diagnosis.is_ok();
+    let (mode, degraded, notes, probes) = match diagnosis {
+        Ok(Diagnosis { standing, probes }) => (Some(standing.mode), standing.degraded, standing.notes, probes),
+        Err(error) => {
+            checks.push(Check {
+                name: "kernel side",
+                found: "does not load".to_owned(),
+                mend: Some(error.to_string()),
+            });
+            (None, false, Vec::new(), Vec::new())
+        }
+    };
+    if args.json {
+        let checks: Vec<_> = checks
+            .iter()
+            .map(|check| json!({ "name": check.name, "found": check.found, "ok": check.mend.is_none(), "mend": check.mend }))
+            .collect();
+        let probes: Vec<_> = probes
+            .iter()
+            .map(|probe| json!({ "name": probe.name, "kind": probe.kind, "ok": probe.trouble.is_none(), "trouble": probe.trouble }))
+            .collect();
+        let mode = mode.map_or("none", Mode::name);
+        println!("{}", json!({ "mode": mode, "degraded": degraded, "notes": notes, "checks": checks, "probes": probes }));
+    } else {
+        print(&checks, &probes, &notes);
+        println!("\nmode: {}", sentence(mode, degraded));
+    }
+    Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(checks: &[Check], probes: &[Probe], notes: &[String]) {
+    for check in checks {
+        println!("{:<14} {}", check.name, check.found);
+        if let Some(mend) = &check.mend {
+            println!("{:<14}   → {mend}", "");
+        }
+    }
+    for probe in probes {
+        let state = probe.trouble.as_deref().unwrap_or("loads");
+        println!("{:<14} {:<22} {state}", probe.kind, probe.name);
+    }
+    for note in notes {
+        println!("note           {note}");
+    }
+}
+
+fn sentence(mode: Option<Mode>, degraded: bool) -> String {
+    let text = match mode {
+        None => "none: nothing can be recorded here",
+        Some(Mode::Observe) => "observe: every attempt is recorded, nothing is denied",
+        Some(Mode::Lsm) => "lsm: denied by BPF LSM",
+        Some(Mode::FmodRet) => "fmod_ret: denied by fmod_ret on the kernel's security functions",
+    };
+    if degraded { format!("{text} (degraded: see the notes)") } else { text.to_owned() }
+}
+
+/// What can be read without loading anything.
+fn surroundings() -> Vec<Check> {
+    let read = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned());
+    let mut checks = vec![Check {
+        name: "kernel",
+        found: read("/proc/sys/kernel/osrelease").unwrap_or_else(|error| error.to_string()),
+        mend: None,
+    }];
+    // SAFETY: takes nothing.
+    let uid = unsafe { libc::geteuid() };
+    checks.push(Check {
+        name: "user",
+        found: format!("uid {uid}"),
+        mend: (uid != 0).then(|| "loading programs needs root: `sudo rgt doctor`".to_owned()),
+    });
+    let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
+    checks.push(Check {
+        name: "BTF",
+        found: if btf { "/sys/kernel/btf/vmlinux" } else { "missing" }.to_owned(),
+        mend: (!btf).then(|| "this kernel was built without CONFIG_DEBUG_INFO_BTF: boot a distribution's kernel".to_owned()),
+    });
+    checks.push(match read("/sys/kernel/security/lsm") {
+        Ok(list) if list.split(',').any(|lsm| lsm == "bpf") => Check { name: "LSM list", found: list, mend: None },
+        Ok(list) => Check {
+            name: "LSM list",
+            mend: Some(format!("bpf is not in it: boot with `lsm={list},bpf` (without, fmod_ret denies)")),
+            found: list,
+        },
+        Err(_) => Check {
+            name: "LSM list",
+            found: "unknown".to_owned(),
+            mend: Some("`mount -t securityfs securityfs /sys/kernel/security` shows it".to_owned()),
+        },
+    });
+    let mounts = read("/proc/self/mounts").unwrap_or_default();
+    let cgroup = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).and_then(|line| line.split(' ').nth(1));
+    checks.push(Check {
+        name: "cgroup v2",
+        found: cgroup.unwrap_or("not mounted").to_owned(),
+        mend: cgroup.is_none().then(|| "`mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified`".to_owned()),
+    });
+    checks.push(match read("/proc/sys/kernel/ftrace_enabled") {
+        Ok(value) if value == "0" => Check {
+            name: "ftrace",
+            found: "off: hooks are silent".to_owned(),
+            mend: Some("`sysctl kernel.ftrace_enabled=1`".to_owned()),
+        },
+        Ok(_) => Check { name: "ftrace", found: "on".to_owned(), mend: None },
+        Err(_) => Check { name: "ftrace", found: "not built in".to_owned(), mend: None },
+    });
+    checks
+}

@@ -1,0 +1,196 @@
+//! The steps by which any run begins: number, policy, ledger, cgroup, and the records that say so.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
+
+use anyhow::{Context, Result, anyhow};
+
+use super::agent::{Agent, Counts, Phase};
+use super::engine::Engine;
+use super::processes::Processes;
+use super::source::EventSource;
+use crate::agent::cgroup;
+use crate::attempt::Run;
+use crate::config::Config;
+use crate::kernel::{AgentNo, Totals};
+use crate::policy::{self, Table, Variables};
+use crate::record::{Field, Recorder, RecorderOptions};
+use crate::risk;
+
+/// All that a run needs before its first process is in.
+pub(super) struct Plan {
+    pub run: Run,
+    pub config: Config,
+    pub own_ledger: bool,
+    pub reader_gid: Option<u32>,
+    pub table: Table,
+    pub cgroup: PathBuf,
+    pub own: Option<cgroup::Own>,
+    pub root: Option<u32>,
+    pub uid: u32,
+}
+
+impl<S: EventSource> Engine<S> {
+    /// Makes the agent: numbers it, governs its cgroup, opens its ledger, tells its start.
+    pub(super) fn begin(&mut self, plan: Plan) -> Result<AgentNo> {
+        let number = self.numbers.take().ok_or_else(|| {
+            anyhow!(
+                "{} agents run already: no more can be governed at once",
+                sensor_common::event::MAX_AGENTS - 2
+            )
+        });
+        let number = number.inspect_err(|_| discard(plan.own.as_ref()))?;
+        let own = plan.own.as_ref().map(|own| own.path().to_path_buf());
+        let result = self.begin_as(number, plan);
+        if result.is_err() {
+            // Not governed, or only in part: either way it must not stay so.
+            let _ = self.source.release(number);
+            self.desk.agents.remove(&number);
+            if let Some(path) = own {
+                let _ = fs::remove_dir(path);
+            }
+            self.numbers.give_back(number);
+        }
+        result
+    }
+
+    fn begin_as(&mut self, number: AgentNo, plan: Plan) -> Result<AgentNo> {
+        let Plan {
+            run,
+            config,
+            own_ledger,
+            reader_gid,
+            mut table,
+            cgroup,
+            own,
+            root,
+            uid,
+        } = plan;
+        if !self.options.enforce_allowed {
+            table.kernel.observe = 1;
+        }
+        let options = RecorderOptions {
+            trajectory_length: config.trajectory_length,
+            risk_profile: risk::Profile::Article,
+        };
+        let recorder = Recorder::new(run, options)?;
+        let ledger = self.desk.ledgers.join(&config, reader_gid)?;
+        let mut agent = Agent {
+            number,
+            recorder,
+            table,
+            processes: Processes::default(),
+            pending: HashMap::new(),
+            held: HashMap::new(),
+            longer: config
+                .outcome_wait
+                .saturating_sub(self.options.config.outcome_wait),
+            counts: Counts::default(),
+            ledger: ledger.clone(),
+            own_ledger,
+            own,
+            cgroup,
+            root,
+            uid,
+            started: Instant::now(),
+            started_wall: SystemTime::now(),
+            phase: Phase::Running,
+            waiting: None,
+            told: [Totals::default(); 2],
+        };
+        let begun = self.introduce(number, &mut agent);
+        match begun {
+            Ok(()) => {
+                self.desk.agents.insert(number, agent);
+                let path = self
+                    .desk
+                    .agents
+                    .get(&number)
+                    .map(|agent| agent.cgroup.clone())
+                    .unwrap_or_default();
+                // The policy first: the first task that is the agent's is under it.
+                let governed = self
+                    .source
+                    .govern(number, &path)
+                    .with_context(|| format!("cannot govern the cgroup {}", path.display()));
+                governed.inspect_err(|_| drop(self.desk.ledgers.leave(&ledger)))?;
+                Ok(number)
+            }
+            Err(error) => {
+                let _ = self.desk.ledgers.leave(&ledger);
+                Err(error)
+            }
+        }
+    }
+
+    fn introduce(&mut self, number: AgentNo, agent: &mut Agent) -> Result<()> {
+        let observe = agent.table.kernel.observe != 0;
+        self.source
+            .set_policy(number, &agent.table, observe)
+            .context("the policy could not be loaded into the kernel")?;
+        let standing = &self.desk.standing;
+        let mode = if observe {
+            "observe"
+        } else {
+            standing.mode.name()
+        };
+        let ledger = self
+            .desk
+            .ledgers
+            .writing(&agent.ledger, true)
+            .ok_or_else(|| anyhow!("the ledger is closed"))?;
+        let policy = [
+            ("policy", Field::Str(&agent.table.name)),
+            ("policy_hash", Field::Str(&agent.table.hash)),
+            ("uid", Field::Uint(u64::from(agent.uid))),
+        ];
+        let run = agent.recorder.run().clone();
+        ledger.identity(&run, "registered", &policy)?;
+        let notes: Vec<&str> = standing.notes.iter().map(String::as_str).collect();
+        let start = [
+            ("mode", Field::Str(mode)),
+            ("degraded", Field::Bool(standing.degraded)),
+            ("policy", Field::Str(&agent.table.name)),
+            ("policy_hash", Field::Str(&agent.table.hash)),
+            ("notes", Field::Strings(notes)),
+        ];
+        agent.recorder.sandbox("start", &start, ledger)?;
+        Ok(())
+    }
+
+    /// An agent that got no further than its cgroup.
+    pub(super) fn abolish(&mut self, number: AgentNo) {
+        self.stopped(
+            number,
+            "its process could not be moved into its cgroup",
+            &[],
+        );
+        if let Some(key) = self.desk.ledger_of(number) {
+            // The error that led here is the one to tell.
+            let _ = self.desk.ledgers.leave(&key);
+        }
+        self.dismiss(number);
+    }
+}
+
+fn discard(own: Option<&cgroup::Own>) {
+    if let Some(own) = own {
+        own.remove();
+    }
+}
+
+pub(super) fn compile(name: &str, text: &str, variables: &Variables) -> Result<Table> {
+    Ok(policy::parse(name, text)?.compile(variables)?)
+}
+
+pub(super) fn random_hex(bytes: usize) -> Result<String> {
+    let mut room = vec![0_u8; bytes];
+    // SAFETY: `room` is a live buffer of the length given.
+    let read = unsafe { libc::getrandom(room.as_mut_ptr().cast(), room.len(), 0) };
+    if usize::try_from(read) != Ok(bytes) {
+        return Err(std::io::Error::last_os_error()).context("getrandom");
+    }
+    Ok(hex::encode(room))
+}

@@ -1,0 +1,141 @@
+//! What `rgt exec` and `rgt verify` promise their callers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rgt_tests::native::{Dir, Done, Exec, native, verify};
+
+#[test]
+fn exit_status_passes_through() {
+    native("exit_status_passes_through", &[], |dir| {
+        for (number, script, code) in [
+            (0, "exit 0", 0),
+            (1, "exit 7", 7),
+            (2, "exit 255", 255),
+            (3, "kill -TERM $$", 143),
+            (4, "kill -KILL $$", 137),
+            (5, "kill -SEGV $$", 139),
+        ] {
+            let done = Exec::new(dir, &format!("status-{number}")).sh(script);
+            assert_eq!(done.code, code, "{script}: {}", done.err);
+            done.ledger();
+        }
+        let absent = Exec::new(dir, "absent").run(["/no/such/program"]);
+        assert_eq!(absent.code, 127, "{}", absent.err);
+        let unknown = Exec::new(dir, "unknown").run(["rgt-no-such-program"]);
+        assert_eq!(unknown.code, 127, "{}", unknown.err);
+        let data = dir.join("data");
+        fs::write(&data, "no program").unwrap();
+        let refused = Exec::new(dir, "refused").run([&data]);
+        assert_eq!(refused.code, 126, "{}", refused.err);
+        println!("exit statuses 0, 7, 255, 143, 137, 139, 127, 127, 126 as they should be");
+    });
+}
+
+#[test]
+fn command_passes_through() {
+    native("command_passes_through", &[], |dir| {
+        let done = Exec::new(dir, "ledger").run(["sh", "-c", "printf '%s|' \"$@\"; printf err >&2", "sh", "a b", "", "ü\n"]);
+        assert_eq!((done.code, done.out.as_str(), done.err.as_str()), (0, "a b||ü\n|", "err"));
+    });
+}
+
+#[test]
+fn first_attempt_is_the_command() {
+    native("first_attempt_is_the_command", &[], |dir| {
+        let ledger = Exec::new(dir, "ledger").run(["true", "--an-argument"]).succeeded();
+        let first = &ledger.attempts[0];
+        assert_eq!(first.syscall, "execve", "{first:?}");
+        assert!(first.argument().ends_with("/true"), "{first:?}");
+        assert_eq!((first.result, first.argv.clone()), (Some(0), vec![b"true".to_vec(), b"--an-argument".to_vec()]));
+        let kinds: Vec<_> = ledger.others.iter().map(|(_, data)| data["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds.first(), Some(&"open"));
+        assert!(kinds.contains(&"start") && kinds.contains(&"stop"), "{kinds:?}");
+        assert_eq!(kinds.last(), Some(&"checkpoint"), "a closed ledger ends with its signed head: {kinds:?}");
+        assert!(dir.join("ledger/head.json").is_file());
+        // The process that became the command is the run's only one.
+        assert!(ledger.attempts.iter().all(|each| each.pid == first.pid && each.run == first.run));
+        assert_eq!(ledger.attempts.iter().filter(|each| each.syscall == "execve").count(), 1);
+        println!("{} attempts, kinds of the rest: {kinds:?}", ledger.attempts.len());
+    });
+}
+
+#[test]
+fn a_ledger_is_continued() {
+    native("a_ledger_is_continued", &[], |dir| {
+        let first = Exec::new(dir, "ledger").run(["true"]).succeeded();
+        let second = Exec::new(dir, "ledger").run(["true"]).succeeded();
+        assert!(second.lines > first.lines);
+        let runs: std::collections::BTreeSet<_> = second.attempts.iter().map(|each| &each.run).collect();
+        assert_eq!(runs.len(), 2, "{runs:?}");
+    });
+}
+
+fn copy(done: &Done, to: &Path) -> PathBuf {
+    fs::create_dir(to).unwrap();
+    let mut segment = None;
+    for entry in fs::read_dir(&done.ledger).unwrap() {
+        let from = entry.unwrap().path();
+        let target = to.join(from.file_name().unwrap());
+        fs::copy(&from, &target).unwrap();
+        if target.extension().is_some_and(|extension| extension == "jsonl") {
+            segment = Some(target);
+        }
+    }
+    segment.unwrap()
+}
+
+#[test]
+fn tampering_is_found() {
+    native("tampering_is_found", &[], |dir| {
+        let done = Exec::new(dir, "ledger").sh("cat /etc/hostname; ls /; cat /no-such-file; exit 0");
+        let attempts = done.succeeded().attempts.len();
+        type Tamper = fn(&mut Vec<Vec<u8>>);
+        let cases: [(&str, i32, Tamper); 9] = [
+            ("nothing changed", 0, |_| {}),
+            ("one bit of an argument", 10, |lines| {
+                let middle = lines.len() / 2;
+                let at = lines[middle].windows(10).position(|part| part == b"\"argument\"").unwrap() + 13;
+                lines[middle][at] ^= 1;
+            }),
+            ("one digit of a signature", 10, |lines| {
+                let line = &mut lines[5];
+                let at = line.len() - 4;
+                line[at] = if line[at] == b'0' { b'1' } else { b'0' };
+            }),
+            ("a space added", 10, |lines| lines[4].insert(1, b' ')),
+            ("a line removed", 11, |lines| drop(lines.remove(6))),
+            ("the first line removed", 11, |lines| drop(lines.remove(0))),
+            ("two lines swapped", 12, |lines| lines.swap(5, 6)),
+            ("the tail cut", 13, |lines| lines.truncate(lines.len() - 3)),
+            ("a line twice", 14, |lines| lines.insert(6, lines[5].clone())),
+        ];
+        for (number, (name, expected, tamper)) in cases.into_iter().enumerate() {
+            let (code, told, agrees) = tampered(dir, &done, number, tamper);
+            println!("{name}: exit {code}; python {}", if agrees { "agrees" } else { "finds it" });
+            assert_eq!(code, expected, "{name}: {told}");
+            // Python takes the segments without their head as they are: where they begin and end is the head's to tell.
+            let at_an_end = matches!(name, "the first line removed" | "the tail cut");
+            assert_eq!(agrees, expected == 0 || at_an_end, "{name}");
+        }
+        let other = dir.join("other.key");
+        fs::write(&other, format!("{}\n", "5a".repeat(32))).unwrap();
+        let (code, told) = verify(&done.ledger, &other);
+        assert!(code == 15 || code == 0, "another key: {code}, {told}");
+        println!("{attempts} attempts, every tampering has its own exit code; another key: {code}");
+    });
+}
+
+fn tampered(dir: &Dir, done: &Done, number: usize, tamper: fn(&mut Vec<Vec<u8>>)) -> (i32, String, bool) {
+    let to = dir.join(format!("copy-{number}"));
+    let segment = copy(done, &to);
+    let bytes = fs::read(&segment).unwrap();
+    let mut lines: Vec<Vec<u8>> = bytes.strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    tamper(&mut lines);
+    let mut changed = lines.join(&b'\n');
+    changed.push(b'\n');
+    fs::write(&segment, changed).unwrap();
+    let (code, told) = verify(&to, &done.key);
+    let copy = Done { code: 0, out: String::new(), err: String::new(), ledger: to, key: done.key.clone() };
+    (code, told, copy.verify_by_python().0)
+}
