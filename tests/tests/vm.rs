@@ -1,5 +1,6 @@
 //! Every kernel of the matrix, in either way of saying no: one boot each, and what must be true of it.
 
+#[path = "vm/machine.rs"]
 mod machine;
 
 use std::sync::LazyLock;
