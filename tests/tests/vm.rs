@@ -1,0 +1,337 @@
+//! Every kernel of the matrix, in either way of saying no: one boot each, and what must be true of it.
+
+#[path = "vm/machine.rs"]
+mod machine;
+
+use std::sync::LazyLock;
+
+use machine::{Missing, Mode, Told};
+use serde_json::Value;
+
+const RULE: &str = "RULE_FILE_DELETE_BLOCK";
+const EACCES: i64 = -13;
+
+/// One boot, and one test for each thing that must be true of it.
+macro_rules! machine {
+    ($name:ident, $kernel:literal, $mode:expr, [$($check:ident),+ $(,)?]) => {
+        mod $name {
+            use super::*;
+
+            static BOOT: LazyLock<Result<Told, Missing>> = LazyLock::new(|| machine::boot($kernel, $mode));
+
+            $(
+                #[test]
+                fn $check() {
+                    let told = match &*BOOT {
+                        Ok(told) => super::$check(told, $kernel, $mode),
+                        Err(Missing::Skipped(reason)) => Err(reason.clone()),
+                        Err(Missing::Failed(reason)) => panic!("{reason}"),
+                    };
+                    if let Err(reason) = told {
+                        println!("SKIP {}::{}: {reason}", stringify!($name), stringify!($check));
+                    }
+                }
+            )+
+        }
+    };
+}
+
+macro_rules! machines {
+    ($($name:ident: $kernel:literal, $mode:expr;)+) => {
+        $(machine!($name, $kernel, $mode, [
+            loads,
+            refuses_outside_tmp,
+            allows_inside_tmp,
+            refuses_cutting_to_nothing,
+            judges_the_true_place,
+            refuses_what_has_no_known_place,
+            judges_in_overlays,
+            leaves_neighbours_alone,
+            records_every_probe,
+            observes_when_told_to,
+            says_when_nothing_can_deny,
+            verifies,
+            doctor_knows,
+        ]);)+
+    };
+}
+
+machines! {
+    lsm_5_10: "5.10", Mode::Lsm;
+    fmod_ret_5_10: "5.10", Mode::FmodRet;
+    lsm_6_1: "6.1", Mode::Lsm;
+    fmod_ret_6_1: "6.1", Mode::FmodRet;
+    lsm_6_12: "6.12", Mode::Lsm;
+    fmod_ret_6_12: "6.12", Mode::FmodRet;
+    lsm_7_2: "7.2", Mode::Lsm;
+    fmod_ret_7_2: "7.2", Mode::FmodRet;
+}
+
+/// An error is the reason why a test was skipped.
+type Done = Result<(), String>;
+
+/// Tracing programs are skipped when their task is preempted, and 7.2 preempts by default.
+fn degraded(kernel: &str, mode: Mode) -> bool {
+    kernel == "7.2" && mode == Mode::FmodRet
+}
+
+fn loads(told: &Told, kernel: &str, mode: Mode) -> Done {
+    let lsms = told.fact("lsm").split(',').any(|lsm| lsm == "bpf");
+    assert_eq!(lsms, mode == Mode::Lsm, "LSM list: {}", told.fact("lsm"));
+    assert_eq!(told.fact("exec"), "7", "the agent's own exit status");
+    let start = kind(told, "main", "start");
+    assert_eq!(start["mode"], mode.name(), "{start}");
+    assert_eq!(start["degraded"], degraded(kernel, mode), "{start}");
+    kind(told, "main", "stop");
+    let gaps: Vec<&Value> = told
+        .records("main")
+        .filter(|data| data["kind"] == "gap")
+        .collect();
+    assert!(gaps.is_empty(), "events were lost: {gaps:?}");
+    Ok(())
+}
+
+fn kind<'a>(told: &'a Told, ledger: &str, kind: &str) -> &'a Value {
+    let of_kind: Vec<&Value> = told
+        .records(ledger)
+        .filter(|data| data["kind"] == kind)
+        .collect();
+    match of_kind[..] {
+        [record] => record,
+        _ => panic!(
+            "{ledger}: {} records of kind {kind}, not one",
+            of_kind.len()
+        ),
+    }
+}
+
+/// The check met EACCES, its file is as it was, and one record says so.
+fn refused(told: &Told, mode: Mode, check: &str, place: &str, state: &str) {
+    let met = told.check(check);
+    assert!(
+        met.status != 0 && met.message.contains("Permission denied"),
+        "{check}: {met:?}"
+    );
+    assert_eq!(met.state, state, "{check}: what stands there");
+    let denial = denial(told, check, place);
+    assert_eq!(denial["policy_rule_id"], RULE, "{check}: {denial}");
+    assert_eq!(denial["enforcement"], "blocked", "{check}: {denial}");
+    assert_eq!(denial["mode"], mode.name(), "{check}: {denial}");
+    assert_eq!(denial["judged"], "kernel", "{check}: {denial}");
+    assert_eq!(
+        denial["action_attempted"]["result"], EACCES,
+        "{check}: {denial}"
+    );
+}
+
+/// The one denial that speaks of a place.
+fn denial<'a>(told: &'a Told, check: &str, place: &str) -> &'a Value {
+    let of_place: Vec<&Value> = told
+        .denials("main")
+        .filter(|data| {
+            data["action_attempted"]["object"] == place
+                || data["action_attempted"]["object2"] == place
+        })
+        .collect();
+    match of_place[..] {
+        [denial] => denial,
+        _ => panic!(
+            "{check}: {} denials speak of {place}, not one: {of_place:?}",
+            of_place.len()
+        ),
+    }
+}
+
+/// The check succeeded; no denial speaks of its place.
+fn allowed(told: &Told, check: &str, place: &str, state: &str) {
+    let met = told.check(check);
+    assert_eq!(met.status, 0, "{check}: {met:?}");
+    assert_eq!(met.state, state, "{check}: what stands there");
+    for denial in told.denials("main") {
+        assert_ne!(
+            denial["action_attempted"]["object"], place,
+            "{check}: {denial}"
+        );
+    }
+}
+
+fn refuses_outside_tmp(told: &Told, _: &str, mode: Mode) -> Done {
+    refused(told, mode, "unlink", "/data/unlink", "7");
+    refused(told, mode, "rmdir", "/data/dir", "there");
+    refused(told, mode, "rename_away", "/data/away", "5");
+    refused(told, mode, "rename_into_tmp", "/data/from", "5");
+    // The old name is in /tmp: only what is replaced is not.
+    refused(told, mode, "rename_over", "/data/over", "5");
+    refused(told, mode, "symlink", "/data/symlink", "8");
+    refused(told, mode, "dots", "/data/dots", "5");
+    refused(told, mode, "own_mount", "/data/own/x", "2");
+    Ok(())
+}
+
+fn allows_inside_tmp(told: &Told, _: &str, _: Mode) -> Done {
+    for (check, place) in [
+        ("tmp_unlink", "/tmp/w/unlink"),
+        ("tmp_rmdir", "/tmp/w/dir"),
+        ("tmp_rename_over", "/tmp/w/old"),
+        ("tmp_rename_out", "/tmp/w/new"),
+        // One name of two: the file is still there.
+        ("tmp_hard_link", "/tmp/w/hard"),
+        ("tmp_own_mount", "/tmp/own/x"),
+    ] {
+        allowed(told, check, place, "gone");
+    }
+    // Adding to a file deletes nothing.
+    allowed(told, "append", "/data/append", "12");
+    Ok(())
+}
+
+fn refuses_cutting_to_nothing(told: &Told, _: &str, mode: Mode) -> Done {
+    refused(told, mode, "truncate", "/data/truncate", "9");
+    refused(told, mode, "cut", "/data/cut", "4");
+    allowed(told, "tmp_truncate", "/tmp/w/truncate", "0");
+    Ok(())
+}
+
+fn judges_the_true_place(told: &Told, _: &str, mode: Mode) -> Done {
+    refused(told, mode, "bind", "/data/bind", "5");
+    refused(told, mode, "chroot", "/data/jail/tmp/x", "2");
+    refused(told, mode, "namespace", "/data/ns", "3");
+    allowed(told, "tmp_bind", "/tmp/w/bound", "gone");
+    allowed(told, "tmp_chroot", "/tmp/jail/data/x", "gone");
+    for (place, argument) in [
+        ("/data/bind", "/tmp/m/bind"),
+        ("/data/jail/tmp/x", "/tmp/x"),
+        ("/data/ns", "/tmp/ns/ns"),
+    ] {
+        let attempt = &denial(told, place, place)["action_attempted"];
+        assert_eq!(attempt["argument"], argument, "{attempt}");
+        assert_eq!(attempt["object"], place, "{attempt}");
+    }
+    Ok(())
+}
+
+/// A filesystem that was mounted where only the agent sees it.
+fn refuses_what_has_no_known_place(told: &Told, _: &str, mode: Mode) -> Done {
+    let met = told.check("foreign");
+    assert!(
+        met.status != 0 && met.message.contains("Permission denied"),
+        "{met:?}"
+    );
+    let denials: Vec<&Value> = told
+        .denials("main")
+        .filter(|data| data["action_attempted"]["argument"] == "/tmp/ns/foreign")
+        .collect();
+    assert_eq!(denials.len(), 1, "{denials:?}");
+    assert_eq!(
+        denials[0]["policy_rule_id"], "RULE_UNKNOWN",
+        "{}",
+        denials[0]
+    );
+    assert_eq!(denials[0]["enforcement"], "blocked", "{}", denials[0]);
+    assert_eq!(denials[0]["mode"], mode.name(), "{}", denials[0]);
+    Ok(())
+}
+
+fn judges_in_overlays(told: &Told, _: &str, _: Mode) -> Done {
+    match told.fact("overlay") {
+        "mounted" => {
+            allowed(told, "tmp_overlay", "/tmp/overlay/x", "gone");
+            Ok(())
+        }
+        "absent" => Err(
+            "overlay is a module of this kernel, and the VM has the kernel's image alone".into(),
+        ),
+        other => panic!("mounting an overlay: {other}"),
+    }
+}
+
+fn leaves_neighbours_alone(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("early neighbour"), "0");
+    assert_eq!(told.fact("neighbour"), "0", "while the agent ran");
+    assert_eq!(told.fact("neighbour's records"), "0");
+    Ok(())
+}
+
+fn records_every_probe(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("exec probe"), "0");
+    assert_eq!(told.fact("probed left"), "10");
+    let mut probed: Vec<&str> = Vec::new();
+    for denial in told.denials("probe") {
+        let attempt = &denial["action_attempted"];
+        assert_eq!(attempt["credentials"]["uid"], 1000, "{denial}");
+        assert_eq!(denial["policy_rule_id"], RULE, "{denial}");
+        probed.push(attempt["argument"].as_str().unwrap_or_default());
+    }
+    probed.sort_unstable();
+    let mut wanted = Vec::new();
+    for directory in ["probed", "secret"] {
+        for name in ["absent", "present"] {
+            wanted.extend((0..5).map(|n| format!("/data/{directory}/{name}{n}")));
+        }
+    }
+    assert_eq!(probed, wanted);
+    Ok(())
+}
+
+fn observes_when_told_to(told: &Told, _: &str, mode: Mode) -> Done {
+    assert_eq!(told.fact("exec observe"), "0");
+    assert_eq!(told.fact("observed left"), "0");
+    // A record's mode is what the kernel could have done.
+    would_block(told, "observe", "/data/observed", mode.name());
+    assert_eq!(kind(told, "observe", "start")["mode"], "observe");
+    Ok(())
+}
+
+/// One denial of that place, and it denied nothing.
+fn would_block(told: &Told, ledger: &str, place: &str, mode: &str) {
+    let denials: Vec<&Value> = told.denials(ledger).collect();
+    assert_eq!(denials.len(), 1, "{denials:?}");
+    let denial = denials[0];
+    assert_eq!(denial["action_attempted"]["argument"], place, "{denial}");
+    assert_eq!(denial["action_attempted"]["result"], 0, "{denial}");
+    assert_eq!(denial["policy_rule_id"], RULE, "{denial}");
+    assert_eq!(denial["enforcement"], "would_block", "{denial}");
+    assert_eq!(denial["mode"], mode, "{denial}");
+}
+
+/// Hooks that are attached and never run: `kernel.ftrace_enabled=0`.
+fn says_when_nothing_can_deny(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("ftrace"), "0");
+    assert_eq!(told.fact("exec --enforce"), "125");
+    assert_eq!(told.fact("ran unenforced"), "0");
+    assert_eq!(told.fact("exec without hooks"), "0");
+    assert_eq!(told.fact("said without hooks"), "1");
+    would_block(told, "nothing", "/data/nothing", "observe");
+    Ok(())
+}
+
+fn verifies(told: &Told, _: &str, _: Mode) -> Done {
+    for ledger in ["main", "probe", "observe", "nothing"] {
+        assert_eq!(told.fact(&format!("verify {ledger}")), "0", "{ledger}");
+    }
+    Ok(())
+}
+
+fn doctor_knows(told: &Told, _: &str, mode: Mode) -> Done {
+    assert_eq!(told.fact("doctor"), "0", "{}", told.doctor);
+    let said = told
+        .doctor
+        .lines()
+        .find_map(|line| line.strip_prefix("mode: "));
+    let said = said.unwrap_or_else(|| panic!("no mode:\n{}", told.doctor));
+    assert_eq!(said.split(':').next(), Some(mode.name()), "{}", told.doctor);
+    let mut probes = 0;
+    for line in told.doctor.lines() {
+        if line.starts_with("raw tracepoint ")
+            || line.split_whitespace().next() == Some(mode.name())
+        {
+            probes += 1;
+            assert!(
+                line.ends_with(" loads") || line.contains(" an older hook stands for it"),
+                "{line}"
+            );
+        }
+    }
+    assert!(probes > 8, "{}", told.doctor);
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! One boot of a kernel: the scripts of `tests/vm` run in it, and what they told.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Lsm,
+    FmodRet,
+}
+
+impl Mode {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lsm => "lsm",
+            Self::FmodRet => "fmod_ret",
+        }
+    }
+}
+
+/// What an attempt of `agent.sh` met.
+#[derive(Debug)]
+pub struct Check {
+    pub status: u8,
+    /// What then stood at its place: `gone`, `there`, or a file's size.
+    pub state: String,
+    pub message: String,
+}
+
+#[derive(Debug, Default)]
+pub struct Told {
+    pub checks: HashMap<String, Check>,
+    pub facts: HashMap<String, String>,
+    /// Ledger and record.
+    records: Vec<(String, Value)>,
+    pub doctor: String,
+}
+
+impl Told {
+    /// An error is the line that says nothing known.
+    fn read(out: &str) -> Result<Self, String> {
+        let mut told = Self::default();
+        for line in out.lines() {
+            let fields: Vec<&str> = line.splitn(5, '\t').collect();
+            match fields[..] {
+                ["@", check, status, state, message] => {
+                    let check = (
+                        check.to_owned(),
+                        Check {
+                            status: status.parse().map_err(|_| line)?,
+                            state: state.to_owned(),
+                            message: message.to_owned(),
+                        },
+                    );
+                    told.checks.extend([check]);
+                }
+                ["#", fact, value] => told.facts.extend([(fact.to_owned(), value.to_owned())]),
+                ["%", ledger, record] => {
+                    let record = serde_json::from_str(record).map_err(|_| line)?;
+                    told.records.push((ledger.to_owned(), record));
+                }
+                ["?", ref words @ ..] => {
+                    told.doctor.push_str(&words.join("\t"));
+                    told.doctor.push('\n');
+                }
+                _ => return Err(line.to_owned()),
+            }
+        }
+        Ok(told)
+    }
+
+    pub fn fact(&self, name: &str) -> &str {
+        self.facts.get(name).map_or("(not told)", String::as_str)
+    }
+
+    pub fn check(&self, name: &str) -> &Check {
+        self.checks
+            .get(name)
+            .unwrap_or_else(|| panic!("{name}: the agent did not come to it"))
+    }
+
+    /// `data` of a ledger's records.
+    pub fn records(&self, ledger: &str) -> impl Iterator<Item = &Value> {
+        let of =
+            move |(from, record): &'_ (String, Value)| from == ledger && record["data"].is_object();
+        self.records
+            .iter()
+            .filter(move |entry| of(entry))
+            .map(|(_, record)| &record["data"])
+    }
+
+    pub fn denials(&self, ledger: &str) -> impl Iterator<Item = &Value> {
+        self.records(ledger)
+            .filter(|data| data["policy_verdict"] == "DENY")
+    }
+}
+
+/// Why a boot told nothing.
+pub enum Missing {
+    /// This kernel cannot be had here.
+    Skipped(String),
+    Failed(String),
+}
+
+pub fn boot(kernel: &str, mode: Mode) -> Result<Told, Missing> {
+    let Some(xtask) = std::env::var_os("XTASK").filter(|path| !path.is_empty()) else {
+        let reason = "XTASK does not name the xtask program: `cargo xtask test` sets it";
+        return Err(Missing::Skipped(reason.into()));
+    };
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm");
+    let mut command = Command::new(xtask);
+    command.args(["vm", "--kernel", kernel, "--timeout", "240", "--add"]);
+    command.arg(format!("{}:/t", scripts.display()));
+    match (mode, kernel) {
+        (Mode::FmodRet, _) => drop(command.args(["--lsm", "lockdown,yama,apparmor"])),
+        (Mode::Lsm, "5.10") => drop(command.args(["--lsm", "lockdown,yama,apparmor,bpf"])),
+        // The kernel's own list.
+        (Mode::Lsm, _) => {}
+    }
+    let done = command
+        .args(["--", "sh", "/t/vm.sh"])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| Missing::Failed(format!("$XTASK: {error}")))?;
+    let (out, err) = (
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr),
+    );
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("vm-{kernel}-{}", mode.name()));
+    let _ = std::fs::write(file.with_extension("out"), &done.stdout);
+    let _ = std::fs::write(file.with_extension("err"), &done.stderr);
+    if done.status.code() == Some(77) {
+        let reason = err
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_prefix("vm: SKIP "));
+        return Err(Missing::Skipped(
+            reason.unwrap_or("this kernel cannot be had").to_owned(),
+        ));
+    }
+    if !done.status.success() {
+        return Err(Missing::Failed(format!(
+            "{kernel} {}: {}\n{err}",
+            mode.name(),
+            done.status
+        )));
+    }
+    if let Some(last) = err.lines().next_back() {
+        println!("{} {last}", mode.name());
+    }
+    Told::read(&out)
+        .map_err(|line| Missing::Failed(format!("the scripts do not say such a thing: {line}")))
+}

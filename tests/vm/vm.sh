@@ -1,0 +1,97 @@
+# Runs as root in the VM. Tells what happened as tab-separated lines: `#` a fact and its value,
+# `%` a ledger and a record of it, `?` the doctor's words, `@` a check of agent.sh.
+policy=/policies/article.yaml
+
+fact() { printf '#\t%s\t%s\n' "$1" "$2"; }
+
+# The records that the assertions speak of; the serial line is slow.
+records() {
+    grep -h -e '"policy_verdict":"DENY"' -e '"subject":"file.delete"' -e '"subject":"file.rename"' \
+        -e '"type":"rgt.sandbox.event"' -e '"kind":"gap"' "/ledger/$1"/*.jsonl |
+        sed "s/^/%	$1	/"
+}
+
+verify() {
+    rgt verify "/ledger/$1" >&2
+    fact "verify $1" $?
+}
+
+# /tmp on the filesystem of everything else, so that names can be moved in and out of it.
+umount /tmp
+chmod 1777 /tmp
+mkdir -p /ledger /data/dir /data/own /tmp/w /tmp/own /tmp/m /tmp/ns /tmp/overlay
+chmod 1777 /tmp/w
+for name in unlink away over truncate cut append bind ns symlink dots hard from neighbour early observed nothing; do
+    echo "$name" >/data/$name
+done
+mkdir -p /data/bound /data/jail/bin /data/jail/tmp /tmp/jail/bin /tmp/jail/data
+cp /bin/busybox /data/jail/bin/busybox
+cp /bin/busybox /tmp/jail/bin/busybox
+echo x >/data/jail/tmp/x
+echo x >/tmp/jail/data/x
+mount -t tmpfs own /tmp/own
+mount -t tmpfs own /data/own
+echo x >/data/own/x
+mkdir /data/lower /data/upper /data/work
+echo x >/data/lower/x
+echo y >/data/lower/y
+if mount -t overlay -o lowerdir=/data/lower,upperdir=/data/upper,workdir=/data/work overlay /tmp/overlay; then
+    mkdir /data/overlay
+    mount --bind /tmp/overlay /data/overlay
+    fact overlay mounted
+else
+    fact overlay "$(grep -q overlay /proc/filesystems && echo refused || echo absent)"
+fi
+fact lsm "$(cat /sys/kernel/security/lsm)"
+
+# A process that is no agent does the same, before and while there is one.
+unlink /data/early
+fact "early neighbour" $?
+(
+    while [ ! -e /tmp/w/go ]; do sleep 0.1; done
+    unlink /data/neighbour
+    fact neighbour $?
+    : >/tmp/w/gone
+) &
+
+rgt exec --policy $policy --name vm --ledger /ledger/main -- sh /t/agent.sh
+fact exec $?
+wait
+verify main
+records main
+fact "neighbour's records" "$(grep -c -e /data/neighbour -e /data/early /ledger/main/*.jsonl)"
+
+# Absent names, and present ones, half of them where the agent may not even look.
+mkdir -m 755 /data/probed
+mkdir -m 700 /data/secret
+for n in 0 1 2 3 4; do
+    echo x >/data/probed/present$n
+    echo x >/data/secret/present$n
+done
+rgt exec --policy $policy --name probe --ledger /ledger/probe -- su agent -s /bin/sh -c 'sh /t/probe.sh'
+fact "exec probe" $?
+verify probe
+records probe
+fact "probed left" "$(ls /data/probed /data/secret | grep -c present)"
+
+rgt exec --observe --policy $policy --name observe --ledger /ledger/observe -- unlink /data/observed
+fact "exec observe" $?
+verify observe
+records observe
+fact "observed left" "$(ls /data | grep -c observed)"
+
+rgt doctor >/doctor 2>&1
+fact doctor $?
+sed 's/^/?	/' /doctor
+
+# Without ftrace no hook of any kind runs, and nothing but a proof shows it.
+echo 0 >/proc/sys/kernel/ftrace_enabled
+fact ftrace "$(cat /proc/sys/kernel/ftrace_enabled)"
+rgt exec --enforce --policy $policy --ledger /ledger/enforce -- touch /tmp/w/ran
+fact "exec --enforce" $?
+fact "ran unenforced" "$(ls /tmp/w | grep -c ran)"
+rgt exec --policy $policy --name nothing --ledger /ledger/nothing -- unlink /data/nothing 2>/said
+fact "exec without hooks" $?
+fact "said without hooks" "$(grep -c 'OBSERVING ONLY' /said)"
+verify nothing
+records nothing
