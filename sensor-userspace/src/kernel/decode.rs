@@ -180,6 +180,11 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
     if raw.flags & flag::UNREADABLE != 0 && result != Some(-i64::from(libc::EFAULT)) {
         incomplete.push("argument");
     }
+    // The kernel refuses a name over PATH_MAX; of one we hold the beginning.
+    let cut = |path: &Option<Vec<u8>>| path.as_ref().is_some_and(|path| path.len() + 1 >= event::PATH_ROOM);
+    if result == Some(-i64::from(libc::ENAMETOOLONG)) && cut(&argument) {
+        incomplete.push("argument");
+    }
     if raw.flags & flag::SECTIONS_FULL != 0 {
         incomplete.push("sections");
     }
