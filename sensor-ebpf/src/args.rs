@@ -6,27 +6,12 @@ use sensor_common::{
 };
 
 use crate::{
+    call::{Call, argument, has, shape_is},
     emit,
     kernel::{file_of, off, read, read_user},
     maps, name,
     section::{Read, address, argv, kernel_string, user_string},
-    slot::{Call, has, shape_is},
 };
-
-/// Argument number `which` of the call; 0 where there is none.
-#[inline(always)]
-fn argument(args: &[u64; 6], which: u8) -> u64 {
-    // A chain, not an index: older verifiers follow it without proof of bounds.
-    match which {
-        0 => args[0],
-        1 => args[1],
-        2 => args[2],
-        3 => args[3],
-        4 => args[4],
-        5 => args[5],
-        _ => 0,
-    }
-}
 
 #[inline(always)]
 pub fn at_entry(slot: *mut Slot, index: u32, call: &Call) {

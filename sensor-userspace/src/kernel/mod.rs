@@ -6,11 +6,14 @@ mod enforce;
 mod filesystems;
 mod hooks;
 mod load;
+mod meaning;
 mod pending;
+mod pod;
 mod rings;
 mod sys;
+mod tables;
 
-pub use load::{Diagnosis, LoadError, Options, Probe, Sensor, diagnose};
+pub use load::{Diagnosis, LoadError, Options, Sensor, diagnose};
 
 use crate::attempt::{Attempt, Mode};
 
@@ -94,4 +97,11 @@ pub struct Standing {
     pub notes: Vec<String>,
     /// Hooks in force, by name.
     pub hooks: Vec<String>,
+}
+
+/// One program, and whether this kernel takes it.
+pub struct Probe {
+    pub name: String,
+    pub kind: &'static str,
+    pub trouble: Option<String>,
 }
