@@ -37,9 +37,12 @@ pub struct Torn {
 }
 
 /// Reads on from the head file, or from the start without one, to the last line.
-pub fn find_end(dir: &Path, key: &SealKey, files: Files) -> Result<End> {
+///
+/// A head that another than `node` signed counts as none: anybody can sign one, over whatever he left.
+pub fn find_end(dir: &Path, key: &SealKey, node: &str, files: Files) -> Result<End> {
     let segments = files::segments(dir)?;
     let head = Head::read(dir)?;
+    let head = head.filter(|head| segments.is_empty() || head.public_key == node);
     let Some(newest) = segments.last() else {
         if let Some(head) = head {
             bail!(

@@ -87,7 +87,9 @@ impl Head {
             &unsigned.text().ok()?,
         );
         let exact = head.text().ok()? == text;
-        (signed && exact && head.is_signed() && head.tree().is_some()).then_some(head)
+        // No ledger is without its first line: a head over none says nothing, and any key could sign it.
+        let over_lines = head.tree_size > 0;
+        (signed && exact && over_lines && head.is_signed() && head.tree().is_some()).then_some(head)
     }
 
     /// The file's bytes.
