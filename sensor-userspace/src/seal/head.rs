@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::node::{NodeKey, verify_head, verify_text};
 use super::tree::{Root, Tree};
+use crate::ledger::files::{create_anew, read_own};
 
 pub const FILE: &str = "head.json";
 
@@ -113,7 +114,7 @@ impl Head {
     /// The head in this ledger directory, `None` if there is none.
     pub fn read(dir: &Path) -> Result<Option<Head>> {
         let file = dir.join(FILE);
-        let text = match fs::read(&file) {
+        let text = match read_own(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => {
@@ -156,7 +157,7 @@ pub(crate) fn replace(
 ) -> Result<()> {
     let temporary = file.with_extension("tmp");
     let write = || {
-        let mut out = File::create(&temporary)?;
+        let mut out = create_anew(&temporary)?;
         finish(&out)?;
         out.write_all(text)?;
         out.sync_all()?;
