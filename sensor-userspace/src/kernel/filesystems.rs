@@ -32,6 +32,7 @@ pub struct Filesystems {
 
 /// One line of mountinfo.
 struct Mount {
+    id: u32,
     device: String,
     root: Vec<u8>,
     point: Vec<u8>,
@@ -68,7 +69,7 @@ impl Filesystems {
             if mount.root != b"/" && whole.contains(mount.device.as_str()) {
                 continue;
             }
-            let Ok(inode) = self.inode_of(&mount.point) else { continue };
+            let Ok(inode) = self.inode_of(mount) else { continue };
             // The first of several places is the one.
             if inode == 0 || !now.insert(inode) {
                 continue;
@@ -106,21 +107,36 @@ impl Filesystems {
         self.map.insert(inode, Pod(entry), 0).map_err(io::Error::other)
     }
 
-    /// Address of the inode that stands at a path, as the kernel side sees it.
-    fn inode_of(&mut self, path: &[u8]) -> io::Result<u64> {
-        let path = PathBuf::from(std::ffi::OsString::from_vec(path.to_vec()));
-        let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path)?;
+    /// Address of the inode that stands at a mount's point, as the kernel side sees it.
+    fn inode_of(&mut self, mount: &Mount) -> io::Result<u64> {
+        let file = open(mount)?;
         sys::test_run(self.describe.as_fd(), &[file.as_raw_fd() as u64, 0])?;
         Ok(self.described.get(&0, 0).map_err(io::Error::other)?.0.inode)
     }
 }
 
+/// What stands at a mount's point, if that is this mount still. Whoever owns a directory on the way may put
+/// a link in its place meanwhile, and another directory would get the mount's milder name.
+fn open(mount: &Mount) -> io::Result<fs::File> {
+    let path = PathBuf::from(std::ffi::OsString::from_vec(mount.point.clone()));
+    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(&path)?;
+    let number = file.as_raw_fd();
+    let about = fs::read_to_string(format!("/proc/self/fdinfo/{number}"))?;
+    let id = about.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse::<u32>().ok());
+    if id == Some(mount.id) && fs::read_link(format!("/proc/self/fd/{number}"))? == path {
+        Ok(file)
+    } else {
+        Err(io::Error::other("another mount, or another place, is there"))
+    }
+}
+
 fn mount(line: &str) -> Option<Mount> {
     let mut fields = line.split(' ');
-    let device = fields.nth(2)?.to_owned();
+    let id = fields.next()?.parse().ok()?;
+    let device = fields.nth(1)?.to_owned();
     let root = unescape(fields.next()?);
     let point = unescape(fields.next()?);
-    Some(Mount { device, root, point })
+    Some(Mount { id, device, root, point })
 }
 
 /// mountinfo writes blanks and backslashes as three octal digits.
@@ -145,6 +161,23 @@ fn unescape(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_on_the_way_gives_no_place_a_name() {
+        let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let mounts: Vec<Mount> = text.lines().filter_map(mount).collect();
+        // Of several mounts on one point, the last is to be seen.
+        let proc = mounts.iter().rev().find(|mount| mount.point == b"/proc").unwrap();
+        open(proc).unwrap();
+        let link = std::env::temp_dir().join(format!("rgt-mount-{}", std::process::id()));
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        let point = |below: &str| link.join(below).into_os_string().into_vec();
+        let swapped = |point| Mount { id: proc.id, device: proc.device.clone(), root: b"/".to_vec(), point };
+        // Another directory, and the very mount under a name that is not its own.
+        let (etc, same) = (open(&swapped(point("etc"))), open(&swapped(point("proc"))));
+        fs::remove_file(&link).unwrap();
+        assert!(etc.is_err() && same.is_err());
+    }
 
     #[test]
     fn mount_points_are_read_as_they_are() {
