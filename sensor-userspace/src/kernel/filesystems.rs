@@ -27,13 +27,13 @@ pub struct Filesystems {
     /// By number; a number is never given again, for records may still come that name it.
     places: Vec<Vec<u8>>,
     inodes: HashSet<u64>,
-    seen: String,
+    seen: Vec<u8>,
 }
 
 /// One line of mountinfo.
 struct Mount {
     id: u32,
-    device: String,
+    device: Vec<u8>,
     root: Vec<u8>,
     point: Vec<u8>,
 }
@@ -45,7 +45,7 @@ impl Filesystems {
         describe: OwnedFd,
         secret: Secret,
     ) -> Filesystems {
-        Filesystems { map, described, describe, secret, places: Vec::new(), inodes: HashSet::new(), seen: String::new() }
+        Filesystems { map, described, describe, secret, places: Vec::new(), inodes: HashSet::new(), seen: Vec::new() }
     }
 
     /// The place's path, without a trailing slash: empty for the root.
@@ -55,18 +55,19 @@ impl Filesystems {
 
     /// Registers what is mounted now, if that changed.
     pub fn refresh(&mut self) -> io::Result<()> {
-        let text = fs::read_to_string("/proc/self/mountinfo")?;
+        // Names are bytes: one that is no text must not keep policies from being put in force.
+        let text = fs::read("/proc/self/mountinfo")?;
         if text == self.seen {
             return Ok(());
         }
-        let mounts: Vec<Mount> = text.lines().filter_map(mount).collect();
-        let whole: HashSet<&str> =
-            mounts.iter().filter(|mount| mount.root == b"/").map(|mount| mount.device.as_str()).collect();
+        let mounts: Vec<Mount> = text.split(|byte| *byte == b'\n').filter_map(mount).collect();
+        let whole: HashSet<&[u8]> =
+            mounts.iter().filter(|mount| mount.root == b"/").map(|mount| &mount.device[..]).collect();
         let mut now = HashSet::new();
         for mount in &mounts {
             // A part of a filesystem that also stands somewhere whole keeps its name there: a bind mount
             // gives nothing a milder name.
-            if mount.root != b"/" && whole.contains(mount.device.as_str()) {
+            if mount.root != b"/" && whole.contains(&mount.device[..]) {
                 continue;
             }
             let Ok(inode) = self.inode_of(mount) else { continue };
@@ -130,9 +131,9 @@ fn open(mount: &Mount) -> io::Result<fs::File> {
     }
 }
 
-fn mount(line: &str) -> Option<Mount> {
-    let mut fields = line.split(' ');
-    let id = fields.next()?.parse().ok()?;
+fn mount(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
     let device = fields.nth(1)?.to_owned();
     let root = unescape(fields.next()?);
     let point = unescape(fields.next()?);
@@ -140,9 +141,9 @@ fn mount(line: &str) -> Option<Mount> {
 }
 
 /// mountinfo writes blanks and backslashes as three octal digits.
-fn unescape(text: &str) -> Vec<u8> {
+fn unescape(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let Some((&byte, behind)) = rest.split_first() {
         if byte == b'\\'
             && let Some((digits, after)) = behind.split_at_checked(3)
@@ -164,8 +165,8 @@ mod tests {
 
     #[test]
     fn a_link_on_the_way_gives_no_place_a_name() {
-        let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let mounts: Vec<Mount> = text.lines().filter_map(mount).collect();
+        let text = fs::read("/proc/self/mountinfo").unwrap();
+        let mounts: Vec<Mount> = text.split(|byte| *byte == b'\n').filter_map(mount).collect();
         // Of several mounts on one point, the last is to be seen.
         let proc = mounts.iter().rev().find(|mount| mount.point == b"/proc").unwrap();
         open(proc).unwrap();
@@ -181,9 +182,10 @@ mod tests {
 
     #[test]
     fn mount_points_are_read_as_they_are() {
-        let line = r"36 35 98:0 /sub /mnt/a\040b\134c rw shared:1 - ext4 /dev/sda1 rw";
+        let line = b"36 35 98:0 /sub /mnt/a\\040b\\134c\xff rw shared:1 - ext4 /dev/sda1 rw";
         let mount = mount(line).unwrap();
-        assert_eq!((mount.device.as_str(), &mount.root[..], &mount.point[..]), ("98:0", &b"/sub"[..], &b"/mnt/a b\\c"[..]));
-        assert_eq!(unescape(r"\9"), br"\9");
+        assert_eq!((mount.id, &mount.device[..], &mount.root[..]), (36, &b"98:0"[..], &b"/sub"[..]));
+        assert_eq!(mount.point, b"/mnt/a b\\c\xff");
+        assert_eq!(unescape(br"\9"), br"\9");
     }
 }
