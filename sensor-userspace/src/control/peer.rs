@@ -120,9 +120,17 @@ mod tests {
         }
         assert_eq!(started(pid), None);
         child.wait().unwrap();
-        let gone = Peer { pid, uid: 0, started: None };
+        let gone = Peer {
+            pid,
+            uid: 0,
+            started: None,
+        };
         assert!(!gone.is_there());
-        let other = Peer { pid: std::process::id(), uid: 0, started: Some(1) };
+        let other = Peer {
+            pid: std::process::id(),
+            uid: 0,
+            started: Some(1),
+        };
         assert!(!other.is_there());
     }
 

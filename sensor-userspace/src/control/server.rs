@@ -6,8 +6,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::peer::Peer;
@@ -92,12 +92,19 @@ impl Counted {
         let mut by_user = open.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = by_user.values().sum();
         let own = by_user.get(&uid).copied().unwrap_or(0);
-        let most = if uid == 0 { MAX_CONNECTIONS } else { MAX_CONNECTIONS - FOR_ROOT };
+        let most = if uid == 0 {
+            MAX_CONNECTIONS
+        } else {
+            MAX_CONNECTIONS - FOR_ROOT
+        };
         if all >= most || uid != 0 && own >= MAX_OF_ONE {
             return None;
         }
         by_user.insert(uid, own + 1);
-        Some(Counted { open: Arc::clone(open), uid })
+        Some(Counted {
+            open: Arc::clone(open),
+            uid,
+        })
     }
 }
 
@@ -239,7 +246,8 @@ mod tests {
     #[test]
     fn nobody_shuts_the_others_out() {
         let open = Open::default();
-        let take = |uid| -> Vec<Counted> { (0..).map_while(|_| Counted::new(&open, uid)).collect() };
+        let take =
+            |uid| -> Vec<Counted> { (0..).map_while(|_| Counted::new(&open, uid)).collect() };
         let one = take(1);
         assert_eq!(one.len(), MAX_OF_ONE);
         let other = take(2);
@@ -259,7 +267,8 @@ mod tests {
                 let inner = format!("{}1{}", left.repeat(deep), right.repeat(deep));
                 for text in [inner.clone(), format!("{{\"x\":{inner},\"op\":\"exec\"}}")] {
                     let thread = thread::Builder::new().stack_size(STACK);
-                    let parsed = thread.spawn(move || serde_json::from_str::<Request>(&text).is_ok());
+                    let parsed =
+                        thread.spawn(move || serde_json::from_str::<Request>(&text).is_ok());
                     assert!(!parsed.unwrap().join().unwrap());
                 }
             }
