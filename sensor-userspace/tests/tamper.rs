@@ -244,7 +244,12 @@ fn a_cut_tail_under_a_head_of_ones_own() {
     // Nor does going on make it good without a word.
     drop(Ledger::open(&case.scratch.ledger(), &case.scratch.config()).unwrap());
     let text = fs::read_to_string(newest).unwrap();
-    assert!(text.lines().last().unwrap().contains("\"head_missing\":true"));
+    assert!(
+        text.lines()
+            .last()
+            .unwrap()
+            .contains("\"head_missing\":true")
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use crate::config::RUNTIME_DIR;
 
-pub use peer::{Identity, Peer};
+pub use peer::{Identity, Peer, started};
 
 pub fn socket_path() -> PathBuf {
     PathBuf::from(RUNTIME_DIR).join("control.sock")

@@ -10,6 +10,8 @@ use std::os::unix::net::UnixStream;
 pub struct Peer {
     pub pid: u32,
     pub uid: u32,
+    /// When it was started, as soon as that could be asked.
+    started: Option<u64>,
 }
 
 impl Peer {
@@ -33,14 +35,36 @@ impl Peer {
         if code != 0 {
             return Err(io::Error::last_os_error());
         }
+        let pid = u32::try_from(credentials.pid).unwrap_or(0);
         Ok(Peer {
-            pid: u32::try_from(credentials.pid).unwrap_or(0),
+            pid,
             uid: credentials.uid,
+            started: started(pid),
         })
     }
 
     pub fn is_root(self) -> bool {
         self.uid == 0
+    }
+}
+
+impl Peer {
+    /// Whether the process that connected is there still: its socket may be another's by now, and its pid, too.
+    pub fn is_there(self) -> bool {
+        self.started.is_some() && started(self.pid) == self.started
+    }
+}
+
+/// When a process that lives was started: with its pid it names the process.
+pub fn started(pid: u32) -> Option<u64> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; behind it the state is the first word.
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = String::from_utf8_lossy(&stat[end + 1..]).into_owned();
+    let mut words = rest.split_ascii_whitespace();
+    match words.next()? {
+        "Z" | "X" | "x" => None,
+        _ => words.nth(18)?.parse().ok(),
     }
 }
 
@@ -86,10 +110,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_has_ended_is_not_there() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id();
+        let begun = std::time::Instant::now();
+        // It has ended and is not awaited: its pid is taken, and it is nobody.
+        while started(pid).is_some() && begun.elapsed().as_secs() < 20 {
+            std::thread::yield_now();
+        }
+        assert_eq!(started(pid), None);
+        child.wait().unwrap();
+        let gone = Peer {
+            pid,
+            uid: 0,
+            started: None,
+        };
+        assert!(!gone.is_there());
+        let other = Peer {
+            pid: std::process::id(),
+            uid: 0,
+            started: Some(1),
+        };
+        assert!(!other.is_there());
+    }
+
+    #[test]
     fn a_peer_of_ours_is_ourselves() {
         let (one, _other) = UnixStream::pair().unwrap();
         let peer = Peer::of(&one).unwrap();
         assert_eq!(peer.pid, std::process::id());
+        assert!(peer.is_there());
         let identity = Identity::of(peer.pid).unwrap();
         assert_eq!(identity.uid, peer.uid);
         assert_eq!(identity.parent, std::os::unix::process::parent_id());

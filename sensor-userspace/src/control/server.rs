@@ -1,13 +1,13 @@
 //! The daemon's end of the control socket: a thread a connection, which asks the event loop.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::peer::Peer;
@@ -18,9 +18,12 @@ use crate::kernel::AgentNo;
 pub const MAX_CONNECTIONS: usize = 2048;
 
 /// Of those, what one ordinary user may hold: nobody shuts the others out.
-const MAX_OF_OTHERS: usize = MAX_CONNECTIONS / 2;
+const MAX_OF_ONE: usize = MAX_CONNECTIONS / 2;
+/// Kept for root, however many users there are.
+const FOR_ROOT: usize = 64;
 
-const STACK: usize = 128 * 1024;
+/// A request may nest as deeply as its reader allows; what is not touched costs nothing.
+const STACK: usize = 1024 * 1024;
 
 /// What a connection asks of the event loop.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ pub fn listen(path: &Path, commands: Sender<Command>) -> io::Result<()> {
     let listener = UnixListener::bind(path)?;
     // Everybody may ask; who may get what is decided by who asks.
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
-    let (all, others) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let open = Arc::new(Mutex::new(HashMap::new()));
     thread::Builder::new()
         .name("control".to_owned())
         .stack_size(STACK)
@@ -68,54 +71,65 @@ pub fn listen(path: &Path, commands: Sender<Command>) -> io::Result<()> {
                     thread::sleep(std::time::Duration::from_millis(50));
                     continue;
                 };
-                accept(stream, &commands, &all, &others);
+                accept(stream, &commands, &open);
             }
         })?;
     Ok(())
 }
 
+/// Connections by user.
+type Open = Arc<Mutex<HashMap<u32, usize>>>;
+
 /// Counts a connection as long as it lives.
-struct Counted(Vec<Arc<AtomicUsize>>);
+struct Counted {
+    open: Open,
+    uid: u32,
+}
 
 impl Counted {
-    fn new(counters: Vec<Arc<AtomicUsize>>) -> Counted {
-        for counter in &counters {
-            counter.fetch_add(1, Ordering::Relaxed);
+    /// `None` where there is no room for another one of this user's.
+    fn new(open: &Open, uid: u32) -> Option<Counted> {
+        let mut by_user = open.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = by_user.values().sum();
+        let own = by_user.get(&uid).copied().unwrap_or(0);
+        let most = if uid == 0 {
+            MAX_CONNECTIONS
+        } else {
+            MAX_CONNECTIONS - FOR_ROOT
+        };
+        if all >= most || uid != 0 && own >= MAX_OF_ONE {
+            return None;
         }
-        Counted(counters)
+        by_user.insert(uid, own + 1);
+        Some(Counted {
+            open: Arc::clone(open),
+            uid,
+        })
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        for counter in &self.0 {
-            counter.fetch_sub(1, Ordering::Relaxed);
+        let mut by_user = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = by_user.get_mut(&self.uid) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                by_user.remove(&self.uid);
+            }
         }
     }
 }
 
-fn accept(
-    stream: UnixStream,
-    commands: &Sender<Command>,
-    all: &Arc<AtomicUsize>,
-    others: &Arc<AtomicUsize>,
-) {
+fn accept(stream: UnixStream, commands: &Sender<Command>, open: &Open) {
     let Ok(peer) = Peer::of(&stream) else { return };
-    let full = all.load(Ordering::Relaxed) >= MAX_CONNECTIONS
-        || !peer.is_root() && others.load(Ordering::Relaxed) >= MAX_OF_OTHERS;
-    if full {
+    let Some(counted) = Counted::new(open, peer.uid) else {
         let refusal = Refusal::new(
             Kind::Failed,
-            format!("{MAX_CONNECTIONS} connections are open already; try again later"),
+            "too many connections are open already; try again later",
         );
         say(&stream, &Err(refusal));
         return;
-    }
-    let mut counters = vec![Arc::clone(all)];
-    if !peer.is_root() {
-        counters.push(Arc::clone(others));
-    }
-    let counted = Counted::new(counters);
+    };
     let commands = commands.clone();
     let spawned = thread::Builder::new()
         .name("connection".to_owned())
@@ -223,4 +237,41 @@ fn answer(
         *started = agent.zip(run_id.map(str::to_owned));
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_shuts_the_others_out() {
+        let open = Open::default();
+        let take =
+            |uid| -> Vec<Counted> { (0..).map_while(|_| Counted::new(&open, uid)).collect() };
+        let one = take(1);
+        assert_eq!(one.len(), MAX_OF_ONE);
+        let other = take(2);
+        assert_eq!(other.len(), MAX_CONNECTIONS - MAX_OF_ONE - FOR_ROOT);
+        assert!(Counted::new(&open, 3).is_none());
+        assert!(Counted::new(&open, 0).is_some());
+        drop(other);
+        assert!(Counted::new(&open, 3).is_some());
+        drop(one);
+        assert!(open.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_deep_request_fits_a_connections_stack() {
+        for deep in [100, 127, 128, 1 << 20] {
+            for (left, right) in [("[", "]"), ("{\"a\":", "}")] {
+                let inner = format!("{}1{}", left.repeat(deep), right.repeat(deep));
+                for text in [inner.clone(), format!("{{\"x\":{inner},\"op\":\"exec\"}}")] {
+                    let thread = thread::Builder::new().stack_size(STACK);
+                    let parsed =
+                        thread.spawn(move || serde_json::from_str::<Request>(&text).is_ok());
+                    assert!(!parsed.unwrap().join().unwrap());
+                }
+            }
+        }
+    }
 }

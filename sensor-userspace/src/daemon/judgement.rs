@@ -178,7 +178,11 @@ pub(super) mod tests {
     pub fn unlink(argument: &[u8], base: Option<&[u8]>, result: i64) -> Seen {
         Seen {
             agent: 1,
-            key: AttemptKey { task: 1, seq: 1 },
+            key: AttemptKey {
+                task: 1,
+                seq: 1,
+                tid: 1,
+            },
             attempt: Attempt {
                 at: 1,
                 syscall: "unlinkat",

@@ -10,6 +10,7 @@ mod tests;
 use tables::{OPEN_KEYS, SECRET_ENDINGS, SECRET_HEADERS, SECRET_WORDS, TOKENS, TOOLS};
 
 const MASK: &[u8] = b"***";
+const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 
 /// Masks the secrets of a program's argument strings, in place.
 pub fn argv(args: &mut [Vec<u8>]) {
@@ -27,6 +28,14 @@ pub fn argv(args: &mut [Vec<u8>]) {
             words_by_tool(arg);
         }
         *arg = text(arg, !script);
+        // A private key as such: nothing behind its first line is shown.
+        if let Some(at) = arg
+            .windows(PRIVATE_KEY.len())
+            .position(|window| window == PRIVATE_KEY)
+        {
+            arg.truncate(at + PRIVATE_KEY.len());
+            arg.extend_from_slice(MASK);
+        }
         next_is_secret =
             arg.starts_with(b"-") && arg.iter().all(|byte| in_name(*byte)) && is_secret(arg);
         after_dash_c = arg.starts_with(b"-") && !arg.starts_with(b"--") && arg.ends_with(b"c");
@@ -56,7 +65,7 @@ fn by_tool(args: &mut [Vec<u8>]) {
         for arg in &mut args[at + 1..] {
             if std::mem::take(&mut after_option) {
                 *arg = MASK.to_vec();
-            } else if tool.separate && arg.as_slice() == option {
+            } else if tool.separate && (arg.as_slice() == option || clusters(arg, option, tool)) {
                 after_option = true;
             } else if tool.attached && arg.len() > option.len() && arg.starts_with(option) {
                 arg.truncate(option.len());
@@ -64,6 +73,19 @@ fn by_tool(args: &mut [Vec<u8>]) {
             }
         }
     }
+}
+
+/// `-sSu` is `-s -S -u` to a tool whose options are letters.
+fn clusters(arg: &[u8], option: &[u8], tool: &tables::Tool) -> bool {
+    let (&[b'-', letter], Some((last, flags))) = (option, arg.split_last()) else {
+        return false;
+    };
+    // openssl's are words.
+    !tool.names.contains(&"openssl")
+        && *last == letter
+        && flags.len() > 1
+        && flags[0] == b'-'
+        && flags[1..].iter().all(u8::is_ascii_alphanumeric)
 }
 
 /// The same for a script given as one string; a command ends at `;`, `|`, `&` or a line's end.
@@ -271,8 +293,11 @@ fn is_secret(name: &[u8]) -> bool {
         return last != "auth" || !before.is_empty() || name.starts_with(b"_");
     }
     match last.as_str() {
-        // PWD is where one stands.
-        "pwd" => !before.is_empty() && before.last().is_some_and(|word| word != "old"),
+        // PWD is where one stands; `Pwd=` in a connection's string is no place.
+        "pwd" => match before.last() {
+            Some(word) => word != "old",
+            None => name != b"PWD",
+        },
         "key" => match before.last() {
             Some(word) => !OPEN_KEYS.contains(&word.as_str()),
             None => name == b"KEY",

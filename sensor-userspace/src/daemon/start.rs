@@ -13,7 +13,7 @@ use crate::agent::{User, cgroup, principal};
 use crate::attempt::{Mode, Run};
 use crate::config::STATE_DIR;
 use crate::control::protocol::{Answer, ExecRequest, Kind, Refusal, WantedMode};
-use crate::control::{Identity, Peer};
+use crate::control::{Identity, Peer, started};
 use crate::policy::{Policy, Variables};
 
 /// What an ordinary user may set for a command of his: nothing that names files or places to send to.
@@ -21,9 +21,16 @@ const OPEN_SETS: &[&str] = &["risk.", "trajectory.", "record."];
 
 /// Longest `--name`.
 const MAX_NAME: usize = 200;
+/// Longest name of a file, and longest path.
+const MAX_COMMAND: usize = 255;
+const MAX_PATH: usize = 4096;
 
 impl<S: EventSource> Engine<S> {
     pub(super) fn is_governed(&self, peer: Peer) -> bool {
+        // A socket outlives who connected it: whoever holds it now may be anybody's.
+        if !peer.is_there() {
+            return true;
+        }
         let cgroup = cgroup::of(peer.pid)
             .ok()
             .map(|below| self.mount.join(below));
@@ -37,6 +44,7 @@ impl<S: EventSource> Engine<S> {
                 "a governed process may not start agents of its own; what it runs is governed already",
             ));
         }
+        let begun = started(request.pid);
         let identity = Identity::of(request.pid)
             .map_err(|cause| Refusal::failed(format!("process {}: {cause}", request.pid)))?;
         if identity.parent != peer.pid
@@ -73,6 +81,10 @@ impl<S: EventSource> Engine<S> {
             let number = self.begin(plan)?;
             let agent = self.desk.agents.get(&number);
             let moved = match agent.and_then(|agent| agent.own.as_ref()) {
+                // It may have ended since, and its pid be somebody else's, who would be governed for good.
+                Some(_) if begun.is_none() || started(request.pid) != begun => {
+                    Err(anyhow!("process {} has ended", request.pid))
+                }
                 Some(own) => own.move_in(request.pid),
                 None => Err(anyhow!("the agent has no cgroup")),
             };
@@ -111,6 +123,15 @@ impl<S: EventSource> Engine<S> {
             .is_some_and(|name| name.is_empty() || name.len() > MAX_NAME)
         {
             bail!("--name takes 1 to {MAX_NAME} bytes");
+        }
+        // Every record of the run shows them.
+        if request.command.len() > MAX_COMMAND
+            || request
+                .policy_name
+                .as_ref()
+                .is_some_and(|name| name.len() > MAX_PATH)
+        {
+            bail!("a command's name takes {MAX_COMMAND} bytes, a policy's {MAX_PATH}");
         }
         if request.mode == Some(WantedMode::Enforce) {
             if !self.options.enforce_allowed {

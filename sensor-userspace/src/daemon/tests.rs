@@ -119,6 +119,17 @@ fn an_outcome_follows_what_was_pending() {
 }
 
 #[test]
+fn another_task_at_the_same_address_is_another() {
+    let mut scene = Scene::new("address", Duration::ZERO);
+    scene.attempt(End::Pending, |_| {});
+    // The first one's return was lost in the ring, and so was its end.
+    scene.attempt(End::Returned(0), |seen| seen.key.tid = 2);
+    assert_eq!(scene.desk.agents[&1].counts.attempts, 2);
+    let records = scene.attempts();
+    assert!(records[1].get("outcome_of").is_none());
+}
+
+#[test]
 fn a_run_may_wait_longer_for_outcomes() {
     let mut scene = Scene::new("longer", Duration::from_secs(60));
     scene.attempt(End::Pending, |_| {});

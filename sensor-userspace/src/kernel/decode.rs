@@ -200,7 +200,7 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
     let base2 = sections.base2.map(path_from_names);
     Some(Seen {
         agent: raw.head.agent,
-        key: AttemptKey { task: raw.task, seq: raw.seq },
+        key: AttemptKey { task: raw.task, seq: raw.seq, tid: raw.head.tid },
         attempt: Attempt {
             at: reader.wall(raw.head.at),
             syscall: row.name,

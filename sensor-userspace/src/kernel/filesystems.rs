@@ -27,12 +27,13 @@ pub struct Filesystems {
     /// By number; a number is never given again, for records may still come that name it.
     places: Vec<Vec<u8>>,
     inodes: HashSet<u64>,
-    seen: String,
+    seen: Vec<u8>,
 }
 
 /// One line of mountinfo.
 struct Mount {
-    device: String,
+    id: u32,
+    device: Vec<u8>,
     root: Vec<u8>,
     point: Vec<u8>,
 }
@@ -44,7 +45,7 @@ impl Filesystems {
         describe: OwnedFd,
         secret: Secret,
     ) -> Filesystems {
-        Filesystems { map, described, describe, secret, places: Vec::new(), inodes: HashSet::new(), seen: String::new() }
+        Filesystems { map, described, describe, secret, places: Vec::new(), inodes: HashSet::new(), seen: Vec::new() }
     }
 
     /// The place's path, without a trailing slash: empty for the root.
@@ -54,21 +55,22 @@ impl Filesystems {
 
     /// Registers what is mounted now, if that changed.
     pub fn refresh(&mut self) -> io::Result<()> {
-        let text = fs::read_to_string("/proc/self/mountinfo")?;
+        // Names are bytes: one that is no text must not keep policies from being put in force.
+        let text = fs::read("/proc/self/mountinfo")?;
         if text == self.seen {
             return Ok(());
         }
-        let mounts: Vec<Mount> = text.lines().filter_map(mount).collect();
-        let whole: HashSet<&str> =
-            mounts.iter().filter(|mount| mount.root == b"/").map(|mount| mount.device.as_str()).collect();
+        let mounts: Vec<Mount> = text.split(|byte| *byte == b'\n').filter_map(mount).collect();
+        let whole: HashSet<&[u8]> =
+            mounts.iter().filter(|mount| mount.root == b"/").map(|mount| &mount.device[..]).collect();
         let mut now = HashSet::new();
         for mount in &mounts {
             // A part of a filesystem that also stands somewhere whole keeps its name there: a bind mount
             // gives nothing a milder name.
-            if mount.root != b"/" && whole.contains(mount.device.as_str()) {
+            if mount.root != b"/" && whole.contains(&mount.device[..]) {
                 continue;
             }
-            let Ok(inode) = self.inode_of(&mount.point) else { continue };
+            let Ok(inode) = self.inode_of(mount) else { continue };
             // The first of several places is the one.
             if inode == 0 || !now.insert(inode) {
                 continue;
@@ -106,27 +108,42 @@ impl Filesystems {
         self.map.insert(inode, Pod(entry), 0).map_err(io::Error::other)
     }
 
-    /// Address of the inode that stands at a path, as the kernel side sees it.
-    fn inode_of(&mut self, path: &[u8]) -> io::Result<u64> {
-        let path = PathBuf::from(std::ffi::OsString::from_vec(path.to_vec()));
-        let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path)?;
+    /// Address of the inode that stands at a mount's point, as the kernel side sees it.
+    fn inode_of(&mut self, mount: &Mount) -> io::Result<u64> {
+        let file = open(mount)?;
         sys::test_run(self.describe.as_fd(), &[file.as_raw_fd() as u64, 0])?;
         Ok(self.described.get(&0, 0).map_err(io::Error::other)?.0.inode)
     }
 }
 
-fn mount(line: &str) -> Option<Mount> {
-    let mut fields = line.split(' ');
-    let device = fields.nth(2)?.to_owned();
+/// What stands at a mount's point, if that is this mount still. Whoever owns a directory on the way may put
+/// a link in its place meanwhile, and another directory would get the mount's milder name.
+fn open(mount: &Mount) -> io::Result<fs::File> {
+    let path = PathBuf::from(std::ffi::OsString::from_vec(mount.point.clone()));
+    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(&path)?;
+    let number = file.as_raw_fd();
+    let about = fs::read_to_string(format!("/proc/self/fdinfo/{number}"))?;
+    let id = about.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse::<u32>().ok());
+    if id == Some(mount.id) && fs::read_link(format!("/proc/self/fd/{number}"))? == path {
+        Ok(file)
+    } else {
+        Err(io::Error::other("another mount, or another place, is there"))
+    }
+}
+
+fn mount(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    let device = fields.nth(1)?.to_owned();
     let root = unescape(fields.next()?);
     let point = unescape(fields.next()?);
-    Some(Mount { device, root, point })
+    Some(Mount { id, device, root, point })
 }
 
 /// mountinfo writes blanks and backslashes as three octal digits.
-fn unescape(text: &str) -> Vec<u8> {
+fn unescape(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let Some((&byte, behind)) = rest.split_first() {
         if byte == b'\\'
             && let Some((digits, after)) = behind.split_at_checked(3)
@@ -147,10 +164,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_link_on_the_way_gives_no_place_a_name() {
+        let text = fs::read("/proc/self/mountinfo").unwrap();
+        let mounts: Vec<Mount> = text.split(|byte| *byte == b'\n').filter_map(mount).collect();
+        // Of several mounts on one point, the last is to be seen.
+        let proc = mounts.iter().rev().find(|mount| mount.point == b"/proc").unwrap();
+        open(proc).unwrap();
+        let link = std::env::temp_dir().join(format!("rgt-mount-{}", std::process::id()));
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        let point = |below: &str| link.join(below).into_os_string().into_vec();
+        let swapped = |point| Mount { id: proc.id, device: proc.device.clone(), root: b"/".to_vec(), point };
+        // Another directory, and the very mount under a name that is not its own.
+        let (etc, same) = (open(&swapped(point("etc"))), open(&swapped(point("proc"))));
+        fs::remove_file(&link).unwrap();
+        assert!(etc.is_err() && same.is_err());
+    }
+
+    #[test]
     fn mount_points_are_read_as_they_are() {
-        let line = r"36 35 98:0 /sub /mnt/a\040b\134c rw shared:1 - ext4 /dev/sda1 rw";
+        let line = b"36 35 98:0 /sub /mnt/a\\040b\\134c\xff rw shared:1 - ext4 /dev/sda1 rw";
         let mount = mount(line).unwrap();
-        assert_eq!((mount.device.as_str(), &mount.root[..], &mount.point[..]), ("98:0", &b"/sub"[..], &b"/mnt/a b\\c"[..]));
-        assert_eq!(unescape(r"\9"), br"\9");
+        assert_eq!((mount.id, &mount.device[..], &mount.root[..]), (36, &b"98:0"[..], &b"/sub"[..]));
+        assert_eq!(mount.point, b"/mnt/a b\\c\xff");
+        assert_eq!(unescape(br"\9"), br"\9");
     }
 }

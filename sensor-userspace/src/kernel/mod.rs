@@ -25,6 +25,8 @@ pub type AgentNo = u32;
 pub struct AttemptKey {
     pub task: u64,
     pub seq: u64,
+    /// A task's address comes again for another task, which counts from the start.
+    pub tid: u32,
 }
 
 /// What a hook found about one action of an attempt.

@@ -69,7 +69,8 @@ impl Slots {
             let at = (&raw const (*slot).attempt.head.at).read_volatile();
             let task = (&raw const (*slot).attempt.task).read_volatile();
             let seq = (&raw const (*slot).attempt.seq).read_volatile();
-            (open, at, AttemptKey { task, seq })
+            let tid = (&raw const (*slot).attempt.head.tid).read_volatile();
+            (open, at, AttemptKey { task, seq, tid })
         }
     }
 }

@@ -43,8 +43,9 @@ pub fn segments(dir: &Path) -> Result<Vec<Segment>> {
         // Twice: a listing may miss a file that is renamed meanwhile, as compression does.
         for entry in fs::read_dir(dir)?.chain(fs::read_dir(dir)?) {
             let entry = entry?;
-            // A link or a pipe of that name is nothing that was written here.
-            if !entry.file_type()?.is_file() {
+            // A link or a pipe of that name is nothing that was written here. What is renamed at this moment
+            // (only some file systems ask again for its kind) is met under its other name.
+            if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
                 continue;
             }
             if let Some((first, compressed)) = entry.file_name().to_str().and_then(parse_name) {

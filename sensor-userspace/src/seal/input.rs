@@ -132,7 +132,10 @@ impl Lines {
         line.clear();
         let read = (&mut self.source).take(MAX_LINE).read_until(b'\n', line)?;
         if read as u64 == MAX_LINE && line.last() != Some(&b'\n') {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is longer than any record"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a line is longer than any record",
+            ));
         }
         Ok(read > 0)
     }

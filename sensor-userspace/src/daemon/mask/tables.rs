@@ -14,6 +14,8 @@ pub const SECRET_WORDS: &[&str] = &[
     "jwt",
     "sas",
     "dsn",
+    "sig",
+    "signature",
 ];
 
 /// A last word that ends so is one as well: `PGPASSWORD`, `authtoken`.

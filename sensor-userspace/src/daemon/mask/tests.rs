@@ -37,6 +37,30 @@ fn secrets_are_masked() {
             &["curl", "-u", "***", "http://h"],
         ),
         (
+            &["curl", "-fsSLu", "me:pw", "http://h"],
+            &["curl", "-fsSLu", "***", "http://h"],
+        ),
+        (
+            &["ldapsearch", "-xw", "pw", "-b", "dc=x"],
+            &["ldapsearch", "-xw", "***", "-b", "dc=x"],
+        ),
+        (
+            &["x", "Server=h;Uid=sa;Pwd=abc;App=y"],
+            &["x", "Server=h;Uid=sa;Pwd=***;App=y"],
+        ),
+        (
+            &["curl", "https://h/b?se=1&sig=a%2Fb&sp=r"],
+            &["curl", "https://h/b?se=1&sig=***&sp=r"],
+        ),
+        (
+            &["curl", "https://h/o?X-Amz-Signature=ab12"],
+            &["curl", "https://h/o?X-Amz-Signature=***"],
+        ),
+        (
+            &["x", "-----BEGIN RSA PRIVATE KEY-----\nMIIE\nAB=="],
+            &["x", "-----BEGIN RSA PRIVATE KEY-----***"],
+        ),
+        (
             &["docker", "login", "-p", "x"],
             &["docker", "login", "-p", "***"],
         ),
