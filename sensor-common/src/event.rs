@@ -186,8 +186,8 @@ pub struct Walk {
     pub sets: u64,
     pub policy: u32,
     pub would: u32,
-    /// Keeps what follows aligned alike on both sides.
-    pub reserved: u32,
+    /// The call's number as the entry had it: only its own return closes an attempt.
+    pub number: u32,
     /// `pair::*` bits of the object.
     pub about: u32,
     pub secret: Secret,

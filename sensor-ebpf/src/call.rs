@@ -5,6 +5,7 @@ use sensor_common::syscalls::{NONE, Shape, Spec};
 /// A call as the entry shows it.
 pub struct Call {
     pub task: u64,
+    pub number: u32,
     pub spec: Spec,
     pub args: [u64; 6],
     pub compat: bool,

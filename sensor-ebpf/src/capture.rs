@@ -54,13 +54,13 @@ pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
     }
     let task = current_task();
     if let Some(mark) = who::mark_of(task) {
-        enter(mark, task, word(&ctx, 0), specs);
+        enter(mark, task, number, word(&ctx, 0), specs);
     }
     0
 }
 
 #[inline(always)]
-fn enter(mark: *mut Mark, task: u64, registers: u64, specs: &[Spec; 2]) {
+fn enter(mark: *mut Mark, task: u64, number: u32, registers: u64, specs: &[Spec; 2]) {
     let compat = read::<u32>(task + off::off_task_status()).unwrap_or(0) & TS_COMPAT != 0;
     let Some(regs) = read::<Registers>(registers) else { return };
     let (mut spec, mut args) = if compat {
@@ -72,18 +72,18 @@ fn enter(mark: *mut Mark, task: u64, registers: u64, specs: &[Spec; 2]) {
         return;
     }
     if shape_is(&spec, Shape::SocketCall) {
-        let Some(number) = socket_call(args[0]) else { return };
+        let Some(meant) = socket_call(args[0]) else { return };
         let Some(words) = read_user::<[u32; 6]>(args[1]) else {
             emit::fault(Fault::Unreadable);
             // SAFETY: a pointer into a map value.
             emit::lost(unsafe { (*mark).agent });
             return;
         };
-        let Some(meant) = maps::SPECS.get(number) else { return };
+        let Some(meant) = maps::SPECS.get(meant) else { return };
         spec = meant[0];
         args = words.map(u64::from);
     }
-    slot::enter(mark, &Call { task, spec, args, compat });
+    slot::enter(mark, &Call { task, number, spec, args, compat });
 }
 
 /// The 64-bit number of what an i386 socketcall asks for, where it is watched.
@@ -104,7 +104,9 @@ fn socket_call(which: u64) -> Option<u32> {
 pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     let task = current_task();
     if let Some(mark) = who::mark_of(task) {
-        slot::leave(mark, task, word(&ctx, 1) as i64);
+        // `orig_ax` follows the registers that entries need.
+        let number = read::<u64>(word(&ctx, 0) + size_of::<Registers>() as u64).unwrap_or(u64::MAX);
+        slot::leave(mark, task, number as u32, word(&ctx, 1) as i64);
     }
     0
 }

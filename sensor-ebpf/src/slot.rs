@@ -17,6 +17,7 @@ use crate::{
 /// What the kernel restarts on its own: the attempt is not over.
 const ERESTARTSYS: i64 = -512;
 const ERESTART_RESTARTBLOCK: i64 = -516;
+const RESTART_SYSCALL: u32 = 219;
 const FMODE_CREATED: u32 = 0x0010_0000;
 const S_IFMT: u16 = 0o170_000;
 const S_IFREG: u16 = 0o100_000;
@@ -69,6 +70,7 @@ pub fn enter(mark: *mut Mark, call: &Call) {
         let attempt = &raw mut (*slot).attempt;
         (*mark).seq += 1;
         (*attempt).seq = (*mark).seq;
+        (*slot).walk.number = call.number;
         (*attempt).task = call.task;
         (*attempt).syscall = call.spec.id;
         (*attempt).end = end::RETURNED;
@@ -127,11 +129,16 @@ unsafe fn continues(slot: *mut Slot, call: &Call) -> bool {
 
 /// The call returned.
 #[inline(always)]
-pub fn leave(mark: *mut Mark, task: u64, result: i64) {
+pub fn leave(mark: *mut Mark, task: u64, number: u32, result: i64) {
     let Some((slot, index)) = slot_of(mark) else { return };
     // SAFETY: `slot` points to a whole map value.
     unsafe {
         if (*slot).attempt.open == 0 {
+            return;
+        }
+        // A signal's handler makes calls of its own while an interrupted one waits to go on. A successful
+        // exec may return by another number.
+        if number != (*slot).walk.number && (*slot).attempt.flags & flag::EXECED == 0 && number != RESTART_SYSCALL {
             return;
         }
         (*slot).attempt.result = result;
