@@ -31,7 +31,7 @@ agent() {
 }
 
 echo "kernel $(uname -r)"
-# Where a process lies in memory decides how many page tables a fork copies: 3,000 instructions each.
+# Where a process lies in memory moves the cost of its forks by some 3,000 instructions.
 echo 0 >/proc/sys/kernel/randomize_va_space
 # The first pass after a boot is not like those that follow (a connection costs 300 more).
 /ops >/tmp/first

@@ -90,8 +90,12 @@ fn kernel(root: &Path, dir: &Path, rgt: &Path, kernel: &str) -> Result<Told> {
     for line in BufReader::new(pipe).lines() {
         let line = line?;
         eprintln!("    {line}");
-        told.line(&line)
-            .with_context(|| format!("the VM said `{line}`"))?;
+        if let Err(error) = told.line(&line) {
+            // The VM would go on for minutes with nobody to read it.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error.context(format!("the VM said `{line}`")));
+        }
     }
     let status = child.wait()?;
     if !status.success() {
