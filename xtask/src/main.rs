@@ -1,5 +1,6 @@
 //! `cargo xtask VERB`: everything from a bare machine to a tested, running `rgt`. One verb a file.
 
+mod bench;
 mod build;
 mod command;
 mod demo;
@@ -35,6 +36,8 @@ enum Verb {
     Vm(vm::Options),
     /// An example agent under a policy, its records on screen, then their verification
     Demo,
+    /// What rgt costs, in instructions: JSON under target/bench/
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Verb::Test(options) => test::run(&options),
         Verb::Vm(options) => vm::run(&options),
         Verb::Demo => demo::run().map(|()| 0),
+        Verb::Bench(options) => bench::run(&options).map(|()| 0),
     };
     match result {
         Ok(status) => ExitCode::from(status),

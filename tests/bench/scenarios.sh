@@ -1,0 +1,57 @@
+# Runs in the VM: the same operations by nobody's process and by agents. Tells what it found one line each;
+# `cargo xtask bench` reads them.
+set -eu
+
+# How long the daemon has been on the processor, all its threads, in nanoseconds.
+daemon_time() {
+    cat /proc/"$daemon"/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'
+}
+
+# The daemon's own memory in KiB.
+memory() {
+    echo "memory $(awk '/^RssAnon:/ { print $2 }' /proc/"$daemon"/status)"
+}
+
+# agent SCENARIO OPTIONS…: the operations as an agent. What it recorded proves that it was one.
+agent() {
+    scenario=$1
+    shift
+    echo "scenario $scenario"
+    before=$(daemon_time)
+    rgt exec --name "$scenario" --ledger /tmp/ledger-"$scenario" "$@" -- /ops
+    after=$(daemon_time)
+    # Tens of thousands of records, some kilobytes each: read no more often than needed.
+    records=/tmp/ledger-$scenario
+    mode=$(cat "$records"/*.jsonl | head -n 4 | sed -n 's/.*"kind":"start".*"mode":"\([a-z_]*\)".*/\1/p')
+    # `grep -c` fails when it counts none.
+    gaps=$(cat "$records"/*.jsonl | grep -cF '"kind":"gap"' || true)
+    echo "ledger $(cat "$records"/*.jsonl | wc -l) $gaps $((after - before)) $(cat "$records"/*.jsonl | wc -c) $mode"
+    memory
+    rm -r "$records"
+}
+
+echo "kernel $(uname -r)"
+# Where a process lies in memory moves the cost of its forks by some 3,000 instructions.
+echo 0 >/proc/sys/kernel/randomize_va_space
+# The first pass after a boot is not like those that follow (a connection costs 300 more).
+/ops >/tmp/first
+echo "scenario nothing"
+/ops
+
+rgt exec --name idle --policy /policies/article.yaml --ledger /tmp/ledger-idle -- sleep 100000 &
+exec=$!
+until sleep=$(pidof sleep) && rgt agents | grep -q idle; do usleep 100000; done
+daemon=$(ps -o pid,args | awk '/rgt run/ && !/awk/ { print $1; exit }')
+[ -n "$daemon" ]
+echo "scenario neighbour"
+memory
+/ops
+agent observed
+agent governed --policy /policies/article.yaml
+
+kill "$sleep"
+wait "$exec" || true
+# The kernel side is there until the daemon has ended.
+while [ -e /proc/"$daemon" ]; do usleep 100000; done
+echo "scenario nothing_again"
+/ops

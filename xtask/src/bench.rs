@@ -1,0 +1,137 @@
+//! `cargo xtask bench`: what rgt costs, as JSON under target/bench/. The kernel side is measured in a VM that
+//! counts instructions, so the figures depend on the programs and not on the machine or its load.
+
+mod figures;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::{build, command, paths};
+use figures::Told;
+
+#[derive(Args)]
+pub struct Options {
+    /// 5.10, 6.1, 6.12, 7.2 or unstable; figures of two kernels are not comparable
+    #[arg(long, default_value = "6.12")]
+    kernel: String,
+}
+
+const SOURCE: &str = "tests/bench/ops.c";
+const SCRIPT: &str = "tests/bench/scenarios.sh";
+/// With fast `rep` moves the kernel copies byte by byte, and counting would charge each byte as an instruction.
+const CPU: &str = "max,-erms";
+/// An idle machine needs two minutes.
+const TIMEOUT: &str = "1800";
+const PIPELINE: &str = "record_rate";
+
+pub fn run(options: &Options) -> Result<()> {
+    let root = paths::root()?;
+    let given = std::env::var_os("RGT_BIN").filter(|path| !path.is_empty());
+    let rgt = match given {
+        // A program that was built elsewhere is measured as it is.
+        Some(path) => PathBuf::from(path),
+        None => {
+            build::run()?;
+            paths::rgt(&root)
+        }
+    };
+    let dir = paths::target(&root).join("bench");
+    std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+
+    let told = kernel(&root, &dir, &rgt, &options.kernel)?;
+    told.check()?;
+    let version = command::output(Command::new(&rgt).arg("--version"))
+        .with_context(|| format!("{} --version failed", rgt.display()))?;
+    write(&dir.join("kernel.json"), &told.json(version.trim(), CPU))?;
+    println!("\n{}", told.table());
+
+    let pipeline = pipeline(&root)?;
+    if let Some(reason) = pipeline["skipped"].as_str() {
+        println!("pipeline: SKIP {reason}");
+    }
+    write(&dir.join("pipeline.json"), &pipeline)
+}
+
+/// One boot for all scenarios: two differ by where things lie in memory, which costs a few instructions.
+fn kernel(root: &Path, dir: &Path, rgt: &Path, kernel: &str) -> Result<Told> {
+    let ops = dir.join("ops");
+    command::shown(
+        "compiling the operations",
+        Command::new("cc")
+            .args(["-static", "-O2", "-Wall", "-Wextra", "-o"])
+            .arg(&ops)
+            .arg(root.join(SOURCE)),
+    )?;
+    let add = |host: &Path, guest: &str| format!("{}:{guest}", host.display());
+    let xtask = std::env::current_exe().context("cannot tell where xtask is")?;
+    command::say(format_args!(
+        "measuring on kernel {kernel}; the VM's answers follow"
+    ));
+    let mut child = Command::new(xtask)
+        .args(["vm", "--kernel", kernel, "--icount", "--cpu", CPU])
+        .args(["--timeout", TIMEOUT, "--add"])
+        .arg(add(&ops, "/ops"))
+        .arg("--add")
+        .arg(add(&root.join(SCRIPT), "/scenarios.sh"))
+        .args(["--", "sh", "/scenarios.sh"])
+        .env("RGT_BIN", rgt)
+        .env("RGT_ROOT", root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run xtask vm")?;
+    let mut told = Told::default();
+    let pipe = child.stdout.take().context("xtask vm has no stdout")?;
+    for line in BufReader::new(pipe).lines() {
+        let line = line?;
+        eprintln!("    {line}");
+        if let Err(error) = told.line(&line) {
+            // The VM would go on for minutes with nobody to read it.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error.context(format!("the VM said `{line}`")));
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("the VM's run ended with {status}; its own words are above");
+    }
+    Ok(told)
+}
+
+/// What the sensor's own side does, on this machine's processor: a rate, so it varies with the machine.
+fn pipeline(root: &Path) -> Result<Value> {
+    let example = format!("sensor-userspace/examples/{PIPELINE}.rs");
+    if !root.join(&example).is_file() {
+        return Ok(json!({ "skipped": format!("there is no {example} in this checkout") }));
+    }
+    // Without the release build's libraries this would be a build of minutes for one figure.
+    if !paths::rgt(root).is_file() {
+        return Ok(json!({
+            "skipped": "nothing is built under target/release: `cargo xtask build`, then again"
+        }));
+    }
+    let mut cargo = build::host_cargo(root);
+    cargo.args([
+        "run",
+        "--release",
+        "--package",
+        "rgt",
+        "--example",
+        PIPELINE,
+    ]);
+    let out = command::quiet("measuring the pipeline", &mut cargo)?;
+    print!("{out}");
+    Ok(json!({ "example": PIPELINE, "lines": out.lines().collect::<Vec<_>>() }))
+}
+
+fn write(file: &Path, value: &Value) -> Result<()> {
+    std::fs::write(file, format!("{value:#}\n")).with_context(|| file.display().to_string())?;
+    command::say(format_args!("wrote {}", file.display()));
+    Ok(())
+}
