@@ -180,10 +180,22 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
     if raw.flags & flag::UNREADABLE != 0 && result != Some(-i64::from(libc::EFAULT)) {
         incomplete.push("argument");
     }
+    // The kernel refuses a name over PATH_MAX; of one we hold the beginning.
+    let cut = |path: &Option<Vec<u8>>| path.as_ref().is_some_and(|path| path.len() + 1 >= event::PATH_ROOM);
+    if result == Some(-i64::from(libc::ENAMETOOLONG)) && cut(&argument) {
+        incomplete.push("argument");
+    }
     if raw.flags & flag::SECTIONS_FULL != 0 {
         incomplete.push("sections");
     }
-    let relative = |argument: &Option<Vec<u8>>| argument.as_ref().is_some_and(|path| !path.is_empty() && path[0] != b'/');
+    // An absolute name that starts at the root of all says so itself.
+    let directory = |argument: &Option<Vec<u8>>, base: &Option<Vec<u8>>| {
+        base.clone().filter(|base| match argument.as_deref() {
+            None | Some([]) => false,
+            Some([b'/', ..]) => base != b"/",
+            Some(_) => true,
+        })
+    };
     let argument2 = sections.path2.map(<[u8]>::to_vec);
     let base2 = sections.base2.map(path_from_names);
     Some(Seen {
@@ -206,8 +218,8 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
             } else {
                 ArgumentRead::Entry
             },
-            directory: base.clone().filter(|_| !by_address && relative(&argument)),
-            directory2: base2.clone().filter(|_| relative(&argument2)),
+            directory: directory(&argument, &base).filter(|_| !by_address),
+            directory2: directory(&argument2, &base2),
             argument,
             argument2,
             object: objects.first().cloned().or_else(|| base.clone().filter(|_| by_descriptor)),

@@ -58,7 +58,7 @@ pub struct Seen {
     pub means: Vec<(sensor_common::action::Action, Operand)>,
     /// `exe_chain` is empty: the process table fills it in.
     pub attempt: Attempt,
-    /// Directory that a relative argument starts from.
+    /// Where the argument starts from: the directory of a relative one, the process's root of an absolute one.
     pub base: Option<Vec<u8>>,
     pub base2: Option<Vec<u8>>,
     /// Empty where no hook saw the attempt.
