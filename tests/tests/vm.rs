@@ -48,6 +48,7 @@ macro_rules! machines {
             judges_in_overlays,
             leaves_neighbours_alone,
             records_every_probe,
+            refuses_under_load,
             observes_when_told_to,
             says_when_nothing_can_deny,
             verifies,
@@ -274,6 +275,19 @@ fn records_every_probe(told: &Told, _: &str, _: Mode) -> Done {
     Ok(())
 }
 
+/// 240 deletions by short-lived children of four processes, while neighbours preempt them.
+fn refuses_under_load(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("exec load"), "0");
+    assert_eq!(told.fact("load left"), "240", "of 240 files");
+    assert_eq!(told.fact("load recorded"), "240", "of 240 denials");
+    assert_eq!(
+        told.fact("load of others"),
+        "",
+        "denials of what was no deletion"
+    );
+    Ok(())
+}
+
 fn observes_when_told_to(told: &Told, _: &str, mode: Mode) -> Done {
     assert_eq!(told.fact("exec observe"), "0");
     assert_eq!(told.fact("observed left"), "0");
@@ -307,7 +321,7 @@ fn says_when_nothing_can_deny(told: &Told, _: &str, _: Mode) -> Done {
 }
 
 fn verifies(told: &Told, _: &str, _: Mode) -> Done {
-    for ledger in ["main", "probe", "observe", "nothing"] {
+    for ledger in ["main", "probe", "observe", "load", "nothing"] {
         assert_eq!(told.fact(&format!("verify {ledger}")), "0", "{ledger}");
     }
     Ok(())

@@ -80,6 +80,22 @@ verify observe
 records observe
 fact "observed left" "$(ls /data | grep -c observed)"
 
+# Forks and deletions of an agent, with others that preempt it.
+mkdir /data/load
+for n in $(seq 240); do : >/data/load/f$n; done
+while :; do busybox true; done &
+first=$!
+while :; do busybox true; done &
+second=$!
+rgt exec --policy $policy --name load --ledger /ledger/load -- sh /t/load.sh 2>/dev/null
+fact "exec load" $?
+kill $first $second
+verify load
+fact "load left" "$(ls /data/load | wc -l)"
+grep -h '"policy_verdict":"DENY"' /ledger/load/*.jsonl >/denials
+fact "load recorded" "$(grep -o '"object":"/data/load/f[0-9]*","pid"' /denials | sort -u | wc -l)"
+fact "load of others" "$(grep -v '"object":"/data/load/f[0-9]*","pid"' /denials | grep -o '"argument":"[^"]*"' | head -n 3 | tr '\n' ' ')"
+
 rgt doctor >/doctor 2>&1
 fact doctor $?
 sed 's/^/?	/' /doctor
