@@ -2,6 +2,8 @@
 
 #[path = "native/attribution.rs"]
 mod attribution;
+#[path = "native/bad_input.rs"]
+mod bad_input;
 #[path = "native/bytes.rs"]
 mod bytes;
 #[path = "native/contract.rs"]
