@@ -14,3 +14,5 @@ mod flood;
 mod hard;
 #[path = "native/oracle.rs"]
 mod oracle;
+#[path = "native/terminal.rs"]
+mod terminal;
