@@ -14,5 +14,7 @@ mod flood;
 mod hard;
 #[path = "native/oracle.rs"]
 mod oracle;
+#[path = "native/service.rs"]
+mod service;
 #[path = "native/terminal.rs"]
 mod terminal;
