@@ -6,27 +6,12 @@ use sensor_common::{
 };
 
 use crate::{
+    call::{Call, argument, has, shape_is},
     emit,
     kernel::{file_of, off, read, read_user},
     maps, name,
     section::{Read, address, argv, kernel_string, user_string},
-    slot::{Call, has, shape_is},
 };
-
-/// Argument number `which` of the call; 0 where there is none.
-#[inline(always)]
-fn argument(args: &[u64; 6], which: u8) -> u64 {
-    // A chain, not an index: older verifiers follow it without proof of bounds.
-    match which {
-        0 => args[0],
-        1 => args[1],
-        2 => args[2],
-        3 => args[3],
-        4 => args[4],
-        5 => args[5],
-        _ => 0,
-    }
-}
 
 #[inline(always)]
 pub fn at_entry(slot: *mut Slot, index: u32, call: &Call) {
@@ -61,32 +46,34 @@ pub fn at_entry(slot: *mut Slot, index: u32, call: &Call) {
     unsafe { (*slot).attempt.flags |= flags };
 }
 
-/// Where relative paths start, or what a lone descriptor stands for.
+/// Where paths start: the root for absolute ones, the directory for others; or what a lone descriptor is.
 #[inline(always)]
 fn places(slot: *mut Slot, index: u32, task: u64, spec: &Spec, args: &[u64; 6]) {
     if has(spec.path) || has(spec.dirfd) {
-        let start = start(task, has(spec.dirfd), argument(args, spec.dirfd));
+        let start = start(task, argument(args, spec.path), has(spec.dirfd), argument(args, spec.dirfd));
         if start != 0 {
             name::place(slot, index, section::BASE, start);
         }
     }
     if has(spec.path2) {
-        let start = start(task, has(spec.dirfd2), argument(args, spec.dirfd2));
+        let start = start(task, argument(args, spec.path2), has(spec.dirfd2), argument(args, spec.dirfd2));
         if start != 0 {
             name::place(slot, index, section::BASE2, start);
         }
     }
 }
 
-/// Address of the `struct path` that a descriptor, or the working directory, is.
+/// Address of the `struct path` that the root, a descriptor, or the working directory is.
 #[inline(always)]
-fn start(task: u64, by_descriptor: bool, fd: u64) -> u64 {
+fn start(task: u64, path: u64, by_descriptor: bool, fd: u64) -> u64 {
     const AT_FDCWD: i32 = -100;
-    if by_descriptor && fd as i32 != AT_FDCWD {
+    let absolute = path != 0 && read_user::<u8>(path) == Some(b'/');
+    if !absolute && by_descriptor && fd as i32 != AT_FDCWD {
         let file = file_of(task, fd);
         return if file == 0 { 0 } else { file + off::off_file_path() };
     }
     match read::<u64>(task + off::off_task_fs()) {
+        Some(fs) if fs != 0 && absolute => fs + off::off_fs_root(),
         Some(fs) if fs != 0 => fs + off::off_fs_pwd(),
         _ => 0,
     }

@@ -7,10 +7,11 @@ use sensor_common::{
 };
 
 use crate::{
+    call::{Call, shape_is},
     emit,
     kernel::{current_task, file_of, off, read, read_user},
     maps,
-    slot::{self, Call, shape_is},
+    slot,
     who,
 };
 

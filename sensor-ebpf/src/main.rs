@@ -5,6 +5,7 @@
 #![no_main]
 
 mod args;
+mod call;
 mod capture;
 mod emit;
 mod judge;

@@ -42,9 +42,9 @@ pub fn header(at: *mut u8, tag: u16, len: u16) {
     unsafe { at.cast::<u32>().write_unaligned(u32::from(tag) | u32::from(len) << 16) }
 }
 
-/// A string of the process's.
+/// A string that `read` brings: it is given where to and how much room, and returns the length with the NUL.
 #[inline(always)]
-pub fn user_string(slot: *mut Slot, tag: u16, address: u64) -> Read {
+fn string(slot: *mut Slot, tag: u16, read: impl FnOnce(*mut u8, u32) -> i64) -> Read {
     let at = used(slot);
     if at > LAST {
         return full(slot);
@@ -52,7 +52,7 @@ pub fn user_string(slot: *mut Slot, tag: u16, address: u64) -> Read {
     // SAFETY: `at` + header + PATH_ROOM lies within the area, by the test above.
     unsafe {
         let begin = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
-        let len = read_user_str(begin.add(HEADER as usize), PATH_ROOM as u32, address);
+        let len = read(begin.add(HEADER as usize), PATH_ROOM as u32);
         if len <= 0 || len > PATH_ROOM as i64 {
             return Read::Unreadable;
         }
@@ -62,24 +62,16 @@ pub fn user_string(slot: *mut Slot, tag: u16, address: u64) -> Read {
     Read::Whole
 }
 
+/// A string of the process's.
+#[inline(always)]
+pub fn user_string(slot: *mut Slot, tag: u16, address: u64) -> Read {
+    string(slot, tag, |to, room| read_user_str(to, room, address))
+}
+
 /// A string of the kernel's.
 #[inline(always)]
 pub fn kernel_string(slot: *mut Slot, tag: u16, address: u64) -> Read {
-    let at = used(slot);
-    if at > LAST {
-        return full(slot);
-    }
-    // SAFETY: as in `user_string`.
-    unsafe {
-        let begin = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
-        let len = read_kernel_str(begin.add(HEADER as usize), PATH_ROOM as u32, address);
-        if len <= 0 || len > PATH_ROOM as i64 {
-            return Read::Unreadable;
-        }
-        header(begin, tag, (len - 1) as u16);
-        (*slot).attempt.sections = (at + HEADER + (len as u64 - 1)) as u32;
-    }
-    Read::Whole
+    string(slot, tag, |to, room| read_kernel_str(to, room, address))
 }
 
 /// A socket address of the process's.
@@ -94,7 +86,7 @@ pub fn address(slot: *mut Slot, address: u64, len: u64) -> Read {
     if address == 0 || len == 0 {
         return Read::Whole;
     }
-    // SAFETY: as in `user_string`; an address is shorter than a path.
+    // SAFETY: as in `string`; an address is shorter than a path.
     unsafe {
         let begin = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
         if read_user_bytes(begin.add(HEADER as usize), len as u32, address) != 0 {
@@ -117,7 +109,7 @@ pub fn argv(slot: *mut Slot, index: u32, array: u64) -> bool {
     if array == 0 {
         return true;
     }
-    // SAFETY: see `user_string`.
+    // SAFETY: see `string`.
     unsafe {
         header((&raw mut (*slot).area).cast::<u8>().add(at as usize), section::ARGV, 0);
         (*slot).walk.array = array;
@@ -132,7 +124,7 @@ pub fn argv(slot: *mut Slot, index: u32, array: u64) -> bool {
             break;
         }
     }
-    // SAFETY: see `user_string`.
+    // SAFETY: see `string`.
     unsafe {
         let begin = (*slot).walk.header as u64;
         let end = used(slot);
@@ -155,7 +147,7 @@ pub fn argv(slot: *mut Slot, index: u32, array: u64) -> bool {
 pub fn argv_chunk(index: u32) -> u64 {
     let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 2 };
     for _ in 0..ARGV_CHUNK {
-        // SAFETY: see `user_string`.
+        // SAFETY: see `string`.
         unsafe {
             let at = used(slot);
             let begin = u64::from((*slot).walk.header);
@@ -199,7 +191,7 @@ pub fn argv_of_new_program(slot: *mut Slot, begin: u64, len: u64) -> bool {
     let whole = len <= ARGV_ROOM as u64;
     // Settled: else the compiler copies the length before the test, and the verifier sees it unbounded.
     let len = core::hint::black_box(if whole { len } else { ARGV_ROOM as u64 });
-    // SAFETY: as in `user_string`: ARGV_ROOM is PATH_ROOM.
+    // SAFETY: as in `string`: ARGV_ROOM is PATH_ROOM.
     unsafe {
         let to = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
         if read_user_bytes(to.add(HEADER as usize), len as u32, begin) != 0 {

@@ -2,12 +2,14 @@
 
 use sensor_common::{
     event::{Fault, Mark, Ring, Slot, end, flag, kind, pair},
-    syscalls::{IO_URING, NONE, OPENS, Shape, Spec},
+    syscalls::{IO_URING, OPENS},
     table::effect,
 };
 
 use crate::{
-    args, emit,
+    args,
+    call::Call,
+    emit,
     kernel::{off, read},
     maps,
 };
@@ -18,14 +20,6 @@ const ERESTART_RESTARTBLOCK: i64 = -516;
 const FMODE_CREATED: u32 = 0x0010_0000;
 const S_IFMT: u16 = 0o170_000;
 const S_IFREG: u16 = 0o100_000;
-
-/// A call as the entry shows it.
-pub struct Call {
-    pub task: u64,
-    pub spec: Spec,
-    pub args: [u64; 6],
-    pub compat: bool,
-}
 
 #[inline(always)]
 fn slot_of(mark: *mut Mark) -> Option<(*mut Slot, u32)> {
@@ -228,16 +222,6 @@ unsafe fn send(slot: *mut Slot, how: u8) {
         (*slot).attempt.open = 0;
         emit::attempt(slot, ring);
     }
-}
-
-#[inline(always)]
-pub fn has(argument: u8) -> bool {
-    argument != NONE
-}
-
-#[inline(always)]
-pub fn shape_is(spec: &Spec, shape: Shape) -> bool {
-    spec.shape == shape as u8
 }
 
 /// What a refused action returns: -EACCES.

@@ -77,7 +77,8 @@ pub struct Attempt {
     pub argument: Option<Vec<u8>>,
     pub argument2: Option<Vec<u8>>,
     pub argument_read: ArgumentRead,
-    /// Where a relative first argument starts from, as the kernel has it.
+    /// Where the first argument starts from, as the kernel has it: the directory of a relative one, the root of
+    /// an absolute one in a chroot.
     pub directory: Option<Vec<u8>>,
     /// Likewise the second.
     pub directory2: Option<Vec<u8>>,

@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use rgt::ledger::{Cursor, Ledger, LedgerConfig, Position, Reader};
 use rgt::record::Field;
@@ -185,6 +186,48 @@ fn a_lost_or_forged_head_does_not_go_unsaid() {
             .contains("\"head_missing\":true")
     );
     check(&scratch);
+}
+
+/// An agent may own the directory that root is told to write to.
+#[test]
+fn links_and_pipes_lead_nowhere() {
+    let scratch = Scratch::new();
+    let (dir, secret) = (scratch.ledger(), scratch.0.join("shadow"));
+    fs::write(&secret, "root:x\n").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let untouched = || {
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "root:x\n");
+        assert_eq!(fs::metadata(&secret).unwrap().mode() & 0o777, 0o600);
+    };
+    for name in [
+        "lock",
+        "head.tmp",
+        "chain.tmp",
+        "rgt-00000000000000000000.jsonl",
+        "head.json",
+        "chain.json",
+    ] {
+        for hard in [false, true] {
+            fs::create_dir_all(&dir).unwrap();
+            fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+            match hard {
+                true => fs::hard_link(&secret, dir.join(name)).unwrap(),
+                false => std::os::unix::fs::symlink(&secret, dir.join(name)).unwrap(),
+            }
+            let opened = Ledger::open(&dir, &scratch.config());
+            assert_eq!(opened.is_ok(), name.ends_with(".tmp"), "{name}, {hard}");
+            drop(opened);
+            untouched();
+            fs::remove_dir_all(&dir).unwrap();
+        }
+        fs::create_dir_all(&dir).unwrap();
+        // Nor does anybody wait for the other end.
+        let pipe = std::ffi::CString::new(dir.join(name).to_str().unwrap()).unwrap();
+        // SAFETY: `pipe` is NUL-terminated and lives through the call.
+        assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
+        drop(Ledger::open(&dir, &scratch.config()));
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }
 
 #[test]

@@ -6,7 +6,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use rgt::ledger::{Ledger, LedgerConfig};
+use rgt::seal::head::Head;
+use rgt::seal::tree::Tree;
 use rgt::seal::verify::{Fault, Report, verify};
+use sha2::{Digest, Sha256};
 use support::{Random, Scratch, copy_dir, fill};
 
 struct Case {
@@ -186,6 +189,62 @@ fn whole_segments() {
         report.problem.map(|problem| problem.fault),
         Some(Fault::Truncated)
     );
+}
+
+/// Without any of the ledger's keys: the tail is cut, and a head is signed with a key of one's own.
+#[test]
+fn a_cut_tail_under_a_head_of_ones_own() {
+    let case = Case::new(&mut Random::seeded());
+    let own = rgt::seal::NodeKey::load_or_make(&rgt::seal::SealConfig {
+        key_dir: case.scratch.0.join("own"),
+        ..Default::default()
+    })
+    .unwrap();
+    let newest = case.segments.last().unwrap();
+    let forge = |lines: usize| {
+        let mut tree = Tree::default();
+        let (mut chain, mut last) = (String::new(), [0; 32]);
+        let text: Vec<u8> = case
+            .segments
+            .iter()
+            .flat_map(|segment| fs::read(segment).unwrap())
+            .collect();
+        for line in text.split(|byte| *byte == b'\n').take(lines) {
+            last = Sha256::digest(line).into();
+            tree.push(&last);
+            let value: serde_json::Value = serde_json::from_slice(line).unwrap();
+            chain = value["data"]["chain"]["id"].as_str().unwrap().to_string();
+        }
+        Head {
+            last: hex::encode(last),
+            ..Head::sign(&own, &chain, "node-1", &tree)
+        }
+        .write(&case.scratch.ledger(), &own, |_| Ok(()))
+        .unwrap();
+    };
+    let cut = || {
+        case.restore();
+        case.edit(case.segments.len() - 1, |lines| lines.truncate(3));
+        case.segments
+            .iter()
+            .map(|segment| fs::read_to_string(segment).unwrap().lines().count())
+            .sum::<usize>()
+    };
+    let whole = cut();
+    for over in [0, 1, whole] {
+        cut();
+        forge(over);
+        case.expect(&format!("a head over {over}"), &[Fault::Modified]);
+        let alone = verify(newest, &case.scratch.keys(), &mut |_| {}).unwrap();
+        assert!(
+            alone.problem.is_some() || alone.head.is_none(),
+            "a segment alone under a head over {over}: {alone:?}"
+        );
+    }
+    // Nor does going on make it good without a word.
+    drop(Ledger::open(&case.scratch.ledger(), &case.scratch.config()).unwrap());
+    let text = fs::read_to_string(newest).unwrap();
+    assert!(text.lines().last().unwrap().contains("\"head_missing\":true"));
 }
 
 #[test]

@@ -78,7 +78,15 @@ fn from_hooks(seen: &Seen, table: &Table) -> Option<Decision> {
 fn from_argument(seen: &Seen, table: &Table) -> Decision {
     let attempt = &seen.attempt;
     let resolve = |argument: Option<&Vec<u8>>, base: Option<&Vec<u8>>| {
-        argument.and_then(|argument| normalise(base.map_or(&[], Vec::as_slice), argument))
+        let base = base.map_or(&b""[..], Vec::as_slice);
+        // In a chroot an absolute name begins at the process's root, and `..` does not leave it.
+        argument.and_then(|argument| match argument.as_slice() {
+            [b'/', ..] if base.len() > 1 => {
+                let below = normalise(b"/", argument)?;
+                Some(if below == b"/" { base.to_vec() } else { [base, &below].concat() })
+            }
+            _ => normalise(base, argument),
+        })
     };
     let first = resolve(attempt.argument.as_ref(), seen.base.as_ref());
     let second = resolve(attempt.argument2.as_ref(), seen.base2.as_ref());
@@ -248,6 +256,9 @@ pub(super) mod tests {
                 "RULE_DEFAULT",
             ),
             (b"/tmpfoo", None, -2, Mode::Lsm, Deny, NotReached, RULE),
+            // In a chroot.
+            (b"/tmp/x", Some(&b"/jail"[..]), -2, Mode::Observe, Deny, NotReached, RULE),
+            (b"/../x", Some(&b"/tmp/jail"[..]), -2, Mode::Observe, Allow, Passed, "RULE_DEFAULT"),
             (
                 b"x",
                 Some(&b"/tmp/d"[..]),

@@ -16,10 +16,10 @@ use sensor_common::{
 };
 
 use super::{
-    AgentNo,
+    AgentNo, Probe,
     filesystems::Filesystems,
     hooks::{self, Hooks},
-    load::{Pod, Probe},
+    pod::Pod,
 };
 use crate::{attempt::Mode, policy::Table};
 

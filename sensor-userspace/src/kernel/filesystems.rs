@@ -17,7 +17,7 @@ use sensor_common::{
     hash::{self, Secret},
 };
 
-use super::{load::Pod, sys};
+use super::{pod::Pod, sys};
 
 pub struct Filesystems {
     map: KernelMap<MapData, u64, Pod<Filesystem>>,

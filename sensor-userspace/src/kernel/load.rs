@@ -11,24 +11,24 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap as KernelMap, Map, MapData, PerCpuArray, Queue, RingBuf},
+    maps::{Array, HashMap as KernelMap, Map, MapData, PerCpuArray, RingBuf},
     programs::RawTracePoint,
 };
 use aya_obj::btf::Btf;
 use sensor_common::{
-    event::{Count, FAULTS, Fault, MAX_AGENTS, MAX_SLOTS, Mark, Ring},
+    event::{Count, FAULTS, Fault, MAX_AGENTS, Mark, Ring},
     hash::Secret,
-    syscalls::{MAX_NR, SYSCALLS, Spec},
 };
 use thiserror::Error;
 
 use super::{
-    AgentNo, Event, Standing, Totals, cgroup,
+    AgentNo, Event, Probe, Standing, Totals, cgroup,
     decode::{self, Reader},
     enforce::{self, Enforcer},
     filesystems::Filesystems,
     pending::Slots,
-    rings,
+    pod::Pod,
+    rings, tables,
 };
 use crate::{attempt::Mode, policy};
 
@@ -60,7 +60,7 @@ pub enum LoadError {
     Refused { what: String, cause: String },
 }
 
-fn refused<E: std::error::Error>(what: impl Into<String>) -> impl FnOnce(E) -> LoadError {
+pub(super) fn refused<E: std::error::Error>(what: impl Into<String>) -> impl FnOnce(E) -> LoadError {
     let what = what.into();
     move |error| {
         // The innermost cause is the kernel's own word.
@@ -104,14 +104,6 @@ pub struct Sensor {
     standing: Standing,
 }
 
-/// A shared structure as aya wants it.
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-pub(super) struct Pod<T: Copy>(pub T);
-
-// SAFETY: the structures of sensor-common are plain integers without padding that matters.
-unsafe impl<T: Copy + 'static> aya::Pod for Pod<T> {}
-
 fn missing(what: String) -> LoadError {
     LoadError::Refused { what, cause: "missing from the kernel object".to_owned() }
 }
@@ -121,7 +113,7 @@ fn take(bpf: &mut Ebpf, name: &str) -> Result<Map, LoadError> {
     bpf.take_map(name).ok_or_else(|| missing(format!("map {name}")))
 }
 
-fn borrow<'a>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map, LoadError> {
+pub(super) fn borrow<'a>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map, LoadError> {
     bpf.map_mut(name).ok_or_else(|| missing(format!("map {name}")))
 }
 
@@ -132,7 +124,7 @@ impl Sensor {
         }
         let types = Btf::from_sys_fs().map_err(|error| LoadError::NoBtf(error.to_string()))?;
         let mut bpf = EbpfLoader::new().btf(Some(&types)).load(OBJECT).map_err(refused("loading the kernel object"))?;
-        fill_tables(&mut bpf)?;
+        tables::fill(&mut bpf)?;
         for name in CAPTURE {
             attach(&mut bpf, name)?;
         }
@@ -379,37 +371,6 @@ fn attach(bpf: &mut Ebpf, name: &str) -> Result<(), LoadError> {
     program.load().map_err(refused(format!("loading program {name}")))?;
     program.attach(name).map_err(refused(format!("attaching program {name}")))?;
     Ok(())
-}
-
-/// Writes the syscall table, and the numbers of free slots, into the maps that the kernel side reads them from.
-fn fill_tables(bpf: &mut Ebpf) -> Result<(), LoadError> {
-    let mut by_number = vec![[Spec::default(); 2]; MAX_NR as usize];
-    let mut by_id: Array<_, Pod<Spec>> = Array::try_from(borrow(bpf, "BY_ID")?).map_err(refused("map BY_ID"))?;
-    for (index, row) in SYSCALLS.iter().enumerate() {
-        let spec = row.spec(index);
-        by_id.set(u32::from(spec.id), Pod(spec), 0).map_err(refused("filling map BY_ID"))?;
-        for (abi, number) in [row.nr64, row.nr32].into_iter().enumerate() {
-            if let Some(entry) = number.and_then(|number| by_number.get_mut(usize::from(number))) {
-                entry[abi] = spec;
-            }
-        }
-    }
-    let mut specs: Array<_, Pod<[Spec; 2]>> = Array::try_from(borrow(bpf, "SPECS")?).map_err(refused("map SPECS"))?;
-    for (number, spec) in by_number.into_iter().enumerate() {
-        specs.set(number as u32, Pod(spec), 0).map_err(refused("filling map SPECS"))?;
-    }
-    let mut free: Queue<_, u32> = Queue::try_from(borrow(bpf, "FREE")?).map_err(refused("map FREE"))?;
-    for slot in 0..MAX_SLOTS {
-        free.push(slot, 0).map_err(refused("filling map FREE"))?;
-    }
-    Ok(())
-}
-
-/// One program, and whether this kernel takes it.
-pub struct Probe {
-    pub name: String,
-    pub kind: &'static str,
-    pub trouble: Option<String>,
 }
 
 /// What a load on this kernel would come to.

@@ -6,11 +6,14 @@ mod enforce;
 mod filesystems;
 mod hooks;
 mod load;
+mod meaning;
 mod pending;
+mod pod;
 mod rings;
 mod sys;
+mod tables;
 
-pub use load::{Diagnosis, LoadError, Options, Probe, Sensor, diagnose};
+pub use load::{Diagnosis, LoadError, Options, Sensor, diagnose};
 
 use crate::attempt::{Attempt, Mode};
 
@@ -55,7 +58,7 @@ pub struct Seen {
     pub means: Vec<(sensor_common::action::Action, Operand)>,
     /// `exe_chain` is empty: the process table fills it in.
     pub attempt: Attempt,
-    /// Directory that a relative argument starts from.
+    /// Where the argument starts from: the directory of a relative one, the process's root of an absolute one.
     pub base: Option<Vec<u8>>,
     pub base2: Option<Vec<u8>>,
     /// Empty where no hook saw the attempt.
@@ -94,4 +97,11 @@ pub struct Standing {
     pub notes: Vec<String>,
     /// Hooks in force, by name.
     pub hooks: Vec<String>,
+}
+
+/// One program, and whether this kernel takes it.
+pub struct Probe {
+    pub name: String,
+    pub kind: &'static str,
+    pub trouble: Option<String>,
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use super::files::{CHAIN, Files};
+use super::files::{CHAIN, Files, read_own};
 use super::recover::End;
 use crate::record::RecordId;
 use crate::record::canonical::{self, digits};
@@ -140,7 +140,7 @@ impl Chain {
 
 fn read_id(dir: &Path) -> Result<Option<String>> {
     let path = dir.join(CHAIN);
-    let text = match fs::read(&path) {
+    let text = match read_own(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => {

@@ -1,13 +1,13 @@
 //! Sealed segments become `.jsonl.zst`, off the writer's thread.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
-use super::files::{Files, Segment, sync_dir};
+use super::files::{Files, Segment, create_anew, open_own, sync_dir};
 
 /// Compression happens beside the stream of records: cheap matters more than small.
 const LEVEL: i32 = 3;
@@ -79,11 +79,12 @@ fn compress(files: Files, path: &Path) -> io::Result<()> {
         PathBuf::from(name)
     };
     let temporary = with(".zst.tmp");
-    let out = File::create(&temporary)?;
+    let out = create_anew(&temporary)?;
     files.finish(&out)?;
     let mut encoder = zstd::stream::write::Encoder::new(out, LEVEL)?;
     encoder.include_checksum(true)?;
-    let length = io::copy(&mut File::open(path)?, &mut encoder)?;
+    let mut segment = open_own(OpenOptions::new().read(true), path)?;
+    let length = io::copy(&mut segment, &mut encoder)?;
     encoder.finish()?.sync_all()?;
     // Read back before the original goes: its checksum is part of the frame.
     let mut text = zstd::stream::read::Decoder::new(File::open(&temporary)?)?;

@@ -1,8 +1,8 @@
 //! What a ledger directory holds, and how its files are named and made.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -43,6 +43,10 @@ pub fn segments(dir: &Path) -> Result<Vec<Segment>> {
         // Twice: a listing may miss a file that is renamed meanwhile, as compression does.
         for entry in fs::read_dir(dir)?.chain(fs::read_dir(dir)?) {
             let entry = entry?;
+            // A link or a pipe of that name is nothing that was written here.
+            if !entry.file_type()?.is_file() {
+                continue;
+            }
             if let Some((first, compressed)) = entry.file_name().to_str().and_then(parse_name) {
                 found.push(Segment {
                     first,
@@ -64,6 +68,14 @@ pub fn segments(dir: &Path) -> Result<Vec<Segment>> {
     Ok(found)
 }
 
+/// Whether the segment that begins with this line is there.
+pub fn is_there(dir: &Path, first: u64) -> bool {
+    let plain =
+        |name: String| fs::symlink_metadata(dir.join(name)).is_ok_and(|about| about.is_file());
+    // The compressed file is there before the original goes, so one of the two looks finds it.
+    plain(name(first)) || plain(format!("{}.zst", name(first)))
+}
+
 /// Opens a segment by the name of its uncompressed file; whether it is compressed by now.
 ///
 /// The compressed file is there before the original goes, so one of the two looks finds it.
@@ -79,6 +91,52 @@ pub fn open_either(path: &Path) -> io::Result<(File, bool)> {
         }
         opened => opened.map(|file| (file, path.extension().is_some_and(|ending| ending == "zst"))),
     }
+}
+
+/// Opens a file of a ledger to change it, or to keep what it holds.
+///
+/// The directory may be one that an agent can write to, and who opens is root: no link is followed, nothing
+/// that is no plain file is waited for, and where others may make names no second name leads elsewhere.
+pub fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    let about = file.metadata()?;
+    if about.is_file() && (about.nlink() <= 1 || is_private(path.parent().unwrap_or(path))) {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is no plain file of the ledger's own"))
+    }
+}
+
+/// Whether nobody else can make names in this directory.
+fn is_private(dir: &Path) -> bool {
+    // SAFETY: geteuid(2) cannot fail and touches no memory.
+    let we = unsafe { libc::geteuid() };
+    fs::metadata(dir).is_ok_and(|about| about.uid() == we && about.mode() & 0o022 == 0)
+}
+
+/// Reads one of the small files beside the segments.
+pub fn read_own(path: &Path) -> io::Result<Vec<u8>> {
+    const MOST: u64 = 1 << 20;
+    let mut text = Vec::new();
+    open_own(OpenOptions::new().read(true), path)?
+        .take(MOST)
+        .read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Makes a file anew; what stood there, a link for instance, is not touched but for its name.
+pub fn create_anew(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o640)
+        .open(path)
 }
 
 /// How files of a ledger are made: nobody else reads them, unless a group was named.
@@ -126,12 +184,9 @@ impl Files {
     /// Opens a segment to append to it.
     pub fn open_segment(self, path: &Path) -> Result<File> {
         let open = || {
-            let file = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .read(true)
-                .mode(0o640)
-                .open(path)?;
+            let mut options = OpenOptions::new();
+            options.create(true).append(true).read(true).mode(0o640);
+            let file = open_own(&mut options, path)?;
             self.finish(&file)?;
             io::Result::Ok(file)
         };
@@ -147,11 +202,8 @@ impl Files {
     pub fn lock(self, dir: &Path) -> Result<File> {
         let path = dir.join(LOCK);
         let open = || {
-            OpenOptions::new()
-                .create(true)
-                .append(true)
-                .mode(0o640)
-                .open(&path)
+            let mut options = OpenOptions::new();
+            open_own(options.create(true).append(true).mode(0o640), &path)
         };
         let file = open().with_context(|| {
             format!("ledger {}: it cannot be written to; make the directory writable or name another with ledger.dir", dir.display())

@@ -101,7 +101,7 @@ impl Ledger {
         let node_key = NodeKey::load_or_make(&config.seal)?;
         files.make_dir(dir)?;
         let lock = files.lock(dir)?;
-        let end = recover::find_end(dir, &key, files)?;
+        let end = recover::find_end(dir, &key, &node_key.public_hex(), files)?;
         let chain = Chain::resume(dir, &config.node, &key, &end, files)?;
         let segments = files::segments(dir)?;
         let newest = segments

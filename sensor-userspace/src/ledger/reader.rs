@@ -141,7 +141,7 @@ impl Reader {
     /// The segment after this one, if it is there.
     fn following(&self) -> Result<Option<u64>> {
         let next = self.next.seq;
-        let exact = || files::open_either(&self.dir.join(files::name(next))).is_ok();
+        let exact = || files::is_there(&self.dir, next);
         if next > self.next.segment && exact() {
             return Ok(Some(next));
         }

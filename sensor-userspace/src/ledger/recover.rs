@@ -1,6 +1,6 @@
 //! Finds where a ledger ends, and moves aside what a crash left of a last line.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -37,9 +37,12 @@ pub struct Torn {
 }
 
 /// Reads on from the head file, or from the start without one, to the last line.
-pub fn find_end(dir: &Path, key: &SealKey, files: Files) -> Result<End> {
+///
+/// A head that another than `node` signed counts as none: anybody can sign one, over whatever he left.
+pub fn find_end(dir: &Path, key: &SealKey, node: &str, files: Files) -> Result<End> {
     let segments = files::segments(dir)?;
     let head = Head::read(dir)?;
+    let head = head.filter(|head| segments.is_empty() || head.public_key == node);
     let Some(newest) = segments.last() else {
         if let Some(head) = head {
             bail!(
@@ -176,15 +179,13 @@ fn move_aside(dir: &Path, cut: Position, files: Files) -> Result<Torn> {
     let path = dir.join(files::name(cut.segment));
     let name = format!("{}.{}.torn", files::name(cut.segment), cut.offset);
     let save = || -> io::Result<u64> {
-        let mut segment = OpenOptions::new().read(true).write(true).open(&path)?;
+        let mut segment = files::open_own(OpenOptions::new().read(true).write(true), &path)?;
         segment.seek(SeekFrom::Start(cut.offset))?;
         let mut rest = Vec::new();
         segment.read_to_end(&mut rest)?;
         // Append: an earlier crash may have torn a line at this very place.
-        let mut out: File = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(dir.join(&name))?;
+        let mut options = OpenOptions::new();
+        let mut out = files::open_own(options.create(true).append(true), &dir.join(&name))?;
         files.finish(&out)?;
         out.write_all(&rest)?;
         out.sync_all()?;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::node::{NodeKey, verify_head, verify_text};
 use super::tree::{Root, Tree};
+use crate::ledger::files::{create_anew, read_own};
 
 pub const FILE: &str = "head.json";
 
@@ -87,7 +88,9 @@ impl Head {
             &unsigned.text().ok()?,
         );
         let exact = head.text().ok()? == text;
-        (signed && exact && head.is_signed() && head.tree().is_some()).then_some(head)
+        // No ledger is without its first line: a head over none says nothing, and any key could sign it.
+        let over_lines = head.tree_size > 0;
+        (signed && exact && over_lines && head.is_signed() && head.tree().is_some()).then_some(head)
     }
 
     /// The file's bytes.
@@ -111,7 +114,7 @@ impl Head {
     /// The head in this ledger directory, `None` if there is none.
     pub fn read(dir: &Path) -> Result<Option<Head>> {
         let file = dir.join(FILE);
-        let text = match fs::read(&file) {
+        let text = match read_own(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => {
@@ -154,7 +157,7 @@ pub(crate) fn replace(
 ) -> Result<()> {
     let temporary = file.with_extension("tmp");
     let write = || {
-        let mut out = File::create(&temporary)?;
+        let mut out = create_anew(&temporary)?;
         finish(&out)?;
         out.write_all(text)?;
         out.sync_all()?;

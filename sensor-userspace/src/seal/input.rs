@@ -1,7 +1,7 @@
 //! The lines that verification reads: one file, or the segments of a directory in their order.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -105,6 +105,9 @@ fn read_head(dir: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// Longer than any record by far. A hole or a compressed nothing of a terabyte is not read into memory.
+const MAX_LINE: u64 = 64 << 20;
+
 /// The lines of one file.
 pub struct Lines {
     source: Box<dyn BufRead>,
@@ -127,6 +130,27 @@ impl Lines {
     /// The next line with its newline, if it has one; `false` at the end.
     pub fn next(&mut self, line: &mut Vec<u8>) -> io::Result<bool> {
         line.clear();
-        Ok(self.source.read_until(b'\n', line)? > 0)
+        let read = (&mut self.source).take(MAX_LINE).read_until(b'\n', line)?;
+        if read as u64 == MAX_LINE && line.last() != Some(&b'\n') {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is longer than any record"));
+        }
+        Ok(read > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endless_line_is_not_read_into_memory() {
+        let path = std::env::temp_dir().join(format!("rgt-hole-{}.jsonl", std::process::id()));
+        let file = File::create(&path).unwrap();
+        file.set_len(1 << 40).unwrap();
+        let mut line = Vec::new();
+        let error = Lines::open(&path).unwrap().next(&mut line).unwrap_err();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(line.len() as u64 <= MAX_LINE);
     }
 }

@@ -112,6 +112,8 @@ struct Walk<'a> {
     public_key: Vec<u8>,
     /// Only when the chain is read from its start.
     tree: Option<Tree>,
+    /// Whether the head was compared with the line that it ends in, and the node's key is known from the lines.
+    head_holds: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -126,6 +128,7 @@ impl<'a> Walk<'a> {
             boot: Vec::new(),
             public_key: Vec::new(),
             tree: input.whole.then(Tree::default),
+            head_holds: false,
         }
     }
 
@@ -299,15 +302,15 @@ impl<'a> Walk<'a> {
             && self.tree.as_ref().is_none_or(same)
             && (self.public_key.is_empty() || self.public_key == public.as_bytes())
             && verify_head(&public, &signature, chain, facts.seq, &root);
-        if holds {
-            Ok(())
-        } else {
-            Err(modified("the checkpoint is not of the lines before it"))
+        if !holds {
+            return Err(modified("the checkpoint is not of the lines before it"));
         }
+        self.public_key = public.into_bytes();
+        Ok(())
     }
 
     /// Once as many lines are read as the head covers, it must be the head of these lines.
-    fn against_head(&self, size: u64) -> Verdict<()> {
+    fn against_head(&mut self, size: u64) -> Verdict<()> {
         let Some(head) = self.head.as_ref().filter(|head| head.tree_size == size) else {
             return Ok(());
         };
@@ -317,11 +320,11 @@ impl<'a> Walk<'a> {
             && root.is_none_or(|root| root == head.root)
             && last.is_none_or(|last| last == head.last)
             && (self.public_key.is_empty() || self.public_key == head.public_key.as_bytes());
-        if holds {
-            Ok(())
-        } else {
-            Err(modified("the signed head is not of this ledger's lines"))
+        if !holds {
+            return Err(modified("the signed head is not of this ledger's lines"));
         }
+        self.head_holds = !self.public_key.is_empty();
+        Ok(())
     }
 
     fn end(&mut self) -> Verdict<()> {
@@ -343,6 +346,13 @@ impl<'a> Walk<'a> {
                     ),
                 ));
             }
+        }
+        if !self.head_holds && self.report.records > 0 {
+            if self.input.needs_head {
+                return Err(modified("the signed head is not of this ledger's lines"));
+            }
+            // Lines of a segment alone need not say whose the head is: anybody can sign one with a key of his.
+            (self.report.head, self.report.root) = (None, None);
         }
         match self.report.records {
             0 => Err((Fault::Truncated, "no record is in it".to_string())),

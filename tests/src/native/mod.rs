@@ -247,7 +247,7 @@ fn output(command: &mut Command) -> (i32, String) {
 /// Waits for what must come soon.
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(if full() { 200 } else { 20 });
     loop {
         if let Some(found) = look() {
             return found;
