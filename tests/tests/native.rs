@@ -2,6 +2,8 @@
 
 #[path = "native/attribution.rs"]
 mod attribution;
+#[path = "native/bad_input.rs"]
+mod bad_input;
 #[path = "native/bytes.rs"]
 mod bytes;
 #[path = "native/contract.rs"]
@@ -12,3 +14,7 @@ mod flood;
 mod hard;
 #[path = "native/oracle.rs"]
 mod oracle;
+#[path = "native/service.rs"]
+mod service;
+#[path = "native/terminal.rs"]
+mod terminal;

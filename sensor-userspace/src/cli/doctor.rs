@@ -102,12 +102,7 @@ fn surroundings() -> Vec<Check> {
         found: format!("uid {uid}"),
         mend: (uid != 0).then(|| "loading programs needs root: `sudo rgt doctor`".to_owned()),
     });
-    let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
-    checks.push(Check {
-        name: "BTF",
-        found: if btf { "/sys/kernel/btf/vmlinux" } else { "missing" }.to_owned(),
-        mend: (!btf).then(|| "this kernel was built without CONFIG_DEBUG_INFO_BTF: boot a distribution's kernel".to_owned()),
-    });
+    checks.push(btf(Path::new("/sys/kernel/btf/vmlinux")));
     checks.push(match read("/sys/kernel/security/lsm") {
         Ok(list) if list.split(',').any(|lsm| lsm == "bpf") => Check { name: "LSM list", found: list, mend: None },
         Ok(list) => Check {
@@ -138,4 +133,27 @@ fn surroundings() -> Vec<Check> {
         Err(_) => Check { name: "ftrace", found: "not built in".to_owned(), mend: None },
     });
     checks
+}
+
+/// The kernel's own types: without them no field of its structures can be found.
+fn btf(file: &Path) -> Check {
+    let there = file.exists();
+    Check {
+        name: "BTF",
+        found: if there { file.display().to_string() } else { "missing".to_owned() },
+        mend: (!there).then(|| "this kernel was built without CONFIG_DEBUG_INFO_BTF: boot a distribution's kernel".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_btf_is_told_with_the_way_out() {
+        let check = btf(Path::new("/nonexistent/btf/vmlinux"));
+        assert_eq!(check.found, "missing");
+        assert!(check.mend.is_some_and(|mend| mend.contains("CONFIG_DEBUG_INFO_BTF")));
+        assert!(btf(Path::new("/proc/self/exe")).mend.is_none());
+    }
 }

@@ -1,9 +1,11 @@
 //! One file per subcommand, each thin.
 
 mod agents;
+mod completions;
 mod connect;
 mod doctor;
 mod exec;
+mod man;
 mod paint;
 pub mod policy;
 mod run;
@@ -16,7 +18,7 @@ pub mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Kernel-level sensor and governor for AI agents.
 #[derive(Debug, Parser)]
@@ -60,6 +62,10 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Print the JSON Schema of the records.
     Schema(schema::SchemaArgs),
+    /// Print what completes rgt's commands and options in a shell.
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write one for each command.
+    Man(man::ManArgs),
 }
 
 pub fn main() -> ExitCode {
@@ -79,6 +85,8 @@ pub fn main() -> ExitCode {
         Command::Policy(args) => ("policy", policy::run(args)),
         Command::Verify(args) => ("verify", verify::run(args)),
         Command::Schema(args) => ("schema", schema::run(args)),
+        Command::Completions(args) => ("completions", completions::run(args, Cli::command())),
+        Command::Man(args) => ("man", man::run(args, Cli::command())),
     };
     match result {
         Ok(code) => code,
@@ -86,5 +94,15 @@ pub fn main() -> ExitCode {
             eprintln!("rgt {name}: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
     }
 }

@@ -14,6 +14,7 @@ use aya::{
     maps::{Array, HashMap as KernelMap, Map, MapData, PerCpuArray, RingBuf},
     programs::RawTracePoint,
 };
+use aya_obj::btf::Btf;
 use sensor_common::{
     event::{Count, FAULTS, Fault, MAX_AGENTS, Mark, Ring},
     hash::Secret,
@@ -49,6 +50,12 @@ const CAPTURE: [&str; 8] = [
 pub enum LoadError {
     #[error("this rgt was built without its kernel side; build it with `cargo xtask build`")]
     NoObject,
+    // Loaded without them, programs would read their fields at the places of some other kernel.
+    #[error(
+        "the kernel's types (/sys/kernel/btf/vmlinux) cannot be read: {0}; boot a kernel built with \
+         CONFIG_DEBUG_INFO_BTF, as distributions' are"
+    )]
+    NoBtf(String),
     #[error("{what}: {cause}; `rgt doctor` says what this kernel lacks")]
     Refused { what: String, cause: String },
 }
@@ -115,7 +122,8 @@ impl Sensor {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
         }
-        let mut bpf = EbpfLoader::new().load(OBJECT).map_err(refused("loading the kernel object"))?;
+        let types = Btf::from_sys_fs().map_err(|error| LoadError::NoBtf(error.to_string()))?;
+        let mut bpf = EbpfLoader::new().btf(Some(&types)).load(OBJECT).map_err(refused("loading the kernel object"))?;
         tables::fill(&mut bpf)?;
         for name in CAPTURE {
             attach(&mut bpf, name)?;
