@@ -284,6 +284,9 @@ pub enum Fault {
     WalkFailed = 5,
     /// A cgroup below an agent's could not be added.
     NoCgroup = 6,
+    /// A task of an agent's cgroup bore no mark: the kernel had skipped the program that sets it. It was
+    /// marked at its first judged action.
+    LateMark = 7,
 }
 
 pub const FAULTS: u32 = 8;
@@ -298,6 +301,7 @@ impl Fault {
             Fault::SectionsFull => "sections_full",
             Fault::WalkFailed => "walk_failed",
             Fault::NoCgroup => "no_cgroup",
+            Fault::LateMark => "late_mark",
         }
     }
 }

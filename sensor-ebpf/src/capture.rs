@@ -102,11 +102,15 @@ fn socket_call(which: u64) -> Option<u32> {
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
+    // The number first here, too. `orig_ax` follows the registers that entries need.
+    let number = read::<u64>(word(&ctx, 0) + size_of::<Registers>() as u64).unwrap_or(u64::MAX) as u32;
+    let watched = maps::SPECS.get(number).is_some_and(|specs| specs[0].id != 0 || specs[1].id != 0);
+    if !watched && number != slot::RESTART_SYSCALL {
+        return 0;
+    }
     let task = current_task();
     if let Some(mark) = who::mark_of(task) {
-        // `orig_ax` follows the registers that entries need.
-        let number = read::<u64>(word(&ctx, 0) + size_of::<Registers>() as u64).unwrap_or(u64::MAX);
-        slot::leave(mark, task, number as u32, word(&ctx, 1) as i64);
+        slot::leave(mark, task, number, word(&ctx, 1) as i64);
     }
     0
 }

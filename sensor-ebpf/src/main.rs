@@ -10,6 +10,7 @@ mod capture;
 mod emit;
 mod judge;
 mod kernel;
+mod lineage;
 mod maps;
 mod name;
 mod remove;

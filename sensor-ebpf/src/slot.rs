@@ -17,7 +17,7 @@ use crate::{
 /// What the kernel restarts on its own: the attempt is not over.
 const ERESTARTSYS: i64 = -512;
 const ERESTART_RESTARTBLOCK: i64 = -516;
-const RESTART_SYSCALL: u32 = 219;
+pub const RESTART_SYSCALL: u32 = 219;
 const FMODE_CREATED: u32 = 0x0010_0000;
 const S_IFMT: u16 = 0o170_000;
 const S_IFREG: u16 = 0o100_000;
@@ -240,7 +240,7 @@ pub const DENIED: i32 = -13;
 #[inline(always)]
 pub fn in_hook(judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 {
     let task = crate::kernel::current_task();
-    let Some(mark) = crate::who::mark_of(task) else { return 0 };
+    let Some(mark) = crate::who::mark_of_current(task) else { return 0 };
     let Some((slot, index)) = acquire(mark) else {
         // Inside a judged agent, what cannot be judged does not happen.
         emit::fault(Fault::NoSlot);

@@ -3,6 +3,7 @@
 //! A mark is copied when a task is made and set when one moves into an agent's cgroup; nothing but its end
 //! takes it away. Cgroups are asked at those moments only.
 
+use aya_ebpf::helpers::generated::bpf_get_current_cgroup_id;
 use sensor_common::event::{Fault, Mark, kind};
 
 use crate::{
@@ -52,7 +53,8 @@ pub fn born(child: u64, clone_flags: u64) {
             .and_then(agent_of_cgroup),
     };
     let Some(agent) = inherited else { return };
-    if !set(child, agent) {
+    // Where an LSM program marks at allocation, the mark is there already.
+    if mark_of(child).is_none() && !set(child, agent) {
         return;
     }
     let pid = read::<u32>(child + off::off_task_tgid()).unwrap_or(0);
@@ -60,6 +62,37 @@ pub fn born(child: u64, clone_flags: u64) {
     let maker = read::<u32>(parent + off::off_task_tgid()).unwrap_or(0);
     let thread = u32::from(clone_flags & CLONE_THREAD != 0);
     emit::lifecycle(kind::FORK, agent, pid, tid, maker, thread);
+}
+
+/// A task is being made: it is its maker's from here on, even where later programs are skipped.
+#[inline(always)]
+pub fn allocated(child: u64) {
+    if let Some(mark) = mark_of(current_task()) {
+        // SAFETY: a pointer into a map value.
+        set(child, unsafe { (*mark).agent });
+    }
+}
+
+/// The task's memory goes back: also that of a fork which failed.
+#[inline(always)]
+pub fn freed(task: u64) {
+    let _ = maps::MARKS.remove(&task);
+}
+
+/// The current task's mark. A task of an agent's cgroup that has none, for the kernel skips tracing programs
+/// when it preempts them, is marked now.
+#[inline(always)]
+pub fn mark_of_current(task: u64) -> Option<*mut Mark> {
+    if let Some(mark) = mark_of(task) {
+        return Some(mark);
+    }
+    // SAFETY: takes nothing.
+    let id = unsafe { bpf_get_current_cgroup_id() };
+    // SAFETY: the value is read at once; a change in between is as if we had come earlier.
+    let agent = unsafe { maps::CGROUPS.get(&id) }.copied()?;
+    emit::fault(Fault::LateMark);
+    join(task, agent);
+    mark_of(task)
 }
 
 /// The task ends. An attempt under way is told as such.

@@ -149,7 +149,9 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
     let row = SYSCALLS.get(usize::from(raw.syscall).checked_sub(1)?)?;
     let sections = Sections::read(rest.get(..raw.sections as usize)?);
     let result = (!pending && raw.end == end::RETURNED).then_some(raw.result);
-    let mut means = meaning(row, &raw.args, raw.flags, result);
+    // An open that takes long is one of a pipe or a device: there is nothing to cut. Its outcome says for sure.
+    let flags = raw.flags | if pending { flag::SPECIAL } else { 0 };
+    let mut means = meaning(row, &raw.args, flags, result);
     let by_address = matches!(row.shape, Shape::Address | Shape::Message);
     let argument = if by_address {
         sections.address.and_then(address)

@@ -1,11 +1,11 @@
 //! Where each filesystem stands in the tree, known to the kernel side by the inode of its root.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs,
     io,
     os::{
-        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd},
         unix::{ffi::OsStringExt as _, fs::OpenOptionsExt as _},
     },
     path::PathBuf,
@@ -26,7 +26,9 @@ pub struct Filesystems {
     secret: Secret,
     /// By number; a number is never given again, for records may still come that name it.
     places: Vec<Vec<u8>>,
-    inodes: HashSet<u64>,
+    /// What is registered, and where it stood then.
+    inodes: HashMap<u64, Vec<u8>>,
+    watch: fs::File,
     seen: Vec<u8>,
 }
 
@@ -44,8 +46,17 @@ impl Filesystems {
         described: Array<MapData, Pod<Described>>,
         describe: OwnedFd,
         secret: Secret,
-    ) -> Filesystems {
-        Filesystems { map, described, describe, secret, places: Vec::new(), inodes: HashSet::new(), seen: Vec::new() }
+    ) -> io::Result<Filesystems> {
+        Ok(Filesystems {
+            map,
+            described,
+            describe,
+            secret,
+            places: Vec::new(),
+            inodes: HashMap::new(),
+            watch: fs::File::open("/proc/self/mountinfo")?,
+            seen: Vec::new(),
+        })
     }
 
     /// The place's path, without a trailing slash: empty for the root.
@@ -53,17 +64,37 @@ impl Filesystems {
         self.places.get(number as usize).map(Vec::as_slice)
     }
 
-    /// Registers what is mounted now, if that changed.
+    /// Tells of changes by POLLPRI.
+    pub fn watch(&self) -> RawFd {
+        self.watch.as_raw_fd()
+    }
+
+    /// Registers what is mounted now. For the moments when an agent is registered.
     pub fn refresh(&mut self) -> io::Result<()> {
+        self.look(true)
+    }
+
+    /// Forgets what does not stand where it stood; `changed`: a poll of `watch` said so already, which it says
+    /// once. What is new waits for `refresh`: an agent may have mounted
+    /// it, and it stays foreign to that agent.
+    pub fn prune(&mut self, changed: bool) -> io::Result<()> {
+        let mut poll = libc::pollfd { fd: self.watch(), events: libc::POLLPRI, revents: 0 };
+        // SAFETY: one valid entry.
+        let changed = changed || unsafe { libc::poll(&raw mut poll, 1, 0) } > 0;
+        if changed { self.look(false) } else { Ok(()) }
+    }
+
+    fn look(&mut self, add: bool) -> io::Result<()> {
         // Names are bytes: one that is no text must not keep policies from being put in force.
         let text = fs::read("/proc/self/mountinfo")?;
         if text == self.seen {
             return Ok(());
         }
+        let was = std::mem::take(&mut self.inodes);
         let mounts: Vec<Mount> = text.split(|byte| *byte == b'\n').filter_map(mount).collect();
         let whole: HashSet<&[u8]> =
             mounts.iter().filter(|mount| mount.root == b"/").map(|mount| &mount.device[..]).collect();
-        let mut now = HashSet::new();
+        let mut now: HashMap<u64, Vec<u8>> = HashMap::new();
         for mount in &mounts {
             // A part of a filesystem that also stands somewhere whole keeps its name there: a bind mount
             // gives nothing a milder name.
@@ -72,17 +103,24 @@ impl Filesystems {
             }
             let Ok(inode) = self.inode_of(mount) else { continue };
             // The first of several places is the one.
-            if inode == 0 || !now.insert(inode) {
+            if inode == 0 || now.contains_key(&inode) {
                 continue;
             }
-            self.register(inode, &mount.point)?;
+            if was.get(&inode).is_some_and(|place| *place == mount.point) {
+                now.insert(inode, mount.point.clone());
+            } else if add {
+                self.register(inode, &mount.point)?;
+                now.insert(inode, mount.point.clone());
+            }
         }
-        for gone in self.inodes.difference(&now) {
+        for gone in was.keys().filter(|inode| !now.contains_key(inode)) {
             // An inode's address may come again for something else.
             let _ = self.map.remove(gone);
         }
         self.inodes = now;
-        self.seen = text;
+        if add {
+            self.seen = text;
+        }
         Ok(())
     }
 

@@ -32,6 +32,10 @@ pub struct Hooks {
     pub absent: Vec<String>,
 }
 
+/// Hooks that make marks and refuse nothing. As fmod_ret one of them cannot be (it returns nothing), and the
+/// other alone would leave marks behind.
+const LSM_ONLY: [&str; 2] = ["task_alloc", "task_free"];
+
 /// Hooks that came later than the oldest kernel, and the one that stands for each before.
 const LATER: [(&str, &str); 1] = [("file_truncate", "path_truncate")];
 
@@ -61,6 +65,9 @@ pub fn load(object: &[u8], maps: &HashMap<String, RawFd>, mode: Mode) -> io::Res
             Mode::FmodRet => (TRACING, MODIFY_RETURN, format!("security_{name}")),
             _ => (LSM, LSM_MAC, format!("bpf_lsm_{name}")),
         };
+        if mode == Mode::FmodRet && LSM_ONLY.contains(&name.as_str()) {
+            continue;
+        }
         let found = kernel.id_by_type_name_kind(&target, BtfKind::Func);
         if found.is_err() && LATER.iter().any(|(later, _)| later == name) {
             hooks.absent.push(name.clone());

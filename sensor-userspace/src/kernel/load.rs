@@ -240,7 +240,11 @@ impl Sensor {
 
     /// Waits up to `timeout` for events, then hands on those that are ripe, in the kernel's order.
     pub fn drain(&mut self, timeout: Duration, each: &mut dyn FnMut(Event)) -> io::Result<()> {
-        self.rings.wait(timeout)?;
+        let watched = (self.standing.mode != Mode::Observe).then(|| self.enforcer.filesystems.watch());
+        let moved = self.rings.wait(timeout, watched)?;
+        if watched.is_some() {
+            self.enforcer.filesystems.prune(moved)?;
+        }
         let filesystems = &self.enforcer.filesystems;
         let place = |number| filesystems.place(number).map(<[u8]>::to_vec);
         let reader = Reader { clock_offset: rings::wall_offset_ns(), place: &place };
@@ -291,7 +295,7 @@ impl Sensor {
 
     /// Counts of what the kernel side could not do, by name.
     pub fn faults(&self) -> io::Result<Vec<(Fault, u64)>> {
-        const ALL: [Fault; 7] = [
+        const ALL: [Fault; 8] = [
             Fault::NoMark,
             Fault::NoSlot,
             Fault::MissedReturn,
@@ -299,6 +303,7 @@ impl Sensor {
             Fault::SectionsFull,
             Fault::WalkFailed,
             Fault::NoCgroup,
+            Fault::LateMark,
         ];
         debug_assert!(ALL.len() <= FAULTS as usize);
         ALL.into_iter()
@@ -353,7 +358,8 @@ fn enforcer(bpf: &mut Ebpf) -> Result<Enforcer, LoadError> {
         Array::try_from(take(bpf, "DESCRIBED")?).map_err(refused("map DESCRIBED"))?,
         describe,
         secret,
-    );
+    )
+    .map_err(refused("watching the mounts"))?;
     let maps = enforce::Maps {
         governed: Array::try_from(take(bpf, "GOVERNED")?).map_err(refused("map GOVERNED"))?,
         policies: Array::try_from(take(bpf, "POLICIES")?).map_err(refused("map POLICIES"))?,

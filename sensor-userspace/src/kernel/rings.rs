@@ -4,7 +4,7 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     io,
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, RawFd},
     time::Duration,
 };
 
@@ -52,26 +52,28 @@ impl Rings {
         self.received.get(&(agent, ring)).copied().unwrap_or(0)
     }
 
-    /// Waits until a ring has something, or the time is over.
-    pub fn wait(&self, timeout: Duration) -> io::Result<()> {
+    /// Waits until a ring has something, the mounts changed (true), or the time is over.
+    pub fn wait(&self, timeout: Duration, mounts: Option<RawFd>) -> io::Result<bool> {
         if !self.waiting.is_empty() {
             // Something is only waiting to ripen.
             std::thread::sleep(timeout.min(Duration::from_nanos(WATERMARK_NS)));
-            return Ok(());
+            return Ok(false);
         }
-        let mut fds = [self.rare.as_raw_fd(), self.flood.as_raw_fd()].map(|fd| libc::pollfd {
-            fd,
-            events: libc::POLLIN,
-            revents: 0,
-        });
+        let poll = |fd, events| libc::pollfd { fd, events, revents: 0 };
+        // A negative descriptor is passed over.
+        let mut fds = [
+            poll(self.rare.as_raw_fd(), libc::POLLIN),
+            poll(self.flood.as_raw_fd(), libc::POLLIN),
+            poll(mounts.unwrap_or(-1), libc::POLLPRI),
+        ];
         let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: `fds` is an array of two valid entries.
-        let ready = unsafe { libc::poll(fds.as_mut_ptr(), 2, millis) };
+        // SAFETY: `fds` is an array of three valid entries.
+        let ready = unsafe { libc::poll(fds.as_mut_ptr(), 3, millis) };
         let error = io::Error::last_os_error();
         if ready < 0 && error.kind() != io::ErrorKind::Interrupted {
             return Err(error);
         }
-        Ok(())
+        Ok(fds[2].revents != 0)
     }
 
     /// Takes what is there and hands on what is ripe; `all`: everything. True if there is more at once.
