@@ -254,7 +254,7 @@ fn leaves_neighbours_alone(told: &Told, _: &str, _: Mode) -> Done {
     Ok(())
 }
 
-fn records_every_probe(told: &Told, _: &str, _: Mode) -> Done {
+fn records_every_probe(told: &Told, kernel: &str, _: Mode) -> Done {
     assert_eq!(told.fact("exec probe"), "0");
     assert_eq!(told.fact("probed left"), "10");
     let mut probed: Vec<&str> = Vec::new();
@@ -271,15 +271,28 @@ fn records_every_probe(told: &Told, _: &str, _: Mode) -> Done {
             wanted.extend((0..5).map(|n| format!("/data/{directory}/{name}{n}")));
         }
     }
+    if degraded(kernel) && probed.len() < wanted.len() {
+        return Err(format!("{} of {} probes recorded: {LOSES}", probed.len(), wanted.len()));
+    }
     assert_eq!(probed, wanted);
     Ok(())
 }
 
+/// Said of a degraded kernel in `docs/kernels.md`: no test asserts what it cannot promise.
+const LOSES: &str = "this kernel skips tracing programs";
+
 /// 240 deletions by short-lived children of four processes, while neighbours preempt them.
-fn refuses_under_load(told: &Told, _: &str, _: Mode) -> Done {
+fn refuses_under_load(told: &Told, kernel: &str, mode: Mode) -> Done {
     assert_eq!(told.fact("exec load"), "0");
-    assert_eq!(told.fact("load left"), "240", "of 240 files");
-    assert_eq!(told.fact("load recorded"), "240", "of 240 denials");
+    let (left, recorded) = (told.fact("load left"), told.fact("load recorded"));
+    // LSM programs are never skipped: they must refuse everything. What is recorded takes tracepoints.
+    if !degraded(kernel) || mode == Mode::Lsm {
+        assert_eq!(left, "240", "of 240 files");
+    }
+    if degraded(kernel) && (left, recorded) != ("240", "240") {
+        return Err(format!("{left} of 240 files left, {recorded} denials recorded: {LOSES}"));
+    }
+    assert_eq!(recorded, "240", "of 240 denials");
     assert_eq!(
         told.fact("load of others"),
         "",
