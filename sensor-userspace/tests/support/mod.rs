@@ -190,7 +190,7 @@ pub fn fill(ledger: &mut Ledger, random: &mut Random, length: usize, count: u64)
         trajectory_length: length,
         ..RecorderOptions::default()
     };
-    let mut recorders: Vec<Recorder> = ["claude/code", "exec/1000/a b&c%"]
+    let mut recorders: Vec<Recorder> = ["team/coder", "exec/1000/a b&c%"]
         .iter()
         .map(|name| {
             let mut run = run(&format!("{name}-{}", random.next()));
