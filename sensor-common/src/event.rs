@@ -188,12 +188,18 @@ pub struct Walk {
     pub would: u32,
     /// The call's number as the entry had it: only its own return closes an attempt.
     pub number: u32,
+    /// Where the first argument's section stands; `UNREAD` while there is none.
+    pub argument: u32,
+    /// Keeps what follows aligned alike on both sides.
+    pub reserved: u32,
     /// `pair::*` bits of the object.
     pub about: u32,
     pub secret: Secret,
     /// Where the filesystem stands: names' hashes, root first.
     pub place: Filesystem,
 }
+
+pub const UNREAD: u32 = u32::MAX;
 
 /// Deepest object that can be judged; one below is of unknown place.
 pub const MAX_DEPTH: usize = 64;

@@ -1,7 +1,7 @@
 //! A call's arguments as written, read by the syscall table.
 
 use sensor_common::{
-    event::{Fault, Slot, flag, section},
+    event::{Fault, Slot, UNREAD, flag, section},
     syscalls::{Shape, Spec},
 };
 
@@ -10,7 +10,7 @@ use crate::{
     emit,
     kernel::{file_of, off, read, read_user},
     maps, name,
-    section::{Read, address, argv, kernel_string, user_string},
+    section::{Read, address, argv, kernel_string, same_sections, used, user_string},
 };
 
 #[inline(always)]
@@ -44,6 +44,38 @@ pub fn at_entry(slot: *mut Slot, index: u32, call: &Call) {
     places(slot, index, call.task, spec, args);
     // SAFETY: as above.
     unsafe { (*slot).attempt.flags |= flags };
+}
+
+/// Whether a call made again still has the first argument that its attempt was begun with. An agent can leave
+/// a signal's handler by a long jump, write other bytes behind the same pointer, and make the same call.
+#[inline(always)]
+pub fn unchanged(slot: *mut Slot, index: u32, call: &Call) -> bool {
+    let (spec, args) = (&call.spec, &call.args);
+    let before = used(slot);
+    let again = if has(spec.path) {
+        user_string(slot, section::PATH, argument(args, spec.path))
+    } else if shape_is(spec, Shape::Address) {
+        address(slot, argument(args, spec.pointer), u64::from(argument(args, spec.length) as u32))
+    } else if shape_is(spec, Shape::Message) {
+        message(slot, argument(args, spec.pointer), call.compat)
+    } else {
+        Read::Whole
+    };
+    let after = used(slot);
+    // SAFETY: `slot` points to a whole map value, here and below.
+    unsafe {
+        (*slot).attempt.sections = before as u32;
+        if let Some(secret) = maps::SECRET.get(0) {
+            (*slot).walk.secret = *secret;
+        }
+        let first = (*slot).walk.argument;
+        match again {
+            // Neither then nor now was there anything to read.
+            Read::Whole if after == before => first == UNREAD,
+            Read::Whole if first != UNREAD => same_sections(index, first, before as u32) == 1,
+            _ => false,
+        }
+    }
 }
 
 /// Where paths start: the root for absolute ones, the directory for others; or what a lone descriptor is.

@@ -1,6 +1,8 @@
 //! Writing sections behind an attempt.
 
-use sensor_common::event::{ADDRESS_ROOM, ARGV_ROOM, Fault, PATH_ROOM, SECTION_ROOM, Slot, flag, section};
+use sensor_common::event::{
+    ADDRESS_ROOM, ARGV_ROOM, Fault, PATH_ROOM, SECTION_ROOM, Slot, UNREAD, flag, section,
+};
 
 use crate::{
     emit,
@@ -58,6 +60,9 @@ fn string(slot: *mut Slot, tag: u16, read: impl FnOnce(*mut u8, u32) -> i64) -> 
         }
         header(begin, tag, (len - 1) as u16);
         (*slot).attempt.sections = (at + HEADER + (len as u64 - 1)) as u32;
+        if tag == section::PATH && (*slot).walk.argument == UNREAD {
+            (*slot).walk.argument = at as u32;
+        }
     }
     Read::Whole
 }
@@ -94,8 +99,47 @@ pub fn address(slot: *mut Slot, address: u64, len: u64) -> Read {
         }
         header(begin, section::ADDRESS, len as u16);
         (*slot).attempt.sections = (at + HEADER + len) as u32;
+        if (*slot).walk.argument == UNREAD {
+            (*slot).walk.argument = at as u32;
+        }
     }
     Read::Whole
+}
+
+/// Bytes that `hash_name` takes at once, and how often that is a whole path.
+const STRETCH: u32 = 248;
+const STRETCHES: u32 = (PATH_ROOM as u32).div_ceil(STRETCH);
+
+/// 1 where the sections at `a` and `b` say the same.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn same_sections(index: u32, a: u32, b: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 0 };
+    let (at_a, at_b) = (core::hint::black_box(u64::from(a)), core::hint::black_box(u64::from(b)));
+    if at_a > LAST || at_b > LAST {
+        return 0;
+    }
+    // SAFETY: a header lies within the area, by the test above.
+    let (head_a, head_b) = unsafe {
+        let area = (&raw const (*slot).area).cast::<u8>();
+        (area.add(at_a as usize).cast::<u32>().read_unaligned(), area.add(at_b as usize).cast::<u32>().read_unaligned())
+    };
+    if head_a != head_b {
+        return 0;
+    }
+    let len = head_a >> 16;
+    for stretch in 0..STRETCHES {
+        let begin = stretch * STRETCH;
+        if begin >= len {
+            break;
+        }
+        let some = if len - begin < STRETCH { len - begin } else { STRETCH };
+        let from = HEADER as u32 + begin;
+        if crate::judge::hash_name(index, a + from, some) != crate::judge::hash_name(index, b + from, some) {
+            return 0;
+        }
+    }
+    1
 }
 
 /// The argument strings of an exec. True where all were read.

@@ -1,7 +1,7 @@
 //! The attempt: opened at a call's entry, closed at its return, at the task's end, or at the next entry.
 
 use sensor_common::{
-    event::{Fault, Mark, Ring, Slot, end, flag, kind, pair},
+    event::{Fault, Mark, Ring, Slot, UNREAD, end, flag, kind, pair},
     syscalls::{IO_URING, OPENS},
     table::effect,
 };
@@ -56,7 +56,7 @@ pub fn enter(mark: *mut Mark, call: &Call) {
     // SAFETY: `slot` and `mark` point to whole map values, here and below.
     unsafe {
         if (*slot).attempt.open != 0 {
-            if continues(slot, call) {
+            if continues(slot, call) && args::unchanged(slot, index, call) {
                 return;
             }
             // Interrupted for good, or its return never came.
@@ -71,6 +71,7 @@ pub fn enter(mark: *mut Mark, call: &Call) {
         (*mark).seq += 1;
         (*attempt).seq = (*mark).seq;
         (*slot).walk.number = call.number;
+        (*slot).walk.argument = UNREAD;
         (*attempt).task = call.task;
         (*attempt).syscall = call.spec.id;
         (*attempt).end = end::RETURNED;

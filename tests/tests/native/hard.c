@@ -1,6 +1,7 @@
 // Calls that a tracer would make easy. Each is told on standard output, which nobody records:
 // "NAME RESULT ARGUMENT", RESULT as the kernel returned it.
 #define _GNU_SOURCE
+#include <setjmp.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -214,6 +215,24 @@ static void compat(void) {
     TELL("execve", status, second);
 }
 
+static sigjmp_buf out_of_handler;
+static void leap(int number) { (void)number; siglongjmp(out_of_handler, 1); }
+
+/* The same call twice, with another name behind the same pointer: a handler is left by a long jump in between. */
+static void rewritten(void) {
+    static char name[64] = "rewritten-pipe";
+    struct sigaction action = { .sa_handler = leap };
+    mkfifo(name, 0600);
+    sigaction(SIGALRM, &action, NULL);
+    for (volatile int round = 0; round < 2; round++) {
+        if (sigsetjmp(out_of_handler, 1) == 0) {
+            if (round == 0) ualarm(50000, 0);
+            syscall(SYS_openat, (long)AT_FDCWD, name, (long)O_RDONLY, 0L, 0L, 0L);
+        }
+        strcpy(name, "rewritten-none");
+    }
+}
+
 int main(int argc, char **argv) {
     if (!strcmp(argv[1], "cold")) cold();
     else if (!strcmp(argv[1], "faults")) faults();
@@ -221,6 +240,7 @@ int main(int argc, char **argv) {
     else if (!strcmp(argv[1], "thread")) thread_exec();
     else if (!strcmp(argv[1], "killed")) killed(atol(argv[2]));
     else if (!strcmp(argv[1], "slow")) slow();
+    else if (!strcmp(argv[1], "rewritten")) rewritten();
     else if (!strcmp(argv[1], "compat")) compat();
     return 0;
 }

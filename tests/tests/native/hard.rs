@@ -120,6 +120,17 @@ fn killed_in_mid_call() {
 }
 
 #[test]
+fn a_call_made_again_with_another_name_is_another_attempt() {
+    native("a_call_made_again_with_another_name_is_another_attempt", &["cc"], |dir| {
+        let done = hard(dir, &["rewritten"]);
+        let ledger = done.succeeded();
+        let pipe = ledger.one("openat", "rewritten-pipe");
+        let none = ledger.one("openat", "rewritten-none");
+        assert_eq!((pipe.result, none.result), (Some(-512), Some(-2)), "{pipe:?}\n{none:?}");
+    });
+}
+
+#[test]
 fn slow_calls_have_an_outcome() {
     native("slow_calls_have_an_outcome", &["cc"], |dir| {
         let done = hard(dir, &["slow"]);
