@@ -5,9 +5,6 @@
 
 use crate::hash::Secret;
 
-/// The layout's version: pins and programs of another one are not adopted.
-pub const LAYOUT: u32 = 1;
-
 pub mod kind {
     pub const ATTEMPT: u16 = 1;
     pub const FORK: u16 = 2;
@@ -15,8 +12,6 @@ pub mod kind {
     pub const EXIT: u16 = 4;
     /// A task came into an agent's cgroup from outside.
     pub const JOIN: u16 = 5;
-    /// Objects named by a hook outside any syscall slot (io_uring).
-    pub const HOOK: u16 = 6;
 }
 
 pub mod end {
@@ -68,8 +63,6 @@ pub mod section {
     /// Object of the hook pair with the same position: the filesystem's number (four bytes, 0xffffffff for a
     /// foreign one), then names deepest first, within its filesystem.
     pub const OBJECT: u16 = 8;
-    /// The object an open returned.
-    pub const OPENED: u16 = 9;
 }
 
 /// Every event starts so.

@@ -266,10 +266,6 @@ pub const SYSCALLS: &[Syscall] = &[
 /// The highest number in either table, with room: the size of the kernel's maps.
 pub const MAX_NR: u32 = 512;
 
-/// i386 socketcall numbers and the 64-bit call each stands for.
-pub const SOCKET_CALLS: &[(u8, u16)] =
-    &[(2, 49), (3, 42), (4, 50), (11, 44), (16, 46), (20, 307)];
-
 /// Spec ids of the calls whose second argument is a file's new length.
 pub const TRUNCATIONS: [u16; 4] = {
     let mut found = [0; 4];
