@@ -105,6 +105,12 @@ pub mod pair {
     pub const BLOCKED: u8 = 2;
     /// The object lies on no registered filesystem.
     pub const FOREIGN: u8 = 4;
+    /// The object has no place at all: a memfd, a pipe, a socket.
+    pub const NAMELESS: u8 = 8;
+    /// The action has no object that a rule could name.
+    pub const BARE: u8 = 16;
+    /// The object is an internet address.
+    pub const ADDRESS: u8 = 32;
 }
 
 pub const MAX_PAIRS: usize = 8;
@@ -188,6 +194,11 @@ pub struct Walk {
     /// `pair::*` bits of the object.
     pub about: u32,
     pub secret: Secret,
+    /// An internet address that is judged: IPv6, or IPv4 mapped into it; its port and protocol (`IPPROTO_…`).
+    pub address: [u8; 16],
+    pub port: u16,
+    pub protocol: u16,
+    pub reserved2: u32,
     /// Where the filesystem stands: names' hashes, root first.
     pub place: Filesystem,
 }

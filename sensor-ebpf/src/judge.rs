@@ -55,13 +55,37 @@ pub fn judge(slot: *mut Slot, index: u32, action: u8, dentry: u64) -> u32 {
         } else {
             resolve(index);
         }
-        let decision = decide(index);
-        let (rule, would) = (decision as u16, (decision >> 16) as u16);
-        let what = (decision >> 32) as u8;
-        let refused = what != effect::ALLOW && (decision >> 40) & 1 == 0 && !observe;
-        note(slot, action, what, rule, would, refused);
-        u32::from(refused)
+        verdict(slot, index, action, observe)
     }
+}
+
+/// Judges one action that has no place: `about` says what kind of object there is instead. 1: refuse it.
+#[inline(always)]
+pub fn judge_without_place(slot: *mut Slot, index: u32, action: u8, about: u8) -> u32 {
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        let Some(governed) = maps::GOVERNED.get((*slot).attempt.head.agent) else { return 0 };
+        if governed.policy == 0 {
+            return 0;
+        }
+        (*slot).walk.policy = governed.policy - 1;
+        (*slot).walk.action = u32::from(action);
+        (*slot).walk.sets = 0;
+        (*slot).walk.about = u32::from(about);
+        verdict(slot, index, action, governed.observe != 0)
+    }
+}
+
+/// The rules' word on what is known of the object by now, noted in the slot. 1: refuse it.
+#[inline(always)]
+unsafe fn verdict(slot: *mut Slot, index: u32, action: u8, observe: bool) -> u32 {
+    let decision = decide(index);
+    let (rule, would) = (decision as u16, (decision >> 16) as u16);
+    let what = (decision >> 32) as u8;
+    let refused = what != effect::ALLOW && (decision >> 40) & 1 == 0 && !observe;
+    // SAFETY: the caller's `slot` points to a whole map value.
+    unsafe { note(slot, action, what, rule, would, refused) };
+    u32::from(refused)
 }
 
 /// Walks the names up to the filesystem's root. False where its place could not be known.
