@@ -12,6 +12,8 @@ mod contract;
 mod flood;
 #[path = "native/hard.rs"]
 mod hard;
+#[path = "native/idle.rs"]
+mod idle;
 #[path = "native/oracle.rs"]
 mod oracle;
 #[path = "native/service.rs"]

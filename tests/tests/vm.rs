@@ -50,6 +50,7 @@ macro_rules! machines {
             records_every_probe,
             refuses_under_load,
             observes_when_told_to,
+            rests_while_idle,
             says_when_nothing_can_deny,
             verifies,
             doctor_knows,
@@ -322,6 +323,17 @@ fn would_block(told: &Told, ledger: &str, place: &str, mode: &str) {
     assert_eq!(denial["mode"], mode, "{denial}");
 }
 
+/// Tracepoints are attached while somebody is governed; attached again, they see all of an agent.
+fn rests_while_idle(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("idle links"), "0");
+    assert_eq!(told.fact("busy links"), "8");
+    assert_eq!(told.fact("links afterwards"), "0");
+    let denials: Vec<&Value> = told.denials("idle").collect();
+    assert_eq!(denials.len(), 1, "{denials:?}");
+    assert_eq!(denials[0]["enforcement"], "blocked", "{}", denials[0]);
+    Ok(())
+}
+
 /// Hooks that are attached and never run: `kernel.ftrace_enabled=0`.
 fn says_when_nothing_can_deny(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.fact("ftrace"), "0");
@@ -334,7 +346,7 @@ fn says_when_nothing_can_deny(told: &Told, _: &str, _: Mode) -> Done {
 }
 
 fn verifies(told: &Told, _: &str, _: Mode) -> Done {
-    for ledger in ["main", "probe", "observe", "load", "nothing"] {
+    for ledger in ["main", "probe", "observe", "load", "idle", "nothing"] {
         assert_eq!(told.fact(&format!("verify {ledger}")), "0", "{ledger}");
     }
     Ok(())

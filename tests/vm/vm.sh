@@ -96,6 +96,25 @@ grep -h '"policy_verdict":"DENY"' /ledger/load/*.jsonl >/denials
 fact "load recorded" "$(grep -o '"object":"/data/load/f[0-9]*","pid"' /denials | sort -u | wc -l)"
 fact "load of others" "$(grep -v '"object":"/data/load/f[0-9]*","pid"' /denials | grep -o '"argument":"[^"]*"' | head -n 3 | tr '\n' ' ')"
 
+# A daemon that stays lets go of the tracepoints while nobody is governed, and takes them up again.
+echo idle >/data/idle
+links() { grep -l raw_tracepoint /proc/$daemon/fdinfo/* 2>/dev/null | wc -l; }
+rgt run --set ledger.dir=/ledger/idle &
+daemon=$!
+until rgt agents >/dev/null 2>&1; do sleep 0.2; done
+sleep 3
+fact "idle links" "$(links)"
+rgt exec --policy $policy --name idle -- sh -c 'unlink /data/idle; sleep 1' &
+sleep 0.7
+fact "busy links" "$(links)"
+wait $!
+sleep 3
+fact "links afterwards" "$(links)"
+kill $daemon
+wait $daemon
+verify idle
+records idle
+
 rgt doctor >/doctor 2>&1
 fact doctor $?
 sed 's/^/?	/' /doctor

@@ -212,6 +212,11 @@ impl<S: EventSource> Engine<S> {
             self.tell_losses(number, false);
         }
         self.tell_faults();
+        if self.desk.agents.is_empty()
+            && let Err(error) = self.source.rest()
+        {
+            tracing::error!("calls are still looked at, though nobody is governed: {error:#}");
+        }
         if self.heartbeat.elapsed() >= self.options.config.heartbeat {
             self.heartbeat = Instant::now();
             self.beat();

@@ -47,6 +47,10 @@ impl EventSource for Sensor {
         Ok(self.set_policy(agent, table, observe)?)
     }
 
+    fn rest(&mut self) -> Result<()> {
+        Ok(self.rest()?)
+    }
+
     fn drain(&mut self, timeout: Duration, each: &mut dyn FnMut(Event)) -> Result<()> {
         Ok(self.drain(timeout, each)?)
     }

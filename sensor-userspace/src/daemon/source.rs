@@ -15,6 +15,8 @@ pub trait EventSource {
     fn govern(&mut self, agent: AgentNo, cgroup: &Path) -> Result<()>;
     fn release(&mut self, agent: AgentNo) -> Result<()>;
     fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<()>;
+    /// Nobody is governed: calls need not be looked at until somebody is.
+    fn rest(&mut self) -> Result<()>;
     /// Waits up to `timeout`, then hands over the events that are ripe, in the kernel's order.
     fn drain(&mut self, timeout: Duration, each: &mut dyn FnMut(Event)) -> Result<()>;
     /// Hands over everything made up to now.

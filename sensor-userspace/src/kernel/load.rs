@@ -22,7 +22,9 @@ use sensor_common::{
 use thiserror::Error;
 
 use super::{
-    AgentNo, Event, Probe, Standing, Totals, cgroup,
+    AgentNo, Event, Probe, Standing, Totals,
+    capture::{self, Capture},
+    cgroup,
     decode::{self, Reader},
     enforce::{self, Enforcer},
     filesystems::Filesystems,
@@ -33,18 +35,6 @@ use super::{
 use crate::{attempt::Mode, policy};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/rgt-ebpf.o"));
-
-/// Programs that capture, each on the raw tracepoint of its name.
-const CAPTURE: [&str; 8] = [
-    "task_newtask",
-    "sched_process_exit",
-    "cgroup_mkdir",
-    "cgroup_rmdir",
-    "cgroup_attach_task",
-    "sched_process_exec",
-    "sys_exit",
-    "sys_enter",
-];
 
 #[derive(Debug, Error)]
 pub enum LoadError {
@@ -87,8 +77,8 @@ impl Default for Options {
 }
 
 pub struct Sensor {
-    /// Keeps programs attached.
-    _programs: Ebpf,
+    programs: Ebpf,
+    capture: Capture,
     marks: KernelMap<MapData, u64, Pod<Mark>>,
     cgroups: KernelMap<MapData, u64, u32>,
     counts: PerCpuArray<MapData, Pod<Count>>,
@@ -104,7 +94,7 @@ pub struct Sensor {
     standing: Standing,
 }
 
-fn missing(what: String) -> LoadError {
+pub(super) fn missing(what: String) -> LoadError {
     LoadError::Refused { what, cause: "missing from the kernel object".to_owned() }
 }
 
@@ -125,9 +115,9 @@ impl Sensor {
         let types = Btf::from_sys_fs().map_err(|error| LoadError::NoBtf(error.to_string()))?;
         let mut bpf = EbpfLoader::new().btf(Some(&types)).load(OBJECT).map_err(refused("loading the kernel object"))?;
         tables::fill(&mut bpf)?;
-        for name in CAPTURE {
-            attach(&mut bpf, name)?;
-        }
+        let mut capture = Capture::load(&mut bpf)?;
+        // At once, though nobody is governed yet: a tracepoint that is refused is told at start.
+        capture.attach(&mut bpf)?;
         let enforcer = enforcer(&mut bpf)?;
         let slots = match take(&mut bpf, "SLOTS")? {
             Map::Array(data) => Slots::map(data.fd().as_fd()).map_err(refused("mapping the slots"))?,
@@ -155,7 +145,8 @@ impl Sensor {
                 hooks: enforcer.hooks().to_vec(),
             },
             enforcer,
-            _programs: bpf,
+            programs: bpf,
+            capture,
         })
     }
 
@@ -199,6 +190,8 @@ impl Sensor {
         if agent >= MAX_AGENTS {
             return Err(io::Error::other(format!("agent number {agent}: at most {MAX_AGENTS} agents at once")));
         }
+        // Before a task is marked: none of its calls may go unseen.
+        self.capture.attach(&mut self.programs).map_err(io::Error::other)?;
         for ring in [Ring::Rare, Ring::Flood] {
             let totals = self.absolute(agent, ring)?;
             self.before.insert((agent, ring), totals);
@@ -236,6 +229,15 @@ impl Sensor {
             let _ = self.cgroups.remove(&id);
         }
         Ok(())
+    }
+
+    /// Detaches what captures, once no agent is left and no task bears a mark: an exit that went unseen would
+    /// leave a mark to whichever task gets that address next.
+    pub fn rest(&mut self) -> io::Result<()> {
+        if !self.capture.is_attached() || !self.governed.is_empty() || self.marks.keys().next().is_some() {
+            return Ok(());
+        }
+        self.capture.detach(&mut self.programs).map_err(io::Error::other)
     }
 
     /// Waits up to `timeout` for events, then hands on those that are ripe, in the kernel's order.
@@ -368,17 +370,6 @@ fn enforcer(bpf: &mut Ebpf) -> Result<Enforcer, LoadError> {
     Enforcer::new(OBJECT, &fds, maps, filesystems, seed).map_err(refused("preparing enforcement"))
 }
 
-fn attach(bpf: &mut Ebpf, name: &str) -> Result<(), LoadError> {
-    let program: &mut RawTracePoint = bpf
-        .program_mut(name)
-        .ok_or_else(|| missing(format!("program {name}")))?
-        .try_into()
-        .map_err(refused(format!("program {name}")))?;
-    program.load().map_err(refused(format!("loading program {name}")))?;
-    program.attach(name).map_err(refused(format!("attaching program {name}")))?;
-    Ok(())
-}
-
 /// What a load on this kernel would come to.
 pub struct Diagnosis {
     pub standing: Standing,
@@ -388,7 +379,7 @@ pub struct Diagnosis {
 /// Loads everything, looks, and lets it go again.
 pub fn diagnose() -> Result<Diagnosis, LoadError> {
     let sensor = Sensor::load(&Options::default())?;
-    let mut probes: Vec<Probe> = CAPTURE
+    let mut probes: Vec<Probe> = capture::PROGRAMS
         .iter()
         .map(|name| Probe { name: (*name).to_owned(), kind: "raw tracepoint", trouble: None })
         .collect();

@@ -1,5 +1,6 @@
 //! The kernel side as the daemon uses it: load, govern, drain.
 
+mod capture;
 mod cgroup;
 mod decode;
 mod enforce;
