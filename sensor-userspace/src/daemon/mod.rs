@@ -11,6 +11,7 @@ mod ledgers;
 mod load;
 mod lock;
 mod mask;
+mod naming;
 mod notify;
 mod processes;
 mod settle;

@@ -125,11 +125,15 @@ fn a_second_daemon_is_refused() {
         says(found, 125, &["only root may choose where"]);
         let found = by_nobody(&copy, &["exec", "--set", "seal.key_file=/etc/shadow", "--", "true"]);
         says(found, 125, &["only root may set this"]);
+        let found = by_nobody(&copy, &["exec", "--name", "exec/0/sh", "--", "true"]);
+        says(found, 125, &["--name exec/0/sh", "given by rgt"]);
         // Nor has the daemon come to harm.
-        assert_eq!(by_nobody(&copy, &["exec", "--", "sh", "-c", "exit 7"]).0, 7);
+        assert_eq!(by_nobody(&copy, &["exec", "--name", "mine", "--", "sh", "-c", "exit 7"]).0, 7);
         assert_eq!(daemon.stop(), 0);
         let (code, text) = verify(&ledger, &dir.key());
         assert_eq!(code, 0, "{text}");
+        let told = Ledger::read(&ledger);
+        assert!(!told.attempts.is_empty() && told.attempts.iter().all(|each| each.agent == "exec/65534/mine"), "{:?}", told.attempts);
     });
 }
 

@@ -38,7 +38,7 @@ pub struct ExecArgs {
     /// Policy to govern it by [default: allow everything, record it]
     #[arg(long, value_name = "F")]
     policy: Option<PathBuf>,
-    /// What the agent is called [default: exec/UID/COMMAND]
+    /// What the agent is called [default: exec/UID/COMMAND]; an ordinary user's is called exec/UID/N
     #[arg(long, value_name = "N")]
     name: Option<String>,
     /// Record what the policy would have denied; deny nothing
