@@ -20,3 +20,5 @@ mod oracle;
 mod service;
 #[path = "native/terminal.rs"]
 mod terminal;
+#[path = "native/users.rs"]
+mod users;

@@ -76,6 +76,16 @@ impl<S: EventSource> Engine<S> {
                 ));
             }
         }
+        let enforced = request.policy.is_some() && request.mode != Some(WantedMode::Observe);
+        // Asked again: a thread that had not renounced may have been there and gone.
+        let bound = || identity.bound && Identity::of(request.pid).is_ok_and(|now| now.bound);
+        if !peer.is_root() && enforced && !bound() {
+            return Err(Refusal::new(
+                Kind::Forbidden,
+                "a policy of an ordinary user's is enforced only on what gains no rights: set no_new_privs before, \
+                 as `rgt exec` does, or only observe",
+            ));
+        }
         let agent_id = naming::agent_id(
             request.name.as_deref(),
             &request.command,

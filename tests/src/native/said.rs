@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use super::{Dir, daemon, rgt, wait_for};
 
-const NOBODY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+pub const NOBODY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
 
 /// Exit code and what was said; what does not end is ended after 20 s.
 pub fn told<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> (i32, String) {
