@@ -253,7 +253,7 @@ pub struct Lifecycle {
 }
 
 /// Rings and their losses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 pub enum Ring {
     /// Denials, life and death: never shares room with the flood.
@@ -325,4 +325,31 @@ pub struct Mark {
     pub slot: u32,
     /// Attempts so far.
     pub seq: u64,
+    /// The process, in the first pid namespace.
+    pub pid: u32,
+    pub reserved: u32,
+}
+
+/// Which daemon's programs make the records.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Active {
+    /// 0: switched off, no program does anything.
+    pub generation: u32,
+    pub reserved: u32,
+}
+
+/// What a daemon has done with the events of one agent and ring.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Counts as they stood when the agent was registered.
+    pub made_before: u64,
+    pub dropped_before: u64,
+    /// In the ledger's file, since then.
+    pub settled: u64,
+    /// What gap records have told of, since then.
+    pub told_made: u64,
+    pub told_dropped: u64,
+    pub told_received: u64,
 }

@@ -4,5 +4,6 @@
 pub mod action;
 pub mod event;
 pub mod hash;
+pub mod layout;
 pub mod syscalls;
 pub mod table;

@@ -12,6 +12,7 @@ use crate::{
     kernel::{current_task, file_of, off, read, read_user},
     maps,
     slot,
+    turn,
     who,
 };
 
@@ -53,7 +54,9 @@ pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     let task = current_task();
-    if let Some(mark) = who::mark_of(task) {
+    if let Some(mark) = who::mark_of(task)
+        && turn::is_ours()
+    {
         enter(mark, task, number, word(&ctx, 0), specs);
     }
     0
@@ -124,7 +127,9 @@ pub fn task_newtask(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     let task = word(&ctx, 0);
-    if let Some(mark) = who::mark_of(task) {
+    if let Some(mark) = who::mark_of(task)
+        && turn::is_ours()
+    {
         slot::execed(mark, task, word(&ctx, 2));
     }
     0

@@ -16,6 +16,7 @@ mod name;
 mod remove;
 mod section;
 mod slot;
+mod turn;
 mod who;
 
 #[unsafe(link_section = "license")]

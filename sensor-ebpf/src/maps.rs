@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, Queue, RingBuf},
 };
 use sensor_common::{
-    event::{Count, Described, FAULTS, Filesystem, Governed, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, Mark, Slot},
+    event::{Account, Active, Count, Described, FAULTS, Filesystem, Governed, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, Mark, Slot},
     hash::Secret,
     syscalls::{MAX_NR, Spec},
     table::{MAX_PLACES, MAX_POLICIES, Place, PlaceKey, Policy},
@@ -70,3 +70,15 @@ pub static SECRET: Array<Secret> = Array::with_max_entries(1, 0);
 
 #[map]
 pub static DESCRIBED: Array<Described> = Array::with_max_entries(1, 0);
+
+/// Whose programs make the records, and whether any do anything.
+#[map]
+pub static ACTIVE: Array<Active> = Array::with_max_entries(1, 0);
+
+/// The generation that these programs are.
+#[map]
+pub static OWN_GENERATION: Array<u32> = Array::with_max_entries(1, 0);
+
+/// By agent × 2 + ring: how far the daemon has come. The daemon's alone, here because it outlives the daemon.
+#[map]
+pub static ACCOUNTS: Array<Account> = Array::with_max_entries(MAX_AGENTS * 2, MMAPABLE);

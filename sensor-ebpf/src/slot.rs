@@ -242,6 +242,9 @@ pub const DENIED: i32 = -13;
 pub fn in_hook(judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 {
     let task = crate::kernel::current_task();
     let Some(mark) = crate::who::mark_of_current(task) else { return 0 };
+    if crate::turn::is_off() {
+        return 0;
+    }
     let Some((slot, index)) = acquire(mark) else {
         // Inside a judged agent, what cannot be judged does not happen.
         emit::fault(Fault::NoSlot);

@@ -9,7 +9,7 @@ use sensor_common::event::{Fault, Mark, kind};
 use crate::{
     emit,
     kernel::{cgroup_id, current_task, off, read},
-    maps, slot,
+    maps, slot, turn,
 };
 
 const CLONE_THREAD: u64 = 0x0001_0000;
@@ -23,7 +23,8 @@ pub fn mark_of(task: u64) -> Option<*mut Mark> {
 
 #[inline(always)]
 fn set(task: u64, agent: u32) -> bool {
-    let mark = Mark { agent, slot: 0, seq: 0 };
+    let pid = read::<u32>(task + off::off_task_tgid()).unwrap_or(0);
+    let mark = Mark { agent, slot: 0, seq: 0, pid, reserved: 0 };
     let set = maps::MARKS.insert(&task, &mark, 0).is_ok();
     if !set {
         emit::fault(Fault::NoMark);
@@ -54,10 +55,17 @@ pub fn born(child: u64, clone_flags: u64) {
     };
     let Some(agent) = inherited else { return };
     // Where an LSM program marks at allocation, the mark is there already.
-    if mark_of(child).is_none() && !set(child, agent) {
+    let pid = read::<u32>(child + off::off_task_tgid()).unwrap_or(0);
+    match mark_of(child) {
+        // At allocation the task bore its maker's number still.
+        // SAFETY: a pointer into a map value.
+        Some(mark) => unsafe { (*mark).pid = pid },
+        None if !set(child, agent) => return,
+        None => {}
+    }
+    if !turn::is_ours() {
         return;
     }
-    let pid = read::<u32>(child + off::off_task_tgid()).unwrap_or(0);
     let tid = read::<u32>(child + off::off_task_pid()).unwrap_or(0);
     let maker = read::<u32>(parent + off::off_task_tgid()).unwrap_or(0);
     let thread = u32::from(clone_flags & CLONE_THREAD != 0);

@@ -6,7 +6,7 @@ use sensor_common::action::Action;
 pub type WallNs = u64;
 
 /// Who acts: fixed when the agent's run starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Run {
     /// Stable: declared name, else unit, else container, else `exec/UID/NAME`.
     pub agent_id: String,

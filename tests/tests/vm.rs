@@ -5,7 +5,7 @@ mod machine;
 
 use std::sync::LazyLock;
 
-use machine::{Missing, Mode, Told};
+use machine::{Missing, Mode, Script, Told};
 use serde_json::Value;
 
 const RULE: &str = "RULE_FILE_DELETE_BLOCK";
@@ -13,11 +13,11 @@ const EACCES: i64 = -13;
 
 /// One boot, and one test for each thing that must be true of it.
 macro_rules! machine {
-    ($name:ident, $kernel:literal, $mode:expr, [$($check:ident),+ $(,)?]) => {
+    ($name:ident, $kernel:literal, $mode:expr, $script:expr, [$($check:ident),+ $(,)?]) => {
         mod $name {
             use super::*;
 
-            static BOOT: LazyLock<Result<Told, Missing>> = LazyLock::new(|| machine::boot($kernel, $mode));
+            static BOOT: LazyLock<Result<Told, Missing>> = LazyLock::new(|| machine::boot($kernel, $mode, $script));
 
             $(
                 #[test]
@@ -38,7 +38,7 @@ macro_rules! machine {
 
 macro_rules! machines {
     ($($name:ident: $kernel:literal, $mode:expr;)+) => {
-        $(machine!($name, $kernel, $mode, [
+        $(machine!($name, $kernel, $mode, ALL, [
             loads,
             refuses_outside_tmp,
             allows_inside_tmp,
@@ -56,6 +56,29 @@ macro_rules! machines {
             doctor_knows,
         ]);)+
     };
+}
+
+const ALL: Script = Script { words: &["/t/vm.sh"], timeout: "240" };
+const SURVIVE: Script = Script { words: &["/t/survive.sh", "10"], timeout: "420" };
+
+/// Enforcement that outlives the daemon: a boot of its own.
+macro_rules! survivors {
+    ($($name:ident: $kernel:literal, $mode:expr;)+) => {
+        $(machine!($name, $kernel, $mode, SURVIVE, [
+            refuses_while_daemons_die,
+            accounts_for_what_was_missed,
+            outlives_a_clean_end,
+            unloads_without_a_daemon,
+            leaves_no_pin,
+        ]);)+
+    };
+}
+
+survivors! {
+    survive_lsm_6_1: "6.1", Mode::Lsm;
+    survive_fmod_ret_6_1: "6.1", Mode::FmodRet;
+    survive_lsm_6_12: "6.12", Mode::Lsm;
+    survive_fmod_ret_6_12: "6.12", Mode::FmodRet;
 }
 
 machines! {
@@ -373,5 +396,60 @@ fn doctor_knows(told: &Told, _: &str, mode: Mode) -> Done {
         }
     }
     assert!(probes > 8, "{}", told.doctor);
+    Ok(())
+}
+
+fn number(told: &Told, fact: &str) -> u64 {
+    told.fact(fact).parse().unwrap_or_else(|_| panic!("{fact}: {}", told.fact(fact)))
+}
+
+/// A daemon is killed again and again, at work and in its start: nothing is ever deleted.
+fn refuses_while_daemons_die(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("pinned"), "yes");
+    assert_eq!(told.fact("killed"), "10", "{}", told.fact("adopted"));
+    assert_eq!(told.fact("alone"), "refused");
+    assert_eq!(told.fact("gone"), "0", "deletions got by");
+    assert_eq!(told.fact("left"), "4");
+    assert_eq!(told.fact("ready again"), "0");
+    assert!(told.fact("agents").contains("survivor"), "{}", told.fact("agents"));
+    assert_eq!(told.fact("generations"), "1");
+    assert!(number(told, "attempted") > 100, "{}", told.fact("attempted"));
+    Ok(())
+}
+
+/// Every attempt is recorded or declared lost. A kill between the two may do both.
+fn accounts_for_what_was_missed(told: &Told, _: &str, _: Mode) -> Done {
+    let (attempted, recorded, missed) = (number(told, "attempted"), number(told, "recorded"), number(told, "missed"));
+    assert!(recorded + missed >= attempted, "{recorded} recorded, {missed} declared lost, {attempted} attempted");
+    // At its end a daemon that reads loses next to nothing: most of it is recorded.
+    assert!(recorded * 2 > attempted, "{recorded} recorded of {attempted}");
+    assert_eq!(told.fact("verify survive"), "0");
+    assert_eq!(told.fact("adoptions"), "yes");
+    Ok(())
+}
+
+fn outlives_a_clean_end(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("after a clean end"), "yes");
+    assert_eq!(told.fact("again"), "refused");
+    assert_eq!(told.fact("agents afterwards"), "0");
+    Ok(())
+}
+
+fn unloads_without_a_daemon(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("refused before unload"), "1");
+    assert_eq!(told.fact("agent's own unload"), "1", "an agent may not end its own governance");
+    assert_eq!(told.fact("unload"), "0");
+    assert_eq!(told.fact("pins after unload"), "0");
+    assert_eq!(told.fact("directory after unload"), "0");
+    assert_eq!(told.fact("refused after unload"), "0");
+    assert_eq!(told.fact("unload of nothing"), "1");
+    Ok(())
+}
+
+fn leaves_no_pin(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("pinned at the end"), "0");
+    assert_eq!(told.fact("state at the end"), "0");
+    assert_eq!(told.fact("exec refused"), "1");
+    assert_eq!(told.fact("pins after exec"), "0");
     Ok(())
 }

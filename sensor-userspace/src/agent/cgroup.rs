@@ -102,6 +102,11 @@ impl Own {
         Ok(Own { path })
     }
 
+    /// One that an earlier daemon made.
+    pub fn of(path: &Path) -> Own {
+        Own { path: path.to_path_buf() }
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -29,6 +29,11 @@ impl Numbers {
         self.free.pop_front()
     }
 
+    /// It is somebody's already.
+    pub fn reserve(&mut self, number: AgentNo) {
+        self.free.retain(|free| *free != number);
+    }
+
     pub fn give_back(&mut self, number: AgentNo) {
         self.free.push_back(number);
     }
@@ -49,5 +54,14 @@ mod tests {
         }
         assert_eq!(numbers.take(), Some(1));
         assert_eq!(numbers.take(), None);
+    }
+
+    #[test]
+    fn a_number_that_is_somebodys_is_not_given() {
+        let mut numbers = Numbers::default();
+        numbers.reserve(1);
+        numbers.reserve(3);
+        assert_eq!(numbers.take(), Some(2));
+        assert_eq!(numbers.take(), Some(4));
     }
 }

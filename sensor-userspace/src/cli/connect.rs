@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::config::RUNTIME_DIR;
 use crate::control::client::Client;
-use crate::control::protocol::Request;
+use crate::control::protocol::{Answer, Request};
 use crate::control::socket_path;
 use crate::daemon::{self, StartLock};
 
@@ -25,13 +25,16 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// One question to a daemon that is ready.
 pub fn ask(request: &Request) -> Result<Value> {
-    let mut client = Client::connect().map_err(|cause| no_daemon(&cause))?;
-    client
-        .ask(request)
-        .map_err(|refusal| anyhow!("{}", refusal.error))
+    let answer = try_ask(request).map_err(|cause| no_daemon(&cause))?;
+    answer.map_err(|refusal| anyhow!("{}", refusal.error))
 }
 
-fn no_daemon(cause: &io::Error) -> anyhow::Error {
+/// An error: there is none to ask.
+pub fn try_ask(request: &Request) -> io::Result<Answer> {
+    Ok(Client::connect()?.ask(request))
+}
+
+pub fn no_daemon(cause: &io::Error) -> anyhow::Error {
     anyhow!(
         "no daemon is ready at {}: {cause}. Start one with `sudo rgt run`, or let `sudo rgt exec -- CMD` start its own",
         socket_path().display()

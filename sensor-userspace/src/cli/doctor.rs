@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     attempt::Mode,
-    kernel::{Diagnosis, Probe, diagnose},
+    kernel::{Diagnosis, Probe, diagnose, pins},
 };
 
 #[derive(Args, Debug)]
@@ -132,7 +132,17 @@ fn surroundings() -> Vec<Check> {
         Ok(_) => Check { name: "ftrace", found: "on".to_owned(), mend: None },
         Err(_) => Check { name: "ftrace", found: "not built in".to_owned(), mend: None },
     });
+    checks.push(survival());
     checks
+}
+
+/// Whether enforcement outlives a daemon, and whether it just does.
+fn survival() -> Check {
+    match (pins::available(), pins::in_force()) {
+        (Err(error), _) => Check { name: "pins", found: "none".to_owned(), mend: Some(format!("enforcement ends with the daemon: {error}")) },
+        (Ok(()), Some(generation)) => Check { name: "pins", found: format!("in force, generation {generation}"), mend: None },
+        (Ok(()), None) => Check { name: "pins", found: "possible, none now".to_owned(), mend: None },
+    }
 }
 
 /// The kernel's own types: without them no field of its structures can be found.

@@ -15,11 +15,16 @@ pub enum Request {
     Ended {
         #[serde(default)]
         status: String,
+        /// By whoever started it with a daemon that is no more.
+        #[serde(default)]
+        run_id: Option<String>,
     },
     Agents {},
     Status {},
     /// Ends enforcement and the daemon.
     Stop {},
+    /// Ends a daemon that `exec` started, and leaves its agents to the one that asks.
+    Yield {},
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]

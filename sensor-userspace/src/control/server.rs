@@ -42,6 +42,12 @@ pub enum Ask {
     Agents,
     Status,
     Stop,
+    Yield,
+    /// `Ended`, of an agent that a daemon before this one started.
+    Resumed {
+        run_id: String,
+        status: String,
+    },
 }
 
 #[derive(Debug)]
@@ -204,13 +210,14 @@ fn answer(
             ));
         }
         Request::Exec(request) => Ask::Exec(request),
-        Request::Ended { status } => match started.take() {
-            Some((agent, run_id)) => Ask::Ended {
+        Request::Ended { status, run_id } => match (started.take(), run_id) {
+            (Some((agent, run_id)), _) => Ask::Ended {
                 agent,
                 run_id,
                 status,
             },
-            None => {
+            (None, Some(run_id)) => Ask::Resumed { run_id, status },
+            (None, None) => {
                 return Err(Refusal::new(
                     Kind::Malformed,
                     "no command was started on this connection",
@@ -220,6 +227,7 @@ fn answer(
         Request::Agents {} => Ask::Agents,
         Request::Status {} => Ask::Status,
         Request::Stop {} => Ask::Stop,
+        Request::Yield {} => Ask::Yield,
     };
     let starts = matches!(ask, Ask::Exec(_));
     let gone = || Refusal::new(Kind::Ending, "the daemon is ending");

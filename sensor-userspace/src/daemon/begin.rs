@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 
@@ -11,6 +11,7 @@ use super::agent::{Agent, Counts, Phase};
 use super::engine::Engine;
 use super::processes::Processes;
 use super::source::EventSource;
+use super::state::Kept;
 use crate::agent::cgroup;
 use crate::attempt::Run;
 use crate::config::Config;
@@ -30,6 +31,10 @@ pub(super) struct Plan {
     pub own: Option<cgroup::Own>,
     pub root: Option<u32>,
     pub uid: u32,
+    /// For the daemon that may come after this one: what the table was made from, and what was set.
+    pub policy: Option<(String, String)>,
+    pub variables: Variables,
+    pub sets: Vec<String>,
 }
 
 impl<S: EventSource> Engine<S> {
@@ -48,6 +53,7 @@ impl<S: EventSource> Engine<S> {
             // Not governed, or only in part: either way it must not stay so.
             let _ = self.source.release(number);
             self.desk.agents.remove(&number);
+            self.forget(number);
             if let Some(path) = own {
                 let _ = fs::remove_dir(path);
             }
@@ -67,40 +73,40 @@ impl<S: EventSource> Engine<S> {
             own,
             root,
             uid,
+            policy,
+            variables,
+            sets,
         } = plan;
         if !self.options.enforce_allowed {
             table.kernel.observe = 1;
         }
-        let options = RecorderOptions {
-            trajectory_length: config.trajectory_length,
-            risk_profile: risk::Profile::Article,
-        };
-        let recorder = Recorder::new(run, options)?;
         let ledger = self.desk.ledgers.join(&config, reader_gid)?;
-        let mut agent = Agent {
+        let kept = Kept {
             number,
-            recorder,
-            table,
-            processes: Processes::default(),
-            pending: HashMap::new(),
-            held: HashMap::new(),
-            longer: config
-                .outcome_wait
-                .saturating_sub(self.options.config.outcome_wait),
-            counts: Counts::default(),
+            run: run.clone(),
+            policy,
+            workspace: variables.workspace,
+            home: variables.home,
+            observe: table.kernel.observe != 0,
+            sets,
             ledger: ledger.clone(),
             own_ledger,
-            own,
-            cgroup,
+            reader_gid,
+            cgroup: cgroup.clone(),
+            own: own.is_some(),
             root,
             uid,
-            started: Instant::now(),
-            started_wall: SystemTime::now(),
-            phase: Phase::Running,
-            waiting: None,
-            told: [Totals::default(); 2],
+            started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         };
-        let begun = self.introduce(number, &mut agent);
+        let agent = new_agent(number, run, table, &config, &self.options.config, ledger.clone());
+        let mut agent = agent.inspect_err(|_| drop(self.desk.ledgers.leave(&ledger)))?;
+        agent.own_ledger = own_ledger;
+        agent.own = own;
+        agent.cgroup = cgroup;
+        agent.root = root;
+        agent.uid = uid;
+        // Written down before the first mark is set: no daemon finds marks whose agent it cannot know.
+        let begun = self.introduce(number, &mut agent).and_then(|()| self.remember(kept));
         match begun {
             Ok(()) => {
                 self.desk.agents.insert(number, agent);
@@ -173,6 +179,42 @@ impl<S: EventSource> Engine<S> {
         }
         self.dismiss(number);
     }
+}
+
+/// A run at its beginning, in nobody's cgroup yet.
+pub(super) fn new_agent(
+    number: AgentNo,
+    run: Run,
+    table: Table,
+    config: &Config,
+    common: &Config,
+    ledger: PathBuf,
+) -> Result<Agent> {
+    let options = RecorderOptions {
+        trajectory_length: config.trajectory_length,
+        risk_profile: risk::Profile::Article,
+    };
+    Ok(Agent {
+        number,
+        recorder: Recorder::new(run, options)?,
+        table,
+        processes: Processes::default(),
+        pending: HashMap::new(),
+        held: HashMap::new(),
+        longer: config.outcome_wait.saturating_sub(common.outcome_wait),
+        counts: Counts::default(),
+        ledger,
+        own_ledger: false,
+        own: None,
+        cgroup: PathBuf::new(),
+        root: None,
+        uid: 0,
+        started: Instant::now(),
+        started_wall: SystemTime::now(),
+        phase: Phase::Running,
+        waiting: None,
+        told: [Totals::default(); 2],
+    })
 }
 
 fn discard(own: Option<&cgroup::Own>) {

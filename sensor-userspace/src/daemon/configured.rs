@@ -42,12 +42,16 @@ impl<S: EventSource> Engine<S> {
         {
             return Ok(());
         }
-        let table = match &rule.policy {
+        let policy = match &rule.policy {
             Some(file) => {
                 let text = fs::read_to_string(file)
                     .with_context(|| format!("policy {}", file.display()))?;
-                compile(&file.to_string_lossy(), &text, &Variables::default())?
+                Some((file.to_string_lossy().into_owned(), text))
             }
+            None => None,
+        };
+        let table = match &policy {
+            Some((name, text)) => compile(name, text, &Variables::default())?,
             None => Policy::allow_all().compile(&Variables::default())?,
         };
         let unit = match &rule.whose {
@@ -80,6 +84,9 @@ impl<S: EventSource> Engine<S> {
             own: None,
             root: None,
             uid: 0,
+            policy,
+            variables: Variables::default(),
+            sets: Vec::new(),
         })?;
         tracing::info!("agent {number} found in {}", found.below);
         Ok(())

@@ -11,6 +11,7 @@ use sensor_common::event::Ring;
 
 use super::desk::Desk;
 use super::source::EventSource;
+use super::state::{self, State};
 use super::{Options, ledgers};
 use crate::agent::{Numbers, Watch};
 use crate::control::protocol::{Answer, Kind, Refusal};
@@ -39,9 +40,13 @@ pub struct Engine<S> {
     pub(super) watch: Watch,
     /// Threads that finish what ended agents left to do.
     pub(super) beside: Vec<JoinHandle<()>>,
+    pub(super) state: State,
+    pub(super) state_file: PathBuf,
     commands: Receiver<Command>,
     stopping: Option<Sender<Answer>>,
     told_to_stop: bool,
+    /// Another daemon goes on with the agents.
+    yields: bool,
     started: Instant,
     last_agent: Option<Instant>,
     second: Instant,
@@ -75,9 +80,12 @@ impl<S: EventSource> Engine<S> {
             desk,
             numbers: Numbers::default(),
             beside: Vec::new(),
+            state: State::new(),
+            state_file: state::path(),
             commands,
             stopping: None,
             told_to_stop: false,
+            yields: false,
             started: now,
             last_agent: None,
             second: now,
@@ -90,7 +98,11 @@ impl<S: EventSource> Engine<S> {
 
     pub fn run(&mut self, stop: &AtomicBool) -> Result<()> {
         self.look_for_agents();
-        while !stop.load(Ordering::Relaxed) && !self.told_to_stop && !self.is_finished() {
+        while !stop.load(Ordering::Relaxed)
+            && !self.told_to_stop
+            && !self.yields
+            && !self.is_finished()
+        {
             if self.desk.agents.is_empty() {
                 match self
                     .commands
@@ -114,6 +126,7 @@ impl<S: EventSource> Engine<S> {
                 self.each_second();
             }
             self.desk.ledgers.commit();
+            self.settle_accounts();
         }
         Ok(())
     }
@@ -124,11 +137,24 @@ impl<S: EventSource> Engine<S> {
         let drained = self.source.drain_all(&mut |event| desk.event(event));
         self.desk.tell_held(true);
         let numbers: Vec<AgentNo> = self.desk.agents.keys().copied().collect();
+        // Agents run on: enforcement ends with a daemon only where it was told so, or was there for them alone.
+        let leave = self.source.survives()
+            && (!self.options.ephemeral || self.yields)
+            && !self.told_to_stop
+            && !numbers.is_empty();
         for number in numbers {
             self.tell_losses(number, true);
-            self.stopped(number, "the daemon ended", &[]);
+            if !leave {
+                self.stopped(number, "the daemon ended", &[]);
+            }
         }
+        let told: Vec<_> = self.desk.agents.values().map(|agent| (agent.number, agent.told)).collect();
         let closed = self.desk.ledgers.close_all();
+        if closed.is_ok() {
+            for (number, told) in told {
+                self.source.settle(number, &told);
+            }
+        }
         for thread in self.beside.drain(..) {
             if thread.join().is_err() {
                 tracing::error!(
@@ -142,13 +168,18 @@ impl<S: EventSource> Engine<S> {
             let _ = command.reply.send(Err(gone.clone()));
         }
         let Engine {
-            source, stopping, ..
+            source, stopping, state_file, ..
         } = self;
-        drop(source);
+        let let_go = source.end(leave);
+        if leave {
+            tracing::info!("enforcement stays in force for the agents that live; `rgt unload` ends it");
+        } else if let_go.is_ok() {
+            state::remove(&state_file);
+        }
         if let Some(reply) = stopping {
             let _ = reply.send(Ok(serde_json::json!({ "stopped": std::process::id() })));
         }
-        drained.and(closed)
+        drained.and(closed).and(let_go)
     }
 
     fn is_finished(&self) -> bool {
@@ -180,6 +211,25 @@ impl<S: EventSource> Engine<S> {
             Ask::Abandoned { agent, run_id } => {
                 self.command_abandoned(agent, &run_id);
                 return;
+            }
+            Ask::Resumed { .. } if self.is_governed(peer) => Err(Refusal::new(
+                Kind::Forbidden,
+                "a governed process may not tell of its own end",
+            )),
+            Ask::Resumed { run_id, status } => {
+                self.resumed_ended(peer, &run_id, &status, reply);
+                return;
+            }
+            Ask::Yield if !peer.is_root() || self.is_governed(peer) => Err(Refusal::new(
+                Kind::Forbidden,
+                "only root outside every agent may take over from a daemon",
+            )),
+            Ask::Yield if !self.options.ephemeral || !self.source.survives() => {
+                Err(Refusal::failed("this daemon has nothing to hand over"))
+            }
+            Ask::Yield => {
+                self.yields = true;
+                Ok(serde_json::json!({ "yields": std::process::id() }))
             }
             Ask::Agents => Ok(self.answer_agents(peer)),
             Ask::Status => Ok(self.answer_status(self.started)),
@@ -265,7 +315,7 @@ impl<S: EventSource> Engine<S> {
         });
     }
 
-    fn totals(&mut self, number: AgentNo, ring: Ring) -> Option<Totals> {
+    pub(super) fn totals(&mut self, number: AgentNo, ring: Ring) -> Option<Totals> {
         let totals = self.source.totals(number, ring);
         totals
             .inspect_err(|error| {
@@ -278,7 +328,7 @@ impl<S: EventSource> Engine<S> {
     /// handed over, so that the numbers are exact.
     pub(super) fn tell_losses(&mut self, number: AgentNo, drained: bool) {
         let mut drained = drained;
-        for (index, (ring, name)) in RINGS.into_iter().enumerate() {
+        for (index, (ring, _)) in RINGS.into_iter().enumerate() {
             let Some(told) = self.desk.agents.get(&number).map(|agent| agent.told[index]) else {
                 return;
             };
@@ -300,43 +350,50 @@ impl<S: EventSource> Engine<S> {
                 };
                 now = again;
             }
-            let Some(gap) = difference(told, now) else {
-                continue;
-            };
-            let Some(agent) = self.desk.agents.get_mut(&number) else {
-                return;
-            };
-            agent.told[index] = now;
-            agent.counts.dropped += gap.made.saturating_sub(gap.received);
-            let reason = if gap.dropped > 0 {
+            let reason = if now.dropped > told.dropped {
                 "the ring was full"
             } else {
                 "events did not arrive"
             };
-            let run = agent.recorder.run().clone();
-            let Some(ledger) = self.desk.ledgers.writing(&agent.ledger, true) else {
-                return;
-            };
-            if let Err(error) = ledger.gap(
-                Some(&run),
-                name,
-                gap.made,
-                gap.dropped,
-                gap.received,
-                reason,
-            ) {
-                tracing::error!(
-                    "a loss of {} events could not be told: {error:#}",
-                    gap.dropped
-                );
-                agent.told[index] = told;
-            }
+            self.tell_gap(number, index, now, reason);
+        }
+    }
+
+    /// Writes a gap record of what is missing in `now` and was not told before.
+    pub(super) fn tell_gap(&mut self, number: AgentNo, index: usize, now: Totals, reason: &str) {
+        let Some(agent) = self.desk.agents.get_mut(&number) else {
+            return;
+        };
+        let told = agent.told[index];
+        let Some(gap) = difference(told, now) else {
+            return;
+        };
+        let (_, name) = RINGS[index];
+        agent.told[index] = now;
+        agent.counts.dropped += gap.made.saturating_sub(gap.received);
+        let run = agent.recorder.run().clone();
+        let Some(ledger) = self.desk.ledgers.writing(&agent.ledger, true) else {
+            return;
+        };
+        if let Err(error) = ledger.gap(
+            Some(&run),
+            name,
+            gap.made,
+            gap.dropped,
+            gap.received,
+            reason,
+        ) {
+            tracing::error!(
+                "a loss of {} events could not be told: {error:#}",
+                gap.dropped
+            );
+            agent.told[index] = told;
         }
     }
 }
 
 /// What was lost since `told`; none if all that was made arrived.
-fn difference(told: Totals, now: Totals) -> Option<Totals> {
+pub(super) fn difference(told: Totals, now: Totals) -> Option<Totals> {
     let gap = Totals {
         made: now.made.saturating_sub(told.made),
         dropped: now.dropped.saturating_sub(told.dropped),

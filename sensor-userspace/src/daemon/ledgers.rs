@@ -24,6 +24,8 @@ struct Open {
     dirty: bool,
     urgent: bool,
     unsynced: bool,
+    /// The last flush did not succeed.
+    failed: bool,
     flushed: Instant,
     synced: Instant,
 }
@@ -79,6 +81,7 @@ impl Ledgers {
             dirty: true,
             urgent: false,
             unsynced: true,
+            failed: false,
             flushed: now,
             synced: now,
         };
@@ -109,7 +112,9 @@ impl Ledgers {
             let sync = open.urgent && now - open.synced >= GROUP
                 || (open.dirty || open.unsynced) && now - open.synced >= SYNC;
             if sync || open.urgent || open.dirty && now - open.flushed >= GROUP {
-                if let Err(error) = open.ledger.flush(sync) {
+                let flushed = open.ledger.flush(sync);
+                open.failed = flushed.is_err();
+                if let Err(error) = flushed {
                     tracing::error!("ledger {}: {error:#}", key.display());
                 }
                 if let Some(stream) = &open.stream {
@@ -128,6 +133,11 @@ impl Ledgers {
             }
         }
         wait
+    }
+
+    /// Whether every record is in its file.
+    pub fn is_written(&self) -> bool {
+        self.open.values().all(|open| !open.dirty && !open.failed)
     }
 
     pub fn flush(&mut self, key: &Path) -> Result<()> {

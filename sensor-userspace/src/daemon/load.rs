@@ -1,5 +1,6 @@
 //! The kernel side as the event source.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use sensor_common::event::Ring;
 
 use super::Options;
 use super::source::EventSource;
+use super::state::{self, State};
 use crate::agent::cgroup;
 use crate::config::RUNTIME_DIR;
 use crate::kernel::{self, AgentNo, Event, Sensor, Standing, Totals};
@@ -17,6 +19,8 @@ use crate::policy::Table;
 pub fn load(options: &Options) -> Result<impl EventSource + use<>> {
     let wait = kernel::Options {
         outcome_wait: options.config.outcome_wait,
+        pin: true,
+        places: State::read(&state::path())?.places(),
     };
     let mut sensor = Sensor::load(&wait).map_err(|error| anyhow!("{error}"))?;
     let mount = cgroup::mount_point()?;
@@ -65,6 +69,42 @@ impl EventSource for Sensor {
 
     fn faults(&self) -> Result<Vec<(&'static str, u64)>> {
         Ok(self.faults()?.into_iter().map(|(fault, count)| (fault.name(), count)).collect())
+    }
+
+    fn survives(&self) -> bool {
+        self.survives()
+    }
+
+    fn places(&self) -> &[Vec<u8>] {
+        self.places()
+    }
+
+    fn adopt(&mut self, agent: AgentNo, cgroup: &Path) -> Result<()> {
+        Ok(self.adopt(agent, cgroup)?)
+    }
+
+    fn take_over(&mut self) -> Result<()> {
+        Ok(self.take_over()?)
+    }
+
+    fn strangers(&mut self, known: &HashSet<AgentNo>) -> Vec<AgentNo> {
+        self.strangers(known)
+    }
+
+    fn tasks(&mut self, agent: AgentNo) -> Vec<u32> {
+        self.tasks(agent)
+    }
+
+    fn told(&self, agent: AgentNo) -> [Totals; 2] {
+        self.told(agent)
+    }
+
+    fn settle(&mut self, agent: AgentNo, told: &[Totals; 2]) {
+        self.settle(agent, told);
+    }
+
+    fn end(self, leave: bool) -> Result<()> {
+        Ok(self.end(leave)?)
     }
 
     fn live_tasks(&mut self, agent: AgentNo) -> u32 {

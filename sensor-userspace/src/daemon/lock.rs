@@ -10,6 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::config::RUNTIME_DIR;
+use crate::control::client::Client;
+use crate::control::protocol::Request;
 
 fn path() -> PathBuf {
     Path::new(RUNTIME_DIR).join("lock")
@@ -42,8 +44,10 @@ impl Lock {
                 }) if !ephemeral => {
                     if !told {
                         eprintln!(
-                            "rgt run: an `rgt exec` started a daemon (process {pid}) that ends after its last agent; waiting for it"
+                            "rgt run: an `rgt exec` started a daemon (process {pid}) that ends after its last agent; asking it to hand over, or waiting for it"
                         );
+                        // Where nothing outlives it, it refuses, and is waited for.
+                        let _ = Client::connect().map(|mut client| client.ask(&Request::Yield {}));
                         told = true;
                     }
                     std::thread::sleep(Duration::from_millis(100));

@@ -1,5 +1,6 @@
 //! The daemon: kernel event → process table → judgement → record → ledger.
 
+mod adopt;
 mod agent;
 mod answers;
 mod begin;
@@ -17,6 +18,7 @@ mod processes;
 mod settle;
 mod source;
 mod start;
+pub mod state;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -74,6 +76,7 @@ where
     let source = load(&options)?;
     let (commands, asked) = mpsc::channel();
     let mut engine = engine::Engine::new(source, options, mount, asked)?;
+    engine.adopt()?;
     let socket = control::socket_path();
     server::listen(&socket, commands)
         .with_context(|| format!("cannot listen at {}", socket.display()))?;

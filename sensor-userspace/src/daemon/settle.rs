@@ -11,6 +11,7 @@ use super::engine::Engine;
 use super::source::EventSource;
 use super::stream::{FINISH, Stream};
 use crate::config::Config;
+use crate::control::Peer;
 use crate::control::protocol::{Answer, Kind, Refusal};
 use crate::kernel::AgentNo;
 use crate::record::Field;
@@ -77,6 +78,18 @@ impl<S: EventSource> Engine<S> {
                     .map_or(Ok(()), |key| self.desk.ledgers.flush(&key));
                 self.answer(agent, flushed.map(|()| None));
             }
+        }
+    }
+
+    /// The same, told by whoever started it with the daemon before. An agent that is not known has been
+    /// finished: all of it is in its ledger.
+    pub(super) fn resumed_ended(&mut self, peer: Peer, run_id: &str, status: &str, reply: Sender<Answer>) {
+        let known = self.desk.agents.values().find(|agent| {
+            agent.recorder.run().run_id == run_id && (peer.is_root() || agent.uid == peer.uid)
+        });
+        match known.map(|agent| agent.number) {
+            Some(number) => self.command_ended(number, run_id, status, Some(reply)),
+            None => drop(reply.send(Ok(json!({ "known": false })))),
         }
     }
 
@@ -172,6 +185,10 @@ impl<S: EventSource> Engine<S> {
         };
         let answer = match joined {
             Ok(key) => {
+                for kept in self.state.agents.iter_mut().filter(|kept| kept.number == number) {
+                    kept.ledger.clone_from(&key);
+                    kept.own_ledger = false;
+                }
                 let old = std::mem::replace(&mut agent.ledger, key);
                 agent.own_ledger = false;
                 // Outcomes would name records of another chain.
@@ -187,6 +204,9 @@ impl<S: EventSource> Engine<S> {
             ),
         )];
         self.desk.sandbox(number, "adopt", &fields);
+        if let Err(error) = self.keep() {
+            tracing::error!("{error:#}");
+        }
         self.answer(number, answer);
     }
 
@@ -291,6 +311,7 @@ impl<S: EventSource> Engine<S> {
                 own.path().display()
             );
         }
+        self.forget(number);
         self.numbers.give_back(number);
         self.agent_ended();
     }
@@ -304,7 +325,7 @@ impl<S: EventSource> Engine<S> {
         }
     }
 
-    fn drain_all(&mut self) {
+    pub(super) fn drain_all(&mut self) {
         let desk = &mut self.desk;
         if let Err(error) = self.source.drain_all(&mut |event| desk.event(event)) {
             tracing::error!("events could not be read: {error:#}");

@@ -251,6 +251,11 @@ impl<S: EventSource> Engine<S> {
             own: Some(own),
             root: Some(request.pid),
             uid: identity.uid,
+            policy: request.policy.as_ref().map(|text| {
+                (request.policy_name.clone().unwrap_or_else(|| "policy".to_owned()), text.clone())
+            }),
+            variables,
+            sets: request.set.clone(),
         })
     }
 

@@ -1,11 +1,18 @@
 //! Programs that capture, attached only while somebody is governed: an idle machine pays nothing for its calls.
 
-use aya::{
-    Ebpf,
-    programs::{RawTracePoint, raw_trace_point::RawTracePointLinkId},
+use std::{
+    ffi::CString,
+    io,
+    os::fd::{AsFd as _, OwnedFd},
 };
 
-use super::load::{LoadError, missing, refused};
+use aya::{Ebpf, programs::RawTracePoint};
+
+use super::{
+    load::{LoadError, missing, refused},
+    pins::Pins,
+    sys,
+};
 
 /// Each on the raw tracepoint of its name. In this order: who is whose is known before calls are looked at.
 pub const PROGRAMS: [&str; 8] = [
@@ -21,28 +28,39 @@ pub const PROGRAMS: [&str; 8] = [
 
 #[derive(Default)]
 pub struct Capture {
-    attached: Vec<(&'static str, RawTracePointLinkId)>,
+    programs: Vec<(&'static str, OwnedFd)>,
+    /// Dropping a link that is not pinned detaches its program.
+    attached: Vec<(&'static str, OwnedFd)>,
 }
 
 impl Capture {
     /// Loads every program: what this kernel does not take is told before an agent is there.
     pub fn load(bpf: &mut Ebpf) -> Result<Capture, LoadError> {
+        let mut capture = Capture::default();
         for name in PROGRAMS {
-            program(bpf, name)?.load().map_err(refused(format!("loading program {name}")))?;
+            let loaded = program(bpf, name)?;
+            loaded.load().map_err(refused(format!("loading program {name}")))?;
+            let number = loaded.fd().map_err(refused(format!("program {name}")))?;
+            let number = number.as_fd().try_clone_to_owned().map_err(refused(format!("program {name}")))?;
+            capture.programs.push((name, number));
         }
-        Ok(Capture::default())
+        Ok(capture)
     }
 
-    /// Attaches all of them, or none.
-    pub fn attach(&mut self, bpf: &mut Ebpf) -> Result<(), LoadError> {
-        for name in PROGRAMS.iter().skip(self.attached.len()) {
-            let link = program(bpf, name)
-                .and_then(|program| program.attach(name).map_err(refused(format!("attaching program {name}"))));
+    /// Attaches all of them, or none; they outlive the daemon where there are pins.
+    pub fn attach(&mut self, pins: Option<&Pins>) -> Result<(), LoadError> {
+        for index in self.attached.len()..self.programs.len() {
+            let (name, number) = &self.programs[index];
+            let link = CString::new(*name)
+                .map_err(io::Error::other)
+                .and_then(|tracepoint| sys::attach_to(number.as_fd(), &tracepoint))
+                .and_then(|link| pins.map_or(Ok(()), |pins| pins.pin(name, link.as_fd())).map(|()| link));
             match link {
                 Ok(link) => self.attached.push((name, link)),
                 Err(error) => {
+                    let error = refused(format!("attaching program {name}"))(error);
                     // What led here is the error to tell.
-                    let _ = self.detach(bpf);
+                    let _ = self.detach(pins);
                     return Err(error);
                 }
             }
@@ -51,9 +69,12 @@ impl Capture {
     }
 
     /// Calls are no longer looked at; then whose tasks are.
-    pub fn detach(&mut self, bpf: &mut Ebpf) -> Result<(), LoadError> {
+    pub fn detach(&mut self, pins: Option<&Pins>) -> io::Result<()> {
         while let Some((name, link)) = self.attached.pop() {
-            program(bpf, name)?.detach(link).map_err(refused(format!("detaching program {name}")))?;
+            if let Some(pins) = pins {
+                pins.unpin(name)?;
+            }
+            drop(link);
         }
         Ok(())
     }

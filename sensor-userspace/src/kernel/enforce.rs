@@ -19,6 +19,7 @@ use super::{
     AgentNo, Probe,
     filesystems::Filesystems,
     hooks::{self, Hooks},
+    pins::Pins,
     pod::Pod,
 };
 use crate::{attempt::Mode, policy::Table};
@@ -149,8 +150,18 @@ impl Enforcer {
         probes
     }
 
+    pub fn pin(&self, pins: &Pins) -> io::Result<()> {
+        self.hooks.as_ref().map_or(Ok(()), |hooks| hooks.pin(pins))
+    }
+
     /// Gives up on denying: what the canary found.
-    pub fn give_up(&mut self, reason: String) {
+    pub fn give_up(&mut self, reason: String, pins: Option<&Pins>) {
+        if let (Some(hooks), Some(pins)) = (&self.hooks, pins) {
+            for name in &hooks.loaded {
+                // What stays refuses nothing, as was just seen.
+                let _ = pins.unpin(name);
+            }
+        }
         self.hooks = None;
         self.mode = Mode::Observe;
         self.notes.push(reason);

@@ -46,13 +46,14 @@ impl Filesystems {
         described: Array<MapData, Pod<Described>>,
         describe: OwnedFd,
         secret: Secret,
+        places: Vec<Vec<u8>>,
     ) -> io::Result<Filesystems> {
         Ok(Filesystems {
             map,
             described,
             describe,
             secret,
-            places: Vec::new(),
+            places,
             inodes: HashMap::new(),
             watch: fs::File::open("/proc/self/mountinfo")?,
             seen: Vec::new(),
@@ -62,6 +63,11 @@ impl Filesystems {
     /// The place's path, without a trailing slash: empty for the root.
     pub fn place(&self, number: u32) -> Option<&[u8]> {
         self.places.get(number as usize).map(Vec::as_slice)
+    }
+
+    /// All of them by number: events that a daemon leaves behind speak of places by these.
+    pub fn places(&self) -> &[Vec<u8>] {
+        &self.places
     }
 
     /// Tells of changes by POLLPRI.

@@ -14,7 +14,7 @@ use aya_obj::{
     btf::{Btf, BtfFeatures, BtfKind},
 };
 
-use super::sys;
+use super::{pins::Pins, sys};
 use crate::attempt::Mode;
 
 const TRACING: u32 = 26;
@@ -23,13 +23,20 @@ const MODIFY_RETURN: u32 = 26;
 const LSM_MAC: u32 = 27;
 
 pub struct Hooks {
-    /// Dropping a link detaches its hook.
-    _links: Vec<OwnedFd>,
+    /// Dropping a link that is not pinned detaches its hook.
+    links: Vec<(String, OwnedFd)>,
     pub loaded: Vec<String>,
     /// Hook and reason.
     pub refused: Vec<(String, String)>,
     /// Hooks that this kernel does not have and whose duty another of them bears.
     pub absent: Vec<String>,
+}
+
+impl Hooks {
+    /// All of them, or the daemon's end would leave a fence with a hole.
+    pub fn pin(&self, pins: &Pins) -> io::Result<()> {
+        self.links.iter().try_for_each(|(name, link)| pins.pin(name, link.as_fd()))
+    }
 }
 
 /// Hooks that make marks and refuse nothing. As fmod_ret one of them cannot be (it returns nothing), and the
@@ -55,7 +62,7 @@ pub fn load(object: &[u8], maps: &HashMap<String, RawFd>, mode: Mode) -> io::Res
         .filter_map(|(name, map)| maps.get(name).map(|fd| (name.as_str(), *fd, map)));
     object.relocate_maps(known, &text).map_err(io::Error::other)?;
     object.relocate_calls(&text).map_err(io::Error::other)?;
-    let mut hooks = Hooks { _links: Vec::new(), loaded: Vec::new(), refused: Vec::new(), absent: Vec::new() };
+    let mut hooks = Hooks { links: Vec::new(), loaded: Vec::new(), refused: Vec::new(), absent: Vec::new() };
     for (name, program) in &object.programs {
         if !matches!(program.section, ProgramSection::Lsm { .. }) {
             continue;
@@ -91,7 +98,7 @@ pub fn load(object: &[u8], maps: &HashMap<String, RawFd>, mode: Mode) -> io::Res
             .and_then(|program| sys::attach(program.as_fd()));
         match attached {
             Ok(link) => {
-                hooks._links.push(link);
+                hooks.links.push((name.clone(), link));
                 hooks.loaded.push(name.clone());
             }
             Err(error) => hooks.refused.push((name.clone(), error.to_string())),

@@ -14,21 +14,23 @@ use aya::{
     maps::{Array, HashMap as KernelMap, Map, MapData, PerCpuArray, RingBuf},
     programs::RawTracePoint,
 };
-use aya_obj::btf::Btf;
+use aya_obj::{Object, btf::Btf};
 use sensor_common::{
-    event::{Count, FAULTS, Fault, MAX_AGENTS, Mark, Ring},
+    event::{Account, Active, Count, FAULTS, Fault, MAX_AGENTS, Mark, Ring},
     hash::Secret,
 };
 use thiserror::Error;
 
 use super::{
     AgentNo, Event, Probe, Standing, Totals,
+    accounts::Accounts,
     capture::{self, Capture},
     cgroup,
     decode::{self, Reader},
     enforce::{self, Enforcer},
     filesystems::Filesystems,
     pending::Slots,
+    pins::{Pins, SHARED},
     pod::Pod,
     rings, tables,
 };
@@ -68,29 +70,38 @@ pub(super) fn refused<E: std::error::Error>(what: impl Into<String>) -> impl FnO
 pub struct Options {
     /// After this an attempt is told without its result.
     pub outcome_wait: Duration,
+    /// Enforcement is to outlive the daemon.
+    pub pin: bool,
+    /// Places of filesystems by number, as the daemon before knew them.
+    pub places: Vec<Vec<u8>>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { outcome_wait: Duration::from_millis(200) }
+        Options { outcome_wait: Duration::from_millis(200), pin: false, places: Vec::new() }
     }
 }
 
 pub struct Sensor {
-    programs: Ebpf,
-    capture: Capture,
-    marks: KernelMap<MapData, u64, Pod<Mark>>,
-    cgroups: KernelMap<MapData, u64, u32>,
+    /// Lives as long as its programs are wanted.
+    _programs: Ebpf,
+    pub(super) capture: Capture,
+    /// None: enforcement ends with the daemon.
+    pub(super) pins: Option<Pins>,
+    pub(super) active: Array<MapData, Pod<Active>>,
+    pub(super) accounts: Accounts,
+    pub(super) marks: KernelMap<MapData, u64, Pod<Mark>>,
+    pub(super) cgroups: KernelMap<MapData, u64, u32>,
     counts: PerCpuArray<MapData, Pod<Count>>,
     faults: PerCpuArray<MapData, u64>,
-    rings: rings::Rings,
+    pub(super) rings: rings::Rings,
     slots: Slots,
-    governed: HashMap<AgentNo, PathBuf>,
+    pub(super) governed: HashMap<AgentNo, PathBuf>,
     /// Counters as they stood when the agent's number was given.
-    before: HashMap<(AgentNo, Ring), Totals>,
+    pub(super) before: HashMap<(AgentNo, Ring), Totals>,
     options: Options,
     looked_for_pending: u64,
-    enforcer: Enforcer,
+    pub(super) enforcer: Enforcer,
     standing: Standing,
 }
 
@@ -113,15 +124,39 @@ impl Sensor {
             return Err(LoadError::NoObject);
         }
         let types = Btf::from_sys_fs().map_err(|error| LoadError::NoBtf(error.to_string()))?;
-        let mut bpf = EbpfLoader::new().btf(Some(&types)).load(OBJECT).map_err(refused("loading the kernel object"))?;
+        let mut notes = Vec::new();
+        let pins = pins(options.pin, &mut notes)?;
+        let mut loader = EbpfLoader::new();
+        loader.btf(Some(&types));
+        for name in SHARED {
+            if let Some(pins) = &pins {
+                loader.map_pin_path(name, pins.map(name));
+            }
+        }
+        let mut bpf = loader.load(OBJECT).map_err(refused("loading the kernel object"))?;
         tables::fill(&mut bpf)?;
+        let inherited = pins.as_ref().is_some_and(Pins::inherited);
+        let generation = pins.as_ref().map_or(1, Pins::generation);
+        set(&mut bpf, "OWN_GENERATION", generation)?;
+        if !inherited {
+            tables::fill_shared(&mut bpf)?;
+            set(&mut bpf, "ACTIVE", Pod(Active { generation, reserved: 0 }))?;
+        }
         let mut capture = Capture::load(&mut bpf)?;
         // At once, though nobody is governed yet: a tracepoint that is refused is told at start.
-        capture.attach(&mut bpf)?;
-        let enforcer = enforcer(&mut bpf)?;
+        capture.attach(pins.as_ref())?;
+        let mut enforcer = enforcer(&mut bpf, options.places.clone())?;
+        enforcer.notes.extend(notes);
+        if let Some(pins) = &pins {
+            enforcer.pin(pins).map_err(refused("pinning the hooks"))?;
+        }
         let slots = match take(&mut bpf, "SLOTS")? {
             Map::Array(data) => Slots::map(data.fd().as_fd()).map_err(refused("mapping the slots"))?,
             _ => return Err(LoadError::Refused { what: "map SLOTS".into(), cause: "is no array".into() }),
+        };
+        let accounts = match take(&mut bpf, "ACCOUNTS")? {
+            Map::Array(data) => Accounts::map(data.fd().as_fd()).map_err(refused("mapping the accounts"))?,
+            _ => return Err(LoadError::Refused { what: "map ACCOUNTS".into(), cause: "is no array".into() }),
         };
         let mut ring = |name: &str| -> Result<RingBuf<MapData>, LoadError> {
             RingBuf::try_from(take(&mut bpf, name)?).map_err(refused(name))
@@ -145,8 +180,11 @@ impl Sensor {
                 hooks: enforcer.hooks().to_vec(),
             },
             enforcer,
-            programs: bpf,
+            active: Array::try_from(take(&mut bpf, "ACTIVE")?).map_err(refused("map ACTIVE"))?,
+            accounts,
+            _programs: bpf,
             capture,
+            pins,
         })
     }
 
@@ -165,10 +203,11 @@ impl Sensor {
         let met = enforce::canary(scratch_cgroup, scratch_file, || Ok(()))?;
         self.release(CANARY)?;
         if met != libc::EACCES {
-            self.enforcer.give_up(format!(
+            let reason = format!(
                 "hooks by {} were attached, but a denial did not deny (errno {met}): observing only",
                 self.standing.mode.name()
-            ));
+            );
+            self.enforcer.give_up(reason, self.pins.as_ref());
             self.standing.mode = Mode::Observe;
             self.standing.notes = self.enforcer.notes.clone();
             self.standing.hooks.clear();
@@ -191,9 +230,11 @@ impl Sensor {
             return Err(io::Error::other(format!("agent number {agent}: at most {MAX_AGENTS} agents at once")));
         }
         // Before a task is marked: none of its calls may go unseen.
-        self.capture.attach(&mut self.programs).map_err(io::Error::other)?;
+        self.capture.attach(self.pins.as_ref()).map_err(io::Error::other)?;
         for ring in [Ring::Rare, Ring::Flood] {
             let totals = self.absolute(agent, ring)?;
+            let account = Account { made_before: totals.made, dropped_before: totals.dropped, ..Account::default() };
+            self.accounts.set(agent, ring, account);
             self.before.insert((agent, ring), totals);
         }
         // A cgroup made meanwhile below one that is in already is added by the kernel side itself;
@@ -237,7 +278,7 @@ impl Sensor {
         if !self.capture.is_attached() || !self.governed.is_empty() || self.marks.keys().next().is_some() {
             return Ok(());
         }
-        self.capture.detach(&mut self.programs).map_err(io::Error::other)
+        self.capture.detach(self.pins.as_ref())
     }
 
     /// Waits up to `timeout` for events, then hands on those that are ripe, in the kernel's order.
@@ -291,7 +332,8 @@ impl Sensor {
         Ok(Totals {
             made: now.made - before.made,
             dropped: now.dropped - before.dropped,
-            received: now.received - before.received,
+            // What earlier daemons received counts as received before.
+            received: now.received.wrapping_sub(before.received),
         })
     }
 
@@ -322,6 +364,27 @@ impl Sensor {
     }
 }
 
+/// Room for what is to outlive the daemon. Where there is none the reason is told, and all is as without.
+fn pins(wanted: bool, notes: &mut Vec<String>) -> Result<Option<Pins>, LoadError> {
+    if !wanted {
+        return Ok(None);
+    }
+    let object = Object::parse(OBJECT).map_err(refused("reading the kernel object"))?;
+    match Pins::open(&object) {
+        Ok(pins) => Ok(Some(pins)),
+        Err(error) => {
+            notes.push(format!("enforcement ends with the daemon, for nothing can be pinned: {error}"));
+            Ok(None)
+        }
+    }
+}
+
+/// Writes the only entry of a map.
+fn set<T: aya::Pod>(bpf: &mut Ebpf, name: &str, value: T) -> Result<(), LoadError> {
+    let mut map: Array<_, T> = Array::try_from(borrow(bpf, name)?).map_err(refused(format!("map {name}")))?;
+    map.set(0, value, 0).map_err(refused(format!("filling map {name}")))
+}
+
 /// Descriptor of any kind of map.
 fn descriptor(map: &Map) -> Option<RawFd> {
     match map {
@@ -335,7 +398,7 @@ fn descriptor(map: &Map) -> Option<RawFd> {
     }
 }
 
-fn enforcer(bpf: &mut Ebpf) -> Result<Enforcer, LoadError> {
+fn enforcer(bpf: &mut Ebpf, places: Vec<Vec<u8>>) -> Result<Enforcer, LoadError> {
     let fds: HashMap<String, RawFd> =
         bpf.maps().filter_map(|(name, map)| Some((name.to_owned(), descriptor(map)?))).collect();
     let describe: &mut RawTracePoint = bpf
@@ -360,6 +423,7 @@ fn enforcer(bpf: &mut Ebpf) -> Result<Enforcer, LoadError> {
         Array::try_from(take(bpf, "DESCRIBED")?).map_err(refused("map DESCRIBED"))?,
         describe,
         secret,
+        places,
     )
     .map_err(refused("watching the mounts"))?;
     let maps = enforce::Maps {

@@ -1,5 +1,7 @@
 //! The kernel side as the daemon uses it: load, govern, drain.
 
+mod accounts;
+mod adopt;
 mod capture;
 mod cgroup;
 mod decode;
@@ -9,6 +11,7 @@ mod hooks;
 mod load;
 mod meaning;
 mod pending;
+pub mod pins;
 mod pod;
 mod rings;
 mod sys;

@@ -21,7 +21,9 @@ const AT_ONCE: usize = 8_192;
 pub struct Rings {
     rare: RingBuf<MapData>,
     flood: RingBuf<MapData>,
-    waiting: BinaryHeap<Reverse<(u64, u64, Vec<u8>)>>,
+    waiting: BinaryHeap<Reverse<(u64, u64, (AgentNo, Ring), Vec<u8>)>>,
+    /// Of those, how many are an agent's.
+    unripe: HashMap<(AgentNo, Ring), u64>,
     arrivals: u64,
     received: HashMap<(AgentNo, Ring), u64>,
 }
@@ -45,11 +47,16 @@ fn clock_ns(clock: libc::clockid_t) -> u64 {
 
 impl Rings {
     pub fn new(rare: RingBuf<MapData>, flood: RingBuf<MapData>) -> Rings {
-        Rings { rare, flood, waiting: BinaryHeap::new(), arrivals: 0, received: HashMap::new() }
+        Rings { rare, flood, waiting: BinaryHeap::new(), unripe: HashMap::new(), arrivals: 0, received: HashMap::new() }
     }
 
     pub fn received(&self, agent: AgentNo, ring: Ring) -> u64 {
         self.received.get(&(agent, ring)).copied().unwrap_or(0)
+    }
+
+    /// Received, and not handed on yet.
+    pub fn unripe(&self, agent: AgentNo, ring: Ring) -> u64 {
+        self.unripe.get(&(agent, ring)).copied().unwrap_or(0)
     }
 
     /// Waits until a ring has something, the mounts changed (true), or the time is over.
@@ -86,9 +93,10 @@ impl Rings {
             while let Some(item) = buffer.next() {
                 let Some(head) = decode::head(&item) else { continue };
                 *self.received.entry((head.agent, ring)).or_default() += 1;
+                *self.unripe.entry((head.agent, ring)).or_default() += 1;
                 self.arrivals += 1;
                 last = head.emitted;
-                self.waiting.push(Reverse((head.emitted, self.arrivals, item.to_vec())));
+                self.waiting.push(Reverse((head.emitted, self.arrivals, (head.agent, ring), item.to_vec())));
                 taken += 1;
                 if taken == AT_ONCE {
                     // What this ring still holds may be older than what the other gave.
@@ -102,8 +110,11 @@ impl Rings {
             if *emitted > ripe {
                 break;
             }
-            if let Some(Reverse((_, _, bytes))) = self.waiting.pop() {
+            if let Some(Reverse((_, _, whose, bytes))) = self.waiting.pop() {
                 each(bytes);
+                if let Some(unripe) = self.unripe.get_mut(&whose) {
+                    *unripe -= 1;
+                }
             }
         }
         more

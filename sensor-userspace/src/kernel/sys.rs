@@ -109,6 +109,26 @@ pub fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr).map(owned)
 }
 
+/// Attaches a raw tracepoint program.
+pub fn attach_to(program: BorrowedFd<'_>, tracepoint: &CStr) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    // SAFETY: RAW_TRACEPOINT_OPEN reads this member of the union.
+    let open = unsafe { &mut attr.raw_tracepoint };
+    open.name = tracepoint.as_ptr() as u64;
+    open.prog_fd = program.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr).map(owned)
+}
+
+/// Gives a link a name in the bpf filesystem: it is in force as long as that is there.
+pub fn pin(link: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+    let mut attr = zeroed();
+    // SAFETY: OBJ_PIN reads this member of the union.
+    let object = unsafe { &mut attr.__bindgen_anon_4 };
+    object.pathname = path.as_ptr() as u64;
+    object.bpf_fd = link.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_OBJ_PIN, &mut attr).map(|_| ())
+}
+
 /// Runs a raw tracepoint program once, here and now.
 pub fn test_run(program: BorrowedFd<'_>, context: &[u64]) -> io::Result<()> {
     let mut attr = zeroed();

@@ -14,7 +14,7 @@ use super::{
     pod::Pod,
 };
 
-/// Writes the syscall table, and the numbers of free slots, into the maps that the kernel side reads them from.
+/// Writes the syscall table into the maps that the kernel side reads it from.
 pub fn fill(bpf: &mut Ebpf) -> Result<(), LoadError> {
     let mut by_number = vec![[Spec::default(); 2]; MAX_NR as usize];
     let mut by_id: Array<_, Pod<Spec>> = Array::try_from(borrow(bpf, "BY_ID")?).map_err(refused("map BY_ID"))?;
@@ -31,6 +31,11 @@ pub fn fill(bpf: &mut Ebpf) -> Result<(), LoadError> {
     for (number, spec) in by_number.into_iter().enumerate() {
         specs.set(number as u32, Pod(spec), 0).map_err(refused("filling map SPECS"))?;
     }
+    Ok(())
+}
+
+/// Writes the numbers of free slots, once in the life of the maps that daemons share.
+pub fn fill_shared(bpf: &mut Ebpf) -> Result<(), LoadError> {
     let mut free: Queue<_, u32> = Queue::try_from(borrow(bpf, "FREE")?).map_err(refused("map FREE"))?;
     for slot in 0..MAX_SLOTS {
         free.push(slot, 0).map_err(refused("filling map FREE"))?;

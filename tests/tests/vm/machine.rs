@@ -105,14 +105,21 @@ pub enum Missing {
     Failed(String),
 }
 
-pub fn boot(kernel: &str, mode: Mode) -> Result<Told, Missing> {
+/// A script of `tests/vm` with its arguments, and how many seconds it may take, boot included.
+#[derive(Clone, Copy)]
+pub struct Script {
+    pub words: &'static [&'static str],
+    pub timeout: &'static str,
+}
+
+pub fn boot(kernel: &str, mode: Mode, script: Script) -> Result<Told, Missing> {
     let Some(xtask) = std::env::var_os("XTASK").filter(|path| !path.is_empty()) else {
         let reason = "XTASK does not name the xtask program: `cargo xtask test` sets it";
         return Err(Missing::Skipped(reason.into()));
     };
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm");
     let mut command = Command::new(xtask);
-    command.args(["vm", "--kernel", kernel, "--timeout", "240", "--add"]);
+    command.args(["vm", "--kernel", kernel, "--timeout", script.timeout, "--add"]);
     command.arg(format!("{}:/t", scripts.display()));
     match (mode, kernel) {
         (Mode::FmodRet, _) => drop(command.args(["--lsm", "lockdown,yama,apparmor"])),
@@ -121,7 +128,8 @@ pub fn boot(kernel: &str, mode: Mode) -> Result<Told, Missing> {
         (Mode::Lsm, _) => {}
     }
     let done = command
-        .args(["--", "sh", "/t/vm.sh"])
+        .args(["--", "sh"])
+        .args(script.words)
         .stdin(Stdio::null())
         .output()
         .map_err(|error| Missing::Failed(format!("$XTASK: {error}")))?;
@@ -129,7 +137,7 @@ pub fn boot(kernel: &str, mode: Mode) -> Result<Told, Missing> {
         String::from_utf8_lossy(&done.stdout),
         String::from_utf8_lossy(&done.stderr),
     );
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("vm-{kernel}-{}", mode.name()));
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("vm-{kernel}-{}{}", mode.name(), script.words.join("-").replace('/', "_")));
     let _ = std::fs::write(file.with_extension("out"), &done.stdout);
     let _ = std::fs::write(file.with_extension("err"), &done.stderr);
     if done.status.code() == Some(77) {

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::connect;
 use crate::config::Config;
 use crate::control::client::Client;
-use crate::control::protocol::{ExecRequest, Kind, Request, WantedMode};
+use crate::control::protocol::{Answer, ExecRequest, Kind, Request, WantedMode};
 use crate::policy;
 use child::Child;
 
@@ -25,6 +25,8 @@ use child::Child;
 const FAILED: u8 = 125;
 /// A daemon that is ending lets others try so long.
 const RETRY: Duration = Duration::from_secs(60);
+/// A daemon that was killed may be followed by another within this.
+const NEXT: Duration = Duration::from_secs(3);
 
 #[derive(Args, Debug)]
 #[command(
@@ -105,11 +107,11 @@ fn govern(args: &ExecArgs, path: &Path) -> Result<u8> {
     let ended = wait::until_end(running);
     let code = match ended {
         Ok(ended) => {
-            finish(&mut client, &ended.describe());
+            finish(&mut client, &started, &ended.describe());
             ended.code(path)
         }
         Err(error) => {
-            finish(&mut client, "unknown");
+            finish(&mut client, &started, "unknown");
             return Err(error);
         }
     };
@@ -214,10 +216,16 @@ fn warn(args: &ExecArgs, started: &Value) {
 }
 
 /// Waits until the last record is in the ledger.
-fn finish(client: &mut Client, status: &str) {
-    let lost = match client.ask(&Request::Ended {
+fn finish(client: &mut Client, started: &Value, status: &str) {
+    let ended = Request::Ended {
         status: status.to_owned(),
-    }) {
+        run_id: started.get("run_id").and_then(Value::as_str).map(str::to_owned),
+    };
+    let answer = match client.ask(&ended) {
+        Err(refusal) if refusal.kind == Kind::Ending => tell_next(&ended).unwrap_or(Err(refusal)),
+        answer => answer,
+    };
+    let lost = match answer {
         Ok(done) => {
             if let Some(warning) = done.get("warning").and_then(Value::as_str) {
                 eprintln!("rgt exec: {warning}");
@@ -234,5 +242,17 @@ fn finish(client: &mut Client, status: &str) {
     };
     if lost > 0 {
         eprintln!("rgt exec: {lost} events were lost; gap records say where");
+    }
+}
+
+/// Another daemon may have taken over: it knows of the agent as well.
+fn tell_next(ended: &Request) -> Option<Answer> {
+    let deadline = Instant::now() + NEXT;
+    loop {
+        match connect::try_ask(ended) {
+            Ok(answer) => return Some(answer),
+            Err(_) if Instant::now() >= deadline => return None,
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
     }
 }

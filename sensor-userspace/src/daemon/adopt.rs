@@ -1,0 +1,166 @@
+//! Going on with the agents of a daemon that ended before them.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use anyhow::{Context, Result, anyhow};
+
+use super::agent::Phase;
+use super::begin::{compile, new_agent};
+use super::engine::{Engine, RINGS, difference};
+use super::source::EventSource;
+use super::state::{self, Kept, State};
+use crate::agent::cgroup;
+use crate::kernel::{AgentNo, Totals};
+use crate::policy::{Policy, Variables};
+use crate::record::Field;
+
+/// Looks at the counts while agents go on: the fewer events are on their way, the nearer the truth.
+const LOOKS: u32 = 5;
+
+impl<S: EventSource> Engine<S> {
+    /// Takes up what the daemon before left, puts it under this daemon's programs, and tells what was lost.
+    pub fn adopt(&mut self) -> Result<()> {
+        if !self.source.survives() {
+            state::remove(&self.state_file);
+            return Ok(());
+        }
+        let left = State::read(&self.state_file)?;
+        let known: HashSet<AgentNo> = left.agents.iter().map(|kept| kept.number).collect();
+        let strangers = self.source.strangers(&known);
+        if !strangers.is_empty() {
+            tracing::warn!("tasks bear the marks of {} agents that nobody knows: they run ungoverned", strangers.len());
+        }
+        for number in known.iter().chain(&strangers) {
+            self.numbers.reserve(*number);
+        }
+        self.state = left.clone();
+        for kept in left.agents {
+            let (number, name) = (kept.number, kept.run.agent_id.clone());
+            self.take_up(kept).with_context(|| {
+                format!(
+                    "agent {name} of the daemon before cannot be taken up; it stays governed as it was. Mend the cause \
+                     and start again, or end enforcement with `sudo rgt unload`"
+                )
+            })?;
+            tracing::info!("agent {name} ({number}) is taken up from the daemon before");
+        }
+        self.source.take_over()?;
+        for number in known {
+            self.tell_missed(number);
+        }
+        self.keep()
+    }
+
+    fn take_up(&mut self, kept: Kept) -> Result<()> {
+        let number = kept.number;
+        let mut config = self.options.config.clone();
+        config.set_all(&kept.sets)?;
+        config.ledger_dir = kept.ledger.clone();
+        let variables = Variables { workspace: kept.workspace.clone(), home: kept.home.clone() };
+        let mut table = match &kept.policy {
+            Some((name, text)) => compile(name, text, &variables)?,
+            None => Policy::allow_all().compile(&variables)?,
+        };
+        table.kernel.observe = u8::from(kept.observe || !self.options.enforce_allowed);
+        let observe = table.kernel.observe != 0;
+        let ledger = self.desk.ledgers.join(&config, kept.reader_gid)?;
+        let mut agent = new_agent(number, kept.run, table, &config, &self.options.config, ledger)?;
+        agent.own_ledger = kept.own_ledger;
+        agent.own = kept.own.then(|| cgroup::Own::of(&kept.cgroup));
+        // Nobody waits for its command any more; a configured one lasts as long as its cgroup.
+        agent.phase = if kept.own { Phase::Leftover { until: None } } else { Phase::Running };
+        agent.cgroup = kept.cgroup;
+        agent.root = kept.root;
+        agent.uid = kept.uid;
+        agent.started_wall = UNIX_EPOCH + Duration::from_secs(kept.started);
+        let ago = agent.started_wall.elapsed().unwrap_or_default();
+        agent.started = Instant::now().checked_sub(ago).unwrap_or_else(Instant::now);
+        self.source.set_policy(number, &agent.table, observe).context("its policy")?;
+        self.source.adopt(number, &agent.cgroup).context("its marks")?;
+        for pid in self.source.tasks(number) {
+            if agent.processes.contains(pid) {
+                agent.processes.fork(pid, pid, true);
+            } else {
+                agent.processes.join(pid);
+            }
+        }
+        agent.told = self.source.told(number);
+        let standing = &self.desk.standing;
+        let fields = [
+            ("reason", Field::Str("another daemon goes on with it; trajectory and score begin anew")),
+            ("mode", Field::Str(if observe { "observe" } else { standing.mode.name() })),
+            ("degraded", Field::Bool(standing.degraded)),
+            ("policy", Field::Str(&agent.table.name)),
+            ("policy_hash", Field::Str(&agent.table.hash)),
+            ("tasks", Field::Uint(agent.processes.len() as u64)),
+        ];
+        let ledger =
+            self.desk.ledgers.writing(&agent.ledger, true).ok_or_else(|| anyhow!("the ledger is closed"))?;
+        agent.recorder.sandbox("adopt", &fields, ledger)?;
+        self.desk.agents.insert(number, agent);
+        Ok(())
+    }
+
+    /// Declares what the kernel made and neither the daemon before wrote nor this one receives.
+    fn tell_missed(&mut self, number: AgentNo) {
+        let Some(told) = self.desk.agents.get(&number).map(|agent| agent.told) else { return };
+        let missing = |told: Totals, now: Totals| {
+            difference(told, now).map_or(0, |gap| gap.made.saturating_sub(gap.received))
+        };
+        let mut best: [Option<Totals>; 2] = [None; 2];
+        for _ in 0..LOOKS {
+            self.drain_all();
+            for (index, (ring, _)) in RINGS.into_iter().enumerate() {
+                let Some(now) = self.totals(number, ring) else { return };
+                if best[index].is_none_or(|best| missing(told[index], now) < missing(told[index], best)) {
+                    best[index] = Some(now);
+                }
+            }
+        }
+        for (index, now) in best.into_iter().enumerate() {
+            let Some(now) = now else { continue };
+            let reason = if now.dropped > told[index].dropped {
+                "the ring was full while no daemon read it"
+            } else {
+                "the daemon before ended before it had written them"
+            };
+            self.tell_gap(number, index, now, reason);
+        }
+    }
+
+    /// Writes down whose the marks are.
+    pub(super) fn keep(&mut self) -> Result<()> {
+        if !self.source.survives() {
+            return Ok(());
+        }
+        self.state.set_places(self.source.places());
+        self.state.write(&self.state_file)
+    }
+
+    /// Before the agent's first mark is set.
+    pub(super) fn remember(&mut self, kept: Kept) -> Result<()> {
+        self.state.agents.push(kept);
+        self.keep()
+    }
+
+    /// After its last is gone.
+    pub(super) fn forget(&mut self, number: AgentNo) {
+        let before = self.state.agents.len();
+        self.state.agents.retain(|kept| kept.number != number);
+        if self.state.agents.len() != before
+            && let Err(error) = self.keep()
+        {
+            tracing::error!("{error:#}");
+        }
+    }
+
+    /// Counts of what is in the ledgers' files, where the daemon's end does not reach them.
+    pub(super) fn settle_accounts(&mut self) {
+        if self.desk.ledgers.is_written() {
+            for agent in self.desk.agents.values() {
+                self.source.settle(agent.number, &agent.told);
+            }
+        }
+    }
+}
