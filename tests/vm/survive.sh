@@ -3,7 +3,10 @@
 policy=/policies/article.yaml
 kills=${1:-10}
 
-fact() { printf '#\t%s\t%s\n' "$1" "$2"; }
+fact() {
+    printf '#\t%s\t%s\n' "$1" "$2"
+    echo "$(cut -d ' ' -f 1 /proc/uptime) $1: $2" >&2
+}
 ready() {
     tries=0
     until rgt agents >/dev/null 2>&1; do
@@ -53,8 +56,10 @@ while [ $killed -lt "$kills" ]; do
     else
         rgt run --set ledger.dir=/ledger/survive 2>>/run.log &
         daemon=$!
-        sleep 0.8
+        # At another moment of its start each time.
+        sleep $((killed * 3 % 11))
     fi
+    echo "killed $killed times" >&2
 done
 fact "killed" $killed
 kill -9 $daemon

@@ -8,6 +8,8 @@ work() {
         echo $n >/tmp/w/tried.$1
     done
 }
+# The daemon gets its share of the one processor, and is preempted all the same.
+renice -n 15 $$ >/dev/null
 for number in 0 1 2 3; do work $number & done
 # Begins when no daemon lives: a child of a marked task is marked.
 late() {
