@@ -69,6 +69,9 @@ pub struct AgentRule {
     pub name: Option<String>,
     pub whose: Whose,
     pub policy: Option<PathBuf>,
+    /// Which role it has, and at what task it is: for the conditions of policies.
+    pub role: Option<String>,
+    pub task: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,7 +220,7 @@ impl Config {
 type Fault = (Range<usize>, String);
 
 fn agent(fields: &DeTable<'_>, dir: &Path) -> Result<AgentRule, (Option<Range<usize>>, String)> {
-    let (mut name, mut whose, mut policy) = (None, None, None);
+    let (mut name, mut whose, mut policy, mut role, mut task) = (None, None, None, None, None);
     for (key, value) in fields {
         let fault = |problem: String| (Some(value.span()), problem);
         let text = scalar(value.get_ref())
@@ -226,6 +229,8 @@ fn agent(fields: &DeTable<'_>, dir: &Path) -> Result<AgentRule, (Option<Range<us
         match key.get_ref().as_ref() {
             "name" => name = Some(text),
             "policy" => policy = Some(dir.join(text)),
+            "role" => role = Some(text),
+            "task" => task = Some(text),
             found @ ("cgroup" | "unit") => {
                 let one = match found {
                     "cgroup" => Whose::Cgroup(text.trim_matches('/').to_owned()),
@@ -238,7 +243,7 @@ fn agent(fields: &DeTable<'_>, dir: &Path) -> Result<AgentRule, (Option<Range<us
                 }
             }
             other => {
-                let known = ["name", "cgroup", "unit", "policy"];
+                let known = ["name", "cgroup", "unit", "policy", "role", "task"];
                 return Err((Some(key.span()), unknown(other, known.into_iter())));
             }
         }
@@ -251,6 +256,8 @@ fn agent(fields: &DeTable<'_>, dir: &Path) -> Result<AgentRule, (Option<Range<us
         name,
         whose,
         policy,
+        role,
+        task,
     })
 }
 

@@ -30,6 +30,9 @@ pub(super) struct Plan {
     pub own: Option<cgroup::Own>,
     pub root: Option<u32>,
     pub uid: u32,
+    /// By the operator's configuration alone.
+    pub role: Option<String>,
+    pub task: Option<String>,
 }
 
 impl<S: EventSource> Engine<S> {
@@ -67,6 +70,8 @@ impl<S: EventSource> Engine<S> {
             own,
             root,
             uid,
+            role,
+            task,
         } = plan;
         if !self.options.enforce_allowed {
             table.kernel.observe = 1;
@@ -98,8 +103,15 @@ impl<S: EventSource> Engine<S> {
             started_wall: SystemTime::now(),
             phase: Phase::Running,
             waiting: None,
+            role,
+            task,
+            how: Circumstances::default(),
+            how_told: None,
+            lasting: Vec::new(),
             told: [Totals::default(); 2],
         };
+        agent.look_at_facts();
+        agent.how.risk = agent.recorder.risk();
         let begun = self.introduce(number, &mut agent);
         match begun {
             Ok(()) => {
@@ -130,6 +142,7 @@ impl<S: EventSource> Engine<S> {
         self.source
             .set_policy(number, &agent.table, observe)
             .context("the policy could not be loaded into the kernel")?;
+        self.source.stand(number, &agent.how);
         let standing = &self.desk.standing;
         let mode = if observe {
             "observe"

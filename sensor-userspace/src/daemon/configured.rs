@@ -80,6 +80,8 @@ impl<S: EventSource> Engine<S> {
             own: None,
             root: None,
             uid: 0,
+            role: rule.role.clone(),
+            task: rule.task.clone(),
         })?;
         tracing::info!("agent {number} found in {}", found.below);
         Ok(())

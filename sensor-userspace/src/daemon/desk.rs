@@ -129,7 +129,14 @@ fn attempt(agent: &mut Agent, mut seen: Seen, ledgers: &mut Ledgers, standing: &
     if seen.attempt.exe_chain.is_empty() {
         seen.attempt.incomplete.push("exe");
     }
-    let judgement = judgement::judge(&seen, &agent.table, standing);
+    let (mut judgement, consequences) = judgement::judge(&seen, &agent.table, standing, &agent.how);
+    // What did not happen sets nothing.
+    let succeeded = !matches!(seen.attempt.end, End::Returned(result) if result < 0);
+    if judgement.goes_ahead() && succeeded {
+        agent.undergo(&consequences);
+    } else {
+        judgement.labels.clear();
+    }
     let urgent =
         judgement.verdict != Verdict::Allow || judgement.enforcement == Enforcement::Blocked;
     let Some(ledger) = ledgers.writing(&agent.ledger, urgent) else {

@@ -103,6 +103,7 @@ impl<S: EventSource> Engine<S> {
             } else {
                 let desk = &mut self.desk;
                 self.source.drain(ROUND, &mut |event| desk.event(event))?;
+                self.stand();
             }
             while let Ok(command) = self.commands.try_recv() {
                 self.obey(command);
@@ -208,6 +209,7 @@ impl<S: EventSource> Engine<S> {
         for number in numbers {
             if let Some(agent) = self.desk.agents.get_mut(&number) {
                 agent.counts.tick();
+                agent.look_at_facts();
             }
             self.tell_losses(number, false);
         }
@@ -215,6 +217,21 @@ impl<S: EventSource> Engine<S> {
         if self.heartbeat.elapsed() >= self.options.config.heartbeat {
             self.heartbeat = Instant::now();
             self.beat();
+        }
+    }
+
+    /// Tells the kernel side how agents stand where that changed.
+    fn stand(&mut self) {
+        for agent in self.desk.agents.values_mut() {
+            let over = agent.expire_labels();
+            if over != 0 {
+                self.source.forget_labels(agent.number, over);
+            }
+            agent.how.risk = agent.recorder.risk();
+            if agent.how_told != Some(agent.how) {
+                self.source.stand(agent.number, &agent.how);
+                agent.how_told = Some(agent.how);
+            }
         }
     }
 

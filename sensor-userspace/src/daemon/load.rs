@@ -11,7 +11,7 @@ use super::source::EventSource;
 use crate::agent::cgroup;
 use crate::config::RUNTIME_DIR;
 use crate::kernel::{self, AgentNo, Event, Sensor, Standing, Totals};
-use crate::policy::Table;
+use crate::policy::{Circumstances, Table};
 
 /// Loads the programs, attaches them, and proves that a denial denies.
 pub fn load(options: &Options) -> Result<impl EventSource + use<>> {
@@ -45,6 +45,14 @@ impl EventSource for Sensor {
 
     fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<()> {
         Ok(self.set_policy(agent, table, observe)?)
+    }
+
+    fn stand(&mut self, agent: AgentNo, how: &Circumstances) {
+        Sensor::stand(self, agent, how);
+    }
+
+    fn forget_labels(&mut self, agent: AgentNo, labels: u32) {
+        Sensor::forget_labels(self, agent, labels);
     }
 
     fn drain(&mut self, timeout: Duration, each: &mut dyn FnMut(Event)) -> Result<()> {

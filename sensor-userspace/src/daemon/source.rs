@@ -7,7 +7,7 @@ use anyhow::Result;
 use sensor_common::event::Ring;
 
 use crate::kernel::{AgentNo, Event, Standing, Totals};
-use crate::policy::Table;
+use crate::policy::{Circumstances, Table};
 
 pub trait EventSource {
     fn standing(&self) -> &Standing;
@@ -15,6 +15,10 @@ pub trait EventSource {
     fn govern(&mut self, agent: AgentNo, cgroup: &Path) -> Result<()>;
     fn release(&mut self, agent: AgentNo) -> Result<()>;
     fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<()>;
+    /// How the agent stands from now on; labels are added, for the kernel side sets some itself.
+    fn stand(&mut self, agent: AgentNo, how: &Circumstances);
+    /// Labels that are no longer set, a bit each.
+    fn forget_labels(&mut self, agent: AgentNo, labels: u32);
     /// Waits up to `timeout`, then hands over the events that are ripe, in the kernel's order.
     fn drain(&mut self, timeout: Duration, each: &mut dyn FnMut(Event)) -> Result<()>;
     /// Hands over everything made up to now.

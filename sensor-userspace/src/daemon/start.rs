@@ -239,6 +239,9 @@ impl<S: EventSource> Engine<S> {
             own: Some(own),
             root: Some(request.pid),
             uid: identity.uid,
+            // What a caller says of himself gives him no role.
+            role: None,
+            task: None,
         })
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap as KernelMap, Map, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap as KernelMap, Map, MapData, PerCpuArray, RingBuf, lpm_trie::LpmTrie},
     programs::RawTracePoint,
 };
 use aya_obj::btf::Btf;
@@ -28,11 +28,17 @@ use super::{
     filesystems::Filesystems,
     pending::Slots,
     pod::Pod,
-    rings, tables,
+    policies::{self, Policies},
+    rings,
+    standing::Standings,
+    tables,
 };
-use crate::{attempt::Mode, policy};
+use crate::{
+    attempt::Mode,
+    policy::{self as language},
+};
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/rgt-ebpf.o"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/rgt-ebpf.o"));
 
 /// Programs that capture, each on the raw tracepoint of its name.
 const CAPTURE: [&str; 8] = [
@@ -104,12 +110,12 @@ pub struct Sensor {
     standing: Standing,
 }
 
-fn missing(what: String) -> LoadError {
+pub(super) fn missing(what: String) -> LoadError {
     LoadError::Refused { what, cause: "missing from the kernel object".to_owned() }
 }
 
 /// Programs keep their maps by descriptor: only once all are loaded may a map be taken.
-fn take(bpf: &mut Ebpf, name: &str) -> Result<Map, LoadError> {
+pub(super) fn take(bpf: &mut Ebpf, name: &str) -> Result<Map, LoadError> {
     bpf.take_map(name).ok_or_else(|| missing(format!("map {name}")))
 }
 
@@ -166,8 +172,8 @@ impl Sensor {
             return Ok(());
         }
         let deny = "version: 1\nname: canary\nmode: enforce\nrules:\n  - id: CANARY\n    deny: file.delete\n";
-        let table = policy::parse("canary", deny)
-            .and_then(|policy| policy.compile(&policy::Variables::default()))
+        let table = language::parse("canary", deny)
+            .and_then(|policy| policy.compile(&language::Variables::default()))
             .map_err(|errors| io::Error::other(format!("the canary's policy: {errors}")))?;
         self.govern(CANARY, scratch_cgroup)?;
         self.set_policy(CANARY, &table, false)?;
@@ -186,8 +192,21 @@ impl Sensor {
     }
 
     /// Puts a policy in force for an agent, whole, at one moment. Without hooks there is nothing to do.
-    pub fn set_policy(&mut self, agent: AgentNo, table: &policy::Table, observe: bool) -> io::Result<()> {
+    pub fn set_policy(&mut self, agent: AgentNo, table: &language::Table, observe: bool) -> io::Result<()> {
         self.enforcer.set_policy(agent, table, observe)
+    }
+
+    /// How the agent stands from now on; labels are added, for the kernel side sets some itself.
+    pub fn stand(&mut self, agent: AgentNo, how: &language::Circumstances) {
+        let standings = &mut self.enforcer.standings;
+        standings.set_facts(agent, how.facts);
+        standings.set_risk(agent, how.risk);
+        standings.change_labels(agent, how.labels, true);
+    }
+
+    /// Labels that are no longer set, a bit each.
+    pub fn forget_labels(&mut self, agent: AgentNo, labels: u32) {
+        self.enforcer.standings.change_labels(agent, labels, false);
     }
 
     pub fn standing(&self) -> &Standing {
@@ -228,7 +247,7 @@ impl Sensor {
     /// The agent is over: its cgroups are nobody's from now on, its policy is dropped.
     pub fn release(&mut self, agent: AgentNo) -> io::Result<()> {
         self.governed.remove(&agent);
-        self.enforcer.release(agent)?;
+        self.enforcer.release(agent);
         let ids: Vec<u64> =
             self.cgroups.iter().flatten().filter(|(_, owner)| *owner == agent).map(|(id, _)| id).collect();
         for id in ids {
@@ -253,6 +272,7 @@ impl Sensor {
         let wait = self.options.outcome_wait.as_nanos() as u64;
         if now.saturating_sub(self.looked_for_pending) >= wait / 4 {
             self.looked_for_pending = now;
+            self.enforcer.sweep(|generation| self.slots.judged_by(generation));
             self.slots.longer_than(now.saturating_sub(wait), &mut |bytes| {
                 if let Some(seen) = decode::attempt(bytes, true, &reader) {
                     each(Event::Attempt(Box::new(seen)));
@@ -295,7 +315,7 @@ impl Sensor {
 
     /// Counts of what the kernel side could not do, by name.
     pub fn faults(&self) -> io::Result<Vec<(Fault, u64)>> {
-        const ALL: [Fault; 8] = [
+        const ALL: [Fault; 9] = [
             Fault::NoMark,
             Fault::NoSlot,
             Fault::MissedReturn,
@@ -304,6 +324,7 @@ impl Sensor {
             Fault::WalkFailed,
             Fault::NoCgroup,
             Fault::LateMark,
+            Fault::TooManyStates,
         ];
         debug_assert!(ALL.len() <= FAULTS as usize);
         ALL.into_iter()
@@ -328,6 +349,7 @@ fn descriptor(map: &Map) -> Option<RawFd> {
         | Map::PerCpuArray(data)
         | Map::PerCpuHashMap(data)
         | Map::Queue(data)
+        | Map::LpmTrie(data)
         | Map::RingBuf(data) => Some(data.fd().as_fd().as_raw_fd()),
         _ => None,
     }
@@ -360,12 +382,28 @@ fn enforcer(bpf: &mut Ebpf) -> Result<Enforcer, LoadError> {
         secret,
     )
     .map_err(refused("watching the mounts"))?;
-    let maps = enforce::Maps {
-        governed: Array::try_from(take(bpf, "GOVERNED")?).map_err(refused("map GOVERNED"))?,
+    let standings = standings(bpf)?;
+    let policies = Policies::new(policy_maps(bpf)?, secret);
+    Enforcer::new(OBJECT, &fds, standings, policies, filesystems).map_err(refused("preparing enforcement"))
+}
+
+pub(super) fn standings(bpf: &mut Ebpf) -> Result<Standings, LoadError> {
+    match take(bpf, "GOVERNED")? {
+        Map::Array(data) => Standings::map(data.fd().as_fd()).map_err(refused("mapping the agents' standing")),
+        _ => Err(LoadError::Refused { what: "map GOVERNED".into(), cause: "is no array".into() }),
+    }
+}
+
+pub(super) fn policy_maps(bpf: &mut Ebpf) -> Result<policies::Maps, LoadError> {
+    Ok(policies::Maps {
         policies: Array::try_from(take(bpf, "POLICIES")?).map_err(refused("map POLICIES"))?,
-        places: KernelMap::try_from(take(bpf, "PLACES")?).map_err(refused("map PLACES"))?,
-    };
-    Enforcer::new(OBJECT, &fds, maps, filesystems, seed).map_err(refused("preparing enforcement"))
+        rules: Array::try_from(take(bpf, "RULES")?).map_err(refused("map RULES"))?,
+        states: Array::try_from(take(bpf, "STATES")?).map_err(refused("map STATES"))?,
+        edges: KernelMap::try_from(take(bpf, "EDGES")?).map_err(refused("map EDGES"))?,
+        candidates: Array::try_from(take(bpf, "CANDIDATES")?).map_err(refused("map CANDIDATES"))?,
+        cells: Array::try_from(take(bpf, "CELLS")?).map_err(refused("map CELLS"))?,
+        networks: LpmTrie::try_from(take(bpf, "NETWORKS")?).map_err(refused("map NETWORKS"))?,
+    })
 }
 
 fn attach(bpf: &mut Ebpf, name: &str) -> Result<(), LoadError> {

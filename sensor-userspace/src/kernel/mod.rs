@@ -9,9 +9,13 @@ mod load;
 mod meaning;
 mod pending;
 mod pod;
+mod policies;
 mod rings;
+mod standing;
 mod sys;
 mod tables;
+#[doc(hidden)]
+pub mod trial;
 
 pub use load::{Diagnosis, LoadError, Options, Sensor, diagnose};
 
@@ -42,6 +46,8 @@ pub struct HookVerdict {
     /// The object's place could not be known.
     pub unknown: bool,
     pub blocked: bool,
+    /// Watching rules that matched.
+    pub watched: Vec<u16>,
 }
 
 /// Which of a call's two objects an action is about.
