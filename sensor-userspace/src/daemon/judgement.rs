@@ -5,7 +5,7 @@ use sensor_common::action::Action;
 use crate::attempt::{Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict};
 use crate::kernel::{Operand, Seen, Standing};
 use crate::policy::place::normalise;
-use crate::policy::{Decision, KernelHit, Object, Table};
+use crate::policy::{Circumstances, Decision, KernelHit, Object, Table};
 
 pub fn judge(seen: &Seen, table: &Table, standing: &Standing) -> Judgement {
     let by_kernel = from_hooks(seen, table);
@@ -114,7 +114,7 @@ fn from_argument(seen: &Seen, table: &Table) -> Decision {
         };
         (*action, object)
     });
-    table.judge(&meant.collect::<Vec<_>>())
+    table.judge(&meant.collect::<Vec<_>>(), &Circumstances::default())
 }
 
 /// Empty: it could not be resolved.

@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use sensor_common::table::{self, MAX_PLACES, MAX_RULES, Place, PlaceKey};
+use sensor_common::table::{self, MAX_PLACES, MAX_RULES, MAX_SETS, Place, PlaceKey};
 
-use super::language::{ObjectTest, Policy, Rule};
-use super::pattern::{Pattern, Variables};
+use super::language::{AddressTest, Effect, PathTest, Policy, Rule, When};
+use super::pattern::{Part, Pattern, Variables};
 use super::place;
 use super::problem::{At, Errors, Report};
 use crate::attempt::{Severity, Verdict};
 
 const SEEDS_TRIED: usize = 8;
 /// What concerns a file as a whole is told here.
-const TOP: At = At { line: 1, column: 1 };
+const TOP: At = At::TOP;
 
 /// What userspace keeps of a rule beside the kernel's form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,15 +47,15 @@ pub struct Table {
 impl Policy {
     /// Puts the variables' values in and builds the table.
     pub fn compile(&self, variables: &Variables) -> Result<Table, Errors> {
-        let mut report = Report::new(&self.file);
+        let mut report = self.report();
         let mut places: BTreeMap<Vec<u8>, Place> = BTreeMap::new();
         for (index, set) in self.sets.iter().enumerate() {
             for pattern in set {
-                match pattern.path(variables) {
-                    Ok(path) => {
+                match pattern.resolved(variables).and_then(plain) {
+                    Ok((path, below)) => {
                         let place = places.entry(path).or_default();
-                        let sets = if pattern.below { &mut place.below } else { &mut place.exact };
-                        *sets |= 1 << index;
+                        let sets = if below { &mut place.below } else { &mut place.exact };
+                        *sets |= 1_u64.checked_shl(index as u32).unwrap_or(0);
                     }
                     Err((cause, hint)) => {
                         report.enter_rule(self.user_of(index));
@@ -65,6 +65,7 @@ impl Policy {
             }
         }
         report.enter_rule(None);
+        self.tell_what_the_table_lacks(&mut report);
         if places.len() > MAX_PLACES as usize {
             let text = format!("{} places, more than the limit of {MAX_PLACES}", places.len());
             report.error(TOP, text, "name directories with `/dir/**` instead of their files");
@@ -98,7 +99,7 @@ impl Policy {
         if (0..SEEDS_TRIED).any(|_| table.reseed(RandomState::new().hash_one(table.seed))) {
             return Ok(table);
         }
-        let mut report = Report::new(&self.file);
+        let mut report = self.report();
         let text =
             format!("two of its places have the same hash under each of {SEEDS_TRIED} seeds");
         report.error(TOP, text, "rename one of the directories, or name their parent");
@@ -106,21 +107,43 @@ impl Policy {
         Ok(table)
     }
 
+    /// What the language can say and this table cannot hold.
+    fn tell_what_the_table_lacks(&self, report: &mut Report) {
+        let hint = "leave it out of what is enforced";
+        if self.rules.len() > MAX_RULES || self.sets.len() > MAX_SETS {
+            let text = format!("more than {MAX_RULES} rules or {MAX_SETS} distinct lists of paths");
+            report.error(TOP, text, hint);
+        }
+        for rule in &self.rules {
+            let plain = rule.effect != Effect::Watch
+                && matches!(rule.to, AddressTest::Any)
+                && rule.when == When::default()
+                && rule.labels.is_empty()
+                && (rule.risk, rule.errno) == (0, None);
+            if !plain {
+                report.enter_rule(Some(rule.id.clone()));
+                let text = "`watch`, `to`, conditions and consequences are not enforced yet";
+                report.error(rule.at, text, hint);
+            }
+        }
+        report.enter_rule(None);
+    }
+
     /// A rule that uses the set, to name in an error.
     fn user_of(&self, set: usize) -> Option<String> {
-        let user = self.rules.iter().find(|rule| match rule.object {
-            ObjectTest::Any => false,
-            ObjectTest::In(sets) | ObjectTest::NotIn(sets) => sets & (1 << set) != 0,
+        let user = self.rules.iter().find(|rule| match &rule.path {
+            PathTest::Any => false,
+            PathTest::In(sets) | PathTest::NotIn(sets) => sets.contains(&set),
         });
         user.map(|rule| rule.id.clone())
     }
 
     fn table_rule(&self, rule: &Rule) -> TableRule {
-        let sets = match rule.object {
-            ObjectTest::Any => 0,
-            ObjectTest::In(sets) | ObjectTest::NotIn(sets) => sets,
+        let sets = match &rule.path {
+            PathTest::Any => &[][..],
+            PathTest::In(sets) | PathTest::NotIn(sets) => sets,
         };
-        let used = self.sets.iter().enumerate().filter(|(index, _)| sets & (1 << index) != 0);
+        let used = self.sets.iter().enumerate().filter(|(index, _)| sets.contains(index));
         let text = |pattern: &Pattern| pattern.text.clone();
         TableRule {
             id: rule.id.clone(),
@@ -199,15 +222,38 @@ impl Table {
     }
 }
 
+/// The path, and whether all below it belongs to it.
+fn plain(mut parts: Vec<Part>) -> Result<(Vec<u8>, bool), (String, String)> {
+    let below = parts.pop_if(|part| *part == Part::Deep).is_some();
+    let mut path = Vec::new();
+    for part in parts {
+        let Part::Name(name) = part else {
+            let text = "wildcards inside a path are not enforced yet".to_owned();
+            return Err((text, "name the directories, or `/dir/**` for all below one".to_owned()));
+        };
+        path.push(b'/');
+        path.extend_from_slice(&name);
+    }
+    if path.is_empty() {
+        path.push(b'/');
+    }
+    Ok((path, below))
+}
+
 fn kernel_rule(rule: &Rule) -> table::Rule {
-    let (object, sets) = match rule.object {
-        ObjectTest::Any => (table::object::ANY, 0),
-        ObjectTest::In(sets) => (table::object::IN, sets),
-        ObjectTest::NotIn(sets) => (table::object::NOT_IN, sets),
+    let bits = |sets: &[usize]| sets.iter().fold(0_u64, |bits, set| bits | 1 << set);
+    let (object, sets) = match &rule.path {
+        PathTest::Any => (table::object::ANY, 0),
+        PathTest::In(sets) => (table::object::IN, bits(sets)),
+        PathTest::NotIn(sets) => (table::object::NOT_IN, bits(sets)),
     };
     table::Rule {
         actions: rule.actions,
-        effect: effect_number(rule.effect),
+        effect: match rule.effect {
+            Effect::Deny => table::effect::DENY,
+            Effect::Challenge => table::effect::CHALLENGE,
+            Effect::Allow | Effect::Watch => table::effect::ALLOW,
+        },
         observe: rule.observe.into(),
         object,
         otherwise_allow: (rule.otherwise.verdict() == Verdict::Allow).into(),

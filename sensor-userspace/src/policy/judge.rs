@@ -4,6 +4,7 @@ use sensor_common::action::Action;
 use sensor_common::table;
 
 use super::compile::{Table, verdict_of};
+use super::language::LabelId;
 use super::{RULE_DEFAULT, RULE_UNKNOWN, reason};
 use crate::attempt::{Severity, Verdict};
 
@@ -18,6 +19,20 @@ pub enum Object<'a> {
     Nameless(&'a [u8]),
     /// There is a place, and it cannot be told.
     Unknown,
+    /// IPv4 as `::ffff:a.b.c.d`.
+    Address { address: [u8; 16], port: u16, protocol: u8 },
+    /// A socket of another family than IP.
+    OtherSocket,
+}
+
+/// What holds of the agent at the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Circumstances {
+    /// A bit for each label it has, by `LabelId`.
+    pub labels: u32,
+    pub risk: u8,
+    /// A bit for each fact that holds, by `FactId`.
+    pub facts: u64,
 }
 
 impl<'a> Object<'a> {
@@ -55,6 +70,11 @@ pub struct Decision {
     pub observe: bool,
     /// What a challenge comes to where nothing can hold the process.
     pub otherwise: Verdict,
+    /// Set if the action goes ahead.
+    pub labels: Vec<LabelId>,
+    pub risk_added: i32,
+    /// The `watch:` rules that match.
+    pub watched: Vec<usize>,
 }
 
 /// One action's verdict as the kernel tells it.
@@ -120,12 +140,16 @@ enum Test {
 
 impl Table {
     /// Judges an attempt: each action with the object it applies to; deny over challenge over allow.
-    pub fn judge(&self, attempt: &[(Action, Object<'_>)]) -> Decision {
+    pub fn judge(&self, attempt: &[(Action, Object<'_>)], _now: &Circumstances) -> Decision {
         self.trace(attempt, &mut |_| {})
     }
 
     /// The same, telling each rule that was looked at.
-    pub fn explain(&self, attempt: &[(Action, Object<'_>)]) -> (Decision, Vec<Step>) {
+    pub fn explain(
+        &self,
+        attempt: &[(Action, Object<'_>)],
+        _now: &Circumstances,
+    ) -> (Decision, Vec<Step>) {
         let mut steps = Vec::new();
         let decision = self.trace(attempt, &mut |step| steps.push(step));
         (decision, steps)
@@ -224,6 +248,9 @@ impl Table {
             unknown: single.unknown,
             observe: self.kernel.observe != 0,
             otherwise,
+            labels: Vec::new(),
+            risk_added: 0,
+            watched: Vec::new(),
         }
     }
 
@@ -241,6 +268,9 @@ impl Table {
             unknown: false,
             observe: self.kernel.observe != 0,
             otherwise: verdict,
+            labels: Vec::new(),
+            risk_added: 0,
+            watched: Vec::new(),
         }
     }
 }
@@ -279,7 +309,7 @@ fn test(rule: &table::Rule, action: Action, object: Object<'_>, sets: u64) -> Te
         (table::object::ANY, _) => return Test::Passes,
         (_, Object::Unknown) => return Test::Unknown,
         // Where an action has no place, a rule about places does not speak.
-        (_, Object::None) => return Test::Fails,
+        (_, Object::None | Object::Address { .. } | Object::OtherSocket) => return Test::Fails,
         // No file name: within no place; outside of all only for what could run it as code.
         (_, Object::Nameless(_)) if !matches!(action, Action::ProcExec | Action::FileMapExec) => {
             return Test::Fails;

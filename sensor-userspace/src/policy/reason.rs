@@ -1,5 +1,7 @@
 //! Why, in one short sentence.
 
+use std::net::Ipv6Addr;
+
 use sensor_common::action::Action;
 use sensor_common::table;
 
@@ -79,6 +81,15 @@ impl Table {
 fn what(action: Action, object: Object<'_>) -> String {
     match object {
         Object::None => action.verb().to_owned(),
+        Object::Address { address, port, .. } => {
+            let address = Ipv6Addr::from(address);
+            let address = address.to_ipv4_mapped().map_or_else(
+                || format!("[{address}]:{port}"),
+                |address| format!("{address}:{port}"),
+            );
+            format!("{} to {address}", action.verb())
+        }
+        Object::OtherSocket => format!("{} on a socket that is not of IP", action.verb()),
         Object::Unknown => format!("{} of an object whose place is unknown", action.verb()),
         Object::Path(name) | Object::Nameless(name) => {
             format!("{} of {}", action.verb(), readable(name))

@@ -7,7 +7,10 @@ use sensor_common::hash;
 
 use crate::attempt::Verdict;
 use crate::policy::place::normalise;
-use crate::policy::{Object, Variables, parse};
+use crate::policy::{Circumstances, Object, Variables, parse};
+
+/// Of an agent that nothing is known of.
+const NOW: Circumstances = Circumstances { labels: 0, risk: 0, facts: 0 };
 
 #[test]
 fn arguments_are_resolved_lexically() {
@@ -59,7 +62,7 @@ fn a_directory_pattern_covers_itself_and_all_below() {
             "version: 1\nrules:\n  - id: A\n    deny: file.read\n    path: \"{pattern}\"\n"
         );
         let table = parse("t.yaml", &text).unwrap().compile(&Variables::default()).unwrap();
-        table.judge(&[(Action::FileRead, Object::of(Some(path)))]).verdict == Verdict::Deny
+        table.judge(&[(Action::FileRead, Object::of(Some(path)))], &NOW).verdict == Verdict::Deny
     };
     assert!(judged("/tmp/**", b"/tmp") && judged("/tmp/**", b"/tmp/a/b"));
     assert!(
@@ -77,11 +80,9 @@ fn the_kernel_gets_the_same_hashes() {
     let places: Vec<_> = table.kernel_places(7, 3).collect();
     let secret = hash::Secret::new(7);
     let at = |names: &[&[u8]]| {
-        names
-            .iter()
-            .fold(hash::path_start(secret), |path, name| {
-                hash::path_step(path, hash::component(secret, name), secret)
-            })
+        names.iter().fold(hash::path_start(secret), |path, name| {
+            hash::path_step(path, hash::component(secret, name), secret)
+        })
     };
     assert_eq!(places.len(), 2);
     assert!(places.iter().all(|(key, _)| key.policy == 3));
