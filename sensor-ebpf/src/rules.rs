@@ -184,12 +184,16 @@ pub fn consider_unknown(index: u32, candidate: u32) -> u64 {
     let Some(candidate) = maps::CANDIDATES.get(candidate) else { return 1 };
     let number = candidate.rule;
     let Some(rule) = rule_of(slot, number) else { return 1 };
-    if rule.object == object::ANY {
-        return offer(index, number);
-    }
     // SAFETY: `slot` points to a whole map value.
     unsafe {
         let walk = &raw mut (*slot).walk;
+        // Once decided, only what watches is still looked for.
+        if (*walk).best != u32::from(NO_RULE) && rule.effect != effect::WATCH {
+            return 0;
+        }
+        if rule.object == object::ANY {
+            return offer(index, number);
+        }
         if rule.effect == effect::WATCH || !rule.holds_for((*walk).labels, (*walk).risk, (*walk).facts) {
             return 0;
         }
@@ -197,7 +201,7 @@ pub fn consider_unknown(index: u32, candidate: u32) -> u64 {
             if number < (*walk).would {
                 (*walk).would = number;
             }
-        } else if (*walk).best == u32::from(NO_RULE) {
+        } else {
             (*walk).best = BY_UNKNOWN;
         }
     }

@@ -15,7 +15,7 @@ use crate::agent::cgroup;
 use crate::attempt::Run;
 use crate::config::Config;
 use crate::kernel::{AgentNo, Totals};
-use crate::policy::{self, Table, Variables};
+use crate::policy::{self, Circumstances, Table, Variables};
 use crate::record::{Field, Recorder, RecorderOptions};
 use crate::risk;
 

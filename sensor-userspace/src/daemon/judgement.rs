@@ -19,6 +19,7 @@ pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstance
     let decision = by_kernel.unwrap_or_else(|| from_argument(seen, table, how));
     let blocked = seen.hooks.iter().any(|hook| hook.blocked);
     let observing = decision.observe || standing.mode == Mode::Observe;
+    let consequences = table.consequences(&decision);
     let mut reason = decision.reason;
     if let Some((verdict, rule)) = &decision.would {
         reason.push_str(&format!(
@@ -26,7 +27,6 @@ pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstance
             verdict.name()
         ));
     }
-    let consequences = table.consequences(&decision);
     let judgement = Judgement {
         verdict: decision.verdict,
         enforcement: enforcement(decision.verdict, blocked, observing, seen.attempt.end),

@@ -272,13 +272,13 @@ impl Sensor {
         let wait = self.options.outcome_wait.as_nanos() as u64;
         if now.saturating_sub(self.looked_for_pending) >= wait / 4 {
             self.looked_for_pending = now;
-            self.enforcer.sweep(|generation| self.slots.judged_by(generation));
             self.slots.longer_than(now.saturating_sub(wait), &mut |bytes| {
                 if let Some(seen) = decode::attempt(bytes, true, &reader) {
                     each(Event::Attempt(Box::new(seen)));
                 }
             });
         }
+        self.enforcer.sweep(|generation| self.slots.judged_by(generation));
         Ok(())
     }
 

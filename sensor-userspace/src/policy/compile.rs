@@ -10,14 +10,16 @@ use sensor_common::table::{
 use sha2::{Digest, Sha256};
 
 use super::automaton::{Automaton, Globs};
-use super::language::{AddressTest, Destination, Effect, Host, PathTest, Policy, Rule, SetId};
+use super::address::{Destination, Host};
+use super::facts::{Fact, Identity, held};
+use super::language::{AddressTest, Effect, PathTest, Policy, Rule, SetId};
 use super::networks::{Network, Networks};
 use super::pattern::{Part, Variables};
 use super::problem::{At, Errors, Report};
 use crate::attempt::{Severity, Verdict};
 
 /// What concerns a file as a whole is told here.
-const TOP: At = At { line: 1, column: 1 };
+const TOP: At = At::TOP;
 /// Rules named in an error that concerns many.
 const NAMED: usize = 3;
 
@@ -51,6 +53,7 @@ pub struct Table {
     pub tests: Vec<table::Rule>,
     pub rules: Vec<TableRule>,
     pub labels: Vec<String>,
+    pub facts: Vec<Fact>,
     pub automaton: Automaton,
     pub networks: Networks,
     /// By action: what neither automaton nor networks offer.
@@ -62,7 +65,7 @@ pub struct Table {
 impl Policy {
     /// Puts the variables' values in and builds the table.
     pub fn compile(&self, variables: &Variables) -> Result<Table, Errors> {
-        let mut report = Report::new(&self.file);
+        let mut report = self.report();
         let mut compiler = Compiler { policy: self, variables, report: &mut report, sets: HashMap::new() };
         let mut table = compiler.table();
         let mut identity = Sha256::new();
@@ -135,6 +138,7 @@ impl<'a> Compiler<'a> {
             tests,
             rules,
             labels: policy.labels.clone(),
+            facts: policy.facts.clone(),
             automaton: Automaton::default(),
             networks: Networks::default(),
             always: vec![Vec::new(); ACTIONS],
@@ -330,6 +334,11 @@ fn named(names: impl Iterator<Item = String>) -> String {
 }
 
 impl Table {
+    /// A bit for each fact that holds, by `FactId`.
+    pub fn facts_that_hold(&self, who: &Identity<'_>, unix_seconds: i64) -> u64 {
+        held(&self.facts, who, unix_seconds)
+    }
+
     /// The table of no policy: everything is allowed, by `RULE_DEFAULT`.
     pub fn allow_all() -> Table {
         let Policy { name, hash, .. } = Policy::allow_all();
@@ -341,6 +350,7 @@ impl Table {
             tests: Vec::new(),
             rules: Vec::new(),
             labels: Vec::new(),
+            facts: Vec::new(),
             automaton: Automaton::default(),
             networks: Networks::default(),
             always: vec![Vec::new(); ACTIONS],
@@ -395,7 +405,7 @@ pub(super) fn effect_number(verdict: Verdict) -> u8 {
 /// What is not an effect is a corrupt table, and fails closed.
 pub(super) fn verdict_of(effect: u8) -> Verdict {
     match effect {
-        table::effect::ALLOW | table::effect::WATCH => Verdict::Allow,
+        table::effect::ALLOW => Verdict::Allow,
         table::effect::CHALLENGE => Verdict::Challenge,
         _ => Verdict::Deny,
     }

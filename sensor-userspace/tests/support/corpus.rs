@@ -43,7 +43,8 @@ const ACTIONS: [&str; 8] = [
 
 /// One glob of the mixture: 60 % a directory and all below it, 20 % below anyone's home, 15 % anywhere, 5 % with two
 /// wildcards or an inner `**`.
-pub fn glob(random: &mut Random, n: u64) -> String {
+pub fn glob(seed: u64, n: u64) -> String {
+    let random = &mut Random::new(seed.wrapping_mul(1_000_003) + n);
     match random.below(100) {
         0..60 => format!("{}/{}/{n}/**", random.one_of(&TOPS), random.one_of(&MIDDLES)),
         60..80 => format!("/home/*/{}{n}/**", random.one_of(&MIDDLES)),
@@ -64,12 +65,12 @@ pub fn mixed(rules: u64, seed: u64) -> String {
     for n in 0..rules {
         let effect = ["deny", "deny", "allow", "challenge", "watch"][random.below(5) as usize];
         let actions = random.one_of(&ACTIONS);
-        let _ = write!(text, "  - id: R{n}\n    {effect}: {actions}\n    path: \"{}\"\n", glob(&mut random, n));
+        let _ = write!(text, "  - id: R{n}\n    {effect}: {actions}\n    path: \"{}\"\n", glob(seed, n));
         match random.below(6) {
             0 => text.push_str("    when: { risk: \">=60\" }\n"),
             1 => text.push_str("    when: { label: secret }\n"),
             2 => text.push_str("    when: { label: { not: secret }, risk: \"<80\" }\n"),
-            3 => text.push_str("    mode: observe\n"),
+            3 if effect != "watch" => text.push_str("    mode: observe\n"),
             _ => {}
         }
     }
@@ -80,25 +81,28 @@ pub fn mixed(rules: u64, seed: u64) -> String {
 pub fn adversarial(rules: u64) -> String {
     let mut text = String::from("version: 1\nname: adversarial\nrules:\n");
     for n in 0..rules {
-        let _ = write!(text, "  - id: R{n}\n    deny: file.read\n    path: \"**/*a{n}*b{n}*c*/c**\"\n");
+        let _ = write!(text, "  - id: R{n}\n    deny: file.read\n    path: \"**/*a{n}*b{n}*c*/c*/**\"\n");
     }
     text
 }
 
-/// A path that may or may not be in some rule of `mixed(rules, _)`.
-pub fn path(random: &mut Random, rules: u64) -> String {
-    let n = random.below(rules.max(1));
-    let mut path = match random.below(8) {
-        0 | 1 => format!("{}/{}/{n}", random.one_of(&TOPS), random.one_of(&MIDDLES)),
-        2 => format!("/home/u{}/{}{n}", random.below(9), random.one_of(&MIDDLES)),
-        3 => format!("{}/x/name{n}.{}", random.one_of(&TOPS), random.one_of(&EXTENSIONS)),
-        4 => format!("/a/b/c/name{n}"),
-        5 => format!("{}/q/{n}-z", random.one_of(&TOPS)),
-        6 => format!("{}/p/q/{}/d{n}", random.one_of(&TOPS), random.one_of(&MIDDLES)),
-        _ => format!("/etc/secret/{n}"),
-    };
-    for _ in 0..random.below(4) {
-        let _ = write!(path, "/{}{}", random.one_of(&MIDDLES), random.below(rules.max(1)));
+/// A path in, or near, one of the globs of `mixed(rules, seed)`.
+pub fn path(random: &mut Random, seed: u64, rules: u64) -> String {
+    let glob = glob(seed, random.below(rules.max(1)));
+    let mut path = String::new();
+    for part in glob.split('/').filter(|part| !part.is_empty()) {
+        match part {
+            "**" => {
+                for _ in 0..random.below(4) {
+                    let _ = write!(path, "/{}", random.one_of(&MIDDLES));
+                }
+            }
+            // Sometimes another name.
+            _ if random.below(12) == 0 => path.push_str("/other"),
+            part => {
+                let _ = write!(path, "/{}", part.replace('*', random.one_of(&["", "x", "u17"])));
+            }
+        }
     }
-    path
+    if path.is_empty() { "/".to_owned() } else { path.replace("//", "/u1/") }
 }
