@@ -43,6 +43,13 @@ impl Ledgers {
             .filter(|key| self.open.contains_key(key))
         {
             if let Some(open) = self.open.get_mut(&key) {
+                if !open.ledger.place().is(&key) {
+                    bail!(
+                        "the ledger {} is being written to, and its directory was moved away: another stands in its place; \
+                         give another --ledger",
+                        key.display()
+                    );
+                }
                 if open.config.seal != config.seal
                     || open.config.type_prefix != config.type_prefix
                     || open.config.kafka != config.kafka
@@ -69,7 +76,14 @@ impl Ledgers {
         let key = dir
             .canonicalize()
             .with_context(|| format!("ledger {}", dir.display()))?;
-        let stream = Stream::start(config, &key)?;
+        if !ledger.place().is(&key) {
+            bail!(
+                "ledger {}: its directory was replaced while it was opened",
+                dir.display()
+            );
+        }
+        let stream = Stream::start(config, ledger.place().path());
+        let stream = ledger.place().named(&key, stream)?;
         let now = Instant::now();
         let open = Open {
             ledger,
