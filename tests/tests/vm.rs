@@ -51,6 +51,7 @@ macro_rules! machines {
             refuses_under_load,
             observes_when_told_to,
             rests_while_idle,
+            refuses_to_fork_unmarked,
             says_when_nothing_can_deny,
             verifies,
             doctor_knows,
@@ -323,6 +324,21 @@ fn would_block(told: &Told, ledger: &str, place: &str, mode: &str) {
     assert_eq!(denial["mode"], mode, "{denial}");
 }
 
+/// Where no further task can be marked, an agent that is enforced on makes none; its neighbours do.
+fn refuses_to_fork_unmarked(told: &Told, _: &str, mode: Mode) -> Done {
+    assert_eq!(told.fact("filled"), "0");
+    assert_eq!(told.fact("neighbour forks"), "yes");
+    assert_eq!(told.fact("full told"), "1", "the fault is in the ledger");
+    if mode == Mode::FmodRet {
+        return Err("by fmod_ret nothing that can refuse a fork is attached".into());
+    }
+    assert_eq!(told.fact("full said"), "1");
+    assert_eq!(told.fact("full went on"), "0", "a shell that cannot fork ends");
+    assert_eq!(told.fact("full exec"), "2");
+    assert_eq!(told.fact("full left"), "1", "what the child would have removed");
+    Ok(())
+}
+
 /// Tracepoints are attached while somebody is governed; attached again, they see all of an agent.
 fn rests_while_idle(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.fact("idle links"), "0");
@@ -346,7 +362,7 @@ fn says_when_nothing_can_deny(told: &Told, _: &str, _: Mode) -> Done {
 }
 
 fn verifies(told: &Told, _: &str, _: Mode) -> Done {
-    for ledger in ["main", "probe", "observe", "load", "idle", "nothing"] {
+    for ledger in ["main", "probe", "observe", "load", "idle", "full", "nothing"] {
         assert_eq!(told.fact(&format!("verify {ledger}")), "0", "{ledger}");
     }
     Ok(())

@@ -115,6 +115,29 @@ wait $daemon
 verify idle
 records idle
 
+# A full table of tasks: the agent cannot fork any more, others can. `full` is compiled by the test.
+echo full >/data/full
+mkfifo /filling
+cat >/data/fork.sh <<'END'
+/full/full /filling &
+read -r failed </filling
+echo "$failed" >/filled
+(unlink /data/full)
+echo went on
+END
+rgt exec --policy $policy --name full --ledger /ledger/full -- sh /data/fork.sh >/full.out 2>/full.err &
+full=$!
+until [ -e /filled ]; do sleep 0.2; done
+fact filled "$(cat /filled)"
+fact "neighbour forks" "$(busybox echo yes)"
+wait $full
+fact "full exec" $?
+fact "full went on" "$(grep -c 'went on' /full.out)"
+fact "full said" "$(grep -c 'Resource temporarily unavailable' /full.err)"
+fact "full left" "$(ls /data | grep -c '^full$')"
+fact "full told" "$(grep -h '"kind":"faults"' /ledger/full/*.jsonl | grep -c '"no_mark":[1-9]')"
+verify full
+
 rgt doctor >/doctor 2>&1
 fact doctor $?
 sed 's/^/?	/' /doctor
