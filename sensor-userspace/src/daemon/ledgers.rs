@@ -71,8 +71,8 @@ impl Ledgers {
             reader_gid,
             ..LedgerConfig::default()
         };
-        let ledger =
-            Ledger::open(dir, &settings).with_context(|| format!("ledger {}", dir.display()))?;
+        // Its errors name the ledger, here and below.
+        let ledger = Ledger::open(dir, &settings)?;
         let key = dir
             .canonicalize()
             .with_context(|| format!("ledger {}", dir.display()))?;
@@ -119,12 +119,12 @@ impl Ledgers {
     pub fn commit(&mut self) -> Duration {
         let now = Instant::now();
         let mut wait = SYNC;
-        for (key, open) in &mut self.open {
+        for open in self.open.values_mut() {
             let sync = open.urgent && now - open.synced >= GROUP
                 || (open.dirty || open.unsynced) && now - open.synced >= SYNC;
             if sync || open.urgent || open.dirty && now - open.flushed >= GROUP {
                 if let Err(error) = open.ledger.flush(sync) {
-                    tracing::error!("ledger {}: {error:#}", key.display());
+                    tracing::error!("{error:#}");
                 }
                 if let Some(stream) = &open.stream {
                     stream.ring();
@@ -151,9 +151,7 @@ impl Ledgers {
         open.dirty = false;
         open.urgent = false;
         open.unsynced = false;
-        open.ledger
-            .flush(true)
-            .with_context(|| format!("ledger {}", key.display()))
+        open.ledger.flush(true)
     }
 
     /// One user less; the last one closes it. The sink that is returned has the rest still to deliver.
@@ -167,9 +165,7 @@ impl Ledgers {
         }
         match self.open.remove(key) {
             Some(open) => {
-                open.ledger
-                    .close()
-                    .with_context(|| format!("ledger {}", key.display()))?;
+                open.ledger.close()?;
                 Ok(open.stream)
             }
             None => Ok(None),

@@ -62,7 +62,7 @@ where
     // SAFETY: geteuid(2) cannot fail and touches no memory.
     if unsafe { libc::geteuid() } != 0 {
         bail!(
-            "rgt run loads programs into the kernel and needs root: run it with sudo, or as a systemd service"
+            "loading programs into the kernel needs root: run it with sudo, or as a systemd service"
         );
     }
     prepare_directories()?;

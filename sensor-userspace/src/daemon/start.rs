@@ -240,7 +240,10 @@ impl<S: EventSource> Engine<S> {
                     .map_or_else(|| random_hex(16), Ok)?,
                 principal: principal(request.pid, identity.uid),
                 environment: config.environment.clone(),
-                container: None,
+                // Where it comes from: its own cgroup is not in the container's.
+                container: cgroup::of(request.pid)
+                    .ok()
+                    .and_then(|below| cgroup::container(&below)),
                 run_id,
             },
             reader_gid: request.ledger.is_some().then_some(identity.gid),
