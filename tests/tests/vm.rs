@@ -52,6 +52,7 @@ macro_rules! machines {
             observes_when_told_to,
             rests_while_idle,
             refuses_to_fork_unmarked,
+            notices_silence,
             says_when_nothing_can_deny,
             verifies,
             doctor_knows,
@@ -324,6 +325,18 @@ fn would_block(told: &Told, ledger: &str, place: &str, mode: &str) {
     assert_eq!(denial["mode"], mode, "{denial}");
 }
 
+/// `kernel.ftrace_enabled` turned off under an agent, and on again.
+fn notices_silence(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("told too early"), "0");
+    assert_eq!(told.fact("silence told"), "1");
+    assert_eq!(told.fact("silence shouted"), "1");
+    assert_eq!(told.fact("exec --enforce in silence"), "125");
+    assert_eq!(told.fact("degraded in silence"), "1");
+    assert_eq!(told.fact("speech told"), "1");
+    assert_eq!(told.fact("late left"), "1", "refused again");
+    Ok(())
+}
+
 /// Where no further task can be marked, an agent that is enforced on makes none; its neighbours do.
 fn refuses_to_fork_unmarked(told: &Told, _: &str, mode: Mode) -> Done {
     assert_eq!(told.fact("filled"), "0");
@@ -362,7 +375,7 @@ fn says_when_nothing_can_deny(told: &Told, _: &str, _: Mode) -> Done {
 }
 
 fn verifies(told: &Told, _: &str, _: Mode) -> Done {
-    for ledger in ["main", "probe", "observe", "load", "idle", "full", "nothing"] {
+    for ledger in ["main", "probe", "observe", "load", "idle", "silent", "full", "nothing"] {
         assert_eq!(told.fact(&format!("verify {ledger}")), "0", "{ledger}");
     }
     Ok(())
@@ -389,5 +402,6 @@ fn doctor_knows(told: &Told, _: &str, mode: Mode) -> Done {
         }
     }
     assert!(probes > 8, "{}", told.doctor);
+    assert!(told.doctor.contains("a denial was tried, and denied"), "{}", told.doctor);
     Ok(())
 }

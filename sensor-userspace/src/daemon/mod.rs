@@ -3,6 +3,7 @@
 mod agent;
 mod answers;
 mod begin;
+mod canary;
 mod configured;
 mod desk;
 mod engine;

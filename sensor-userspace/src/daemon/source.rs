@@ -15,6 +15,8 @@ pub trait EventSource {
     fn govern(&mut self, agent: AgentNo, cgroup: &Path) -> Result<()>;
     fn release(&mut self, agent: AgentNo) -> Result<()>;
     fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<()>;
+    /// Tries a denial: the errno that it met, EACCES if it denied. None where nothing can deny.
+    fn try_denial(&mut self) -> Result<Option<i32>>;
     /// Nobody is governed: calls need not be looked at until somebody is.
     fn rest(&mut self) -> Result<()>;
     /// Waits up to `timeout`, then hands over the events that are ripe, in the kernel's order.

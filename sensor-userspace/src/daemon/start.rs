@@ -94,6 +94,10 @@ impl<S: EventSource> Engine<S> {
             &self.options.config.agents,
         )
         .map_err(|why| Refusal::new(Kind::Forbidden, why))?;
+        if self.desk.agents.is_empty() {
+            // Nobody was governed, and so nothing tried, for who knows how long.
+            self.watch_denials();
+        }
         let planned = self.plan_command(request, identity, agent_id);
         let number = planned.and_then(|plan| {
             let number = self.begin(plan)?;
@@ -155,7 +159,7 @@ impl<S: EventSource> Engine<S> {
                     "--enforce: the daemon was started with --observe; leave --enforce out to observe"
                 );
             }
-            if self.desk.standing.mode == Mode::Observe {
+            if self.desk.standing.mode == Mode::Observe || self.is_silent() {
                 bail!(
                     "--enforce: nothing can deny on this kernel: {}",
                     self.why_not()

@@ -23,7 +23,7 @@ use thiserror::Error;
 
 use super::{
     AgentNo, Event, Probe, Standing, Totals,
-    capture::{self, Capture},
+    capture::Capture,
     cgroup,
     decode::{self, Reader},
     enforce::{self, Enforcer},
@@ -75,6 +75,9 @@ impl Default for Options {
         Options { outcome_wait: Duration::from_millis(200) }
     }
 }
+
+/// The number of the agent that tries denials.
+pub(super) const CANARY: AgentNo = MAX_AGENTS - 1;
 
 pub struct Sensor {
     programs: Ebpf,
@@ -150,21 +153,27 @@ impl Sensor {
         })
     }
 
-    /// Proves that a denial denies, in a scratch cgroup; gives up denying where it does not.
-    pub fn prove(&mut self, scratch_cgroup: &Path, scratch_file: &Path) -> io::Result<()> {
-        const CANARY: AgentNo = MAX_AGENTS - 1;
+    /// Tries a denial, in a scratch cgroup: the errno that it met, EACCES if it denied. None where nothing can deny.
+    pub fn try_denial(&mut self, scratch_cgroup: &Path, scratch_file: &Path) -> io::Result<Option<i32>> {
         if self.standing.mode == Mode::Observe {
-            return Ok(());
+            return Ok(None);
         }
         let deny = "version: 1\nname: canary\nmode: enforce\nrules:\n  - id: CANARY\n    deny: file.delete\n";
         let table = policy::parse("canary", deny)
             .and_then(|policy| policy.compile(&policy::Variables::default()))
             .map_err(|errors| io::Error::other(format!("the canary's policy: {errors}")))?;
-        self.govern(CANARY, scratch_cgroup)?;
-        self.set_policy(CANARY, &table, false)?;
-        let met = enforce::canary(scratch_cgroup, scratch_file, || Ok(()))?;
+        let met = self
+            .govern(CANARY, scratch_cgroup)
+            .and_then(|()| self.set_policy(CANARY, &table, false))
+            .and_then(|()| enforce::canary(scratch_cgroup, scratch_file, || Ok(())));
         self.release(CANARY)?;
-        if met != libc::EACCES {
+        met.map(Some)
+    }
+
+    /// Proves that a denial denies; gives up denying where it does not.
+    pub fn prove(&mut self, scratch_cgroup: &Path, scratch_file: &Path) -> io::Result<()> {
+        let met = self.try_denial(scratch_cgroup, scratch_file)?;
+        if let Some(met) = met.filter(|met| *met != libc::EACCES) {
             self.enforcer.give_up(format!(
                 "hooks by {} were attached, but a denial did not deny (errno {met}): observing only",
                 self.standing.mode.name()
@@ -183,6 +192,10 @@ impl Sensor {
 
     pub fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    pub(super) fn hook_probes(&self) -> Vec<Probe> {
+        self.enforcer.probes()
     }
 
     /// Makes a cgroup, with all below it now and later, an agent's.
@@ -368,21 +381,4 @@ fn enforcer(bpf: &mut Ebpf) -> Result<Enforcer, LoadError> {
         places: KernelMap::try_from(take(bpf, "PLACES")?).map_err(refused("map PLACES"))?,
     };
     Enforcer::new(OBJECT, &fds, maps, filesystems, seed).map_err(refused("preparing enforcement"))
-}
-
-/// What a load on this kernel would come to.
-pub struct Diagnosis {
-    pub standing: Standing,
-    pub probes: Vec<Probe>,
-}
-
-/// Loads everything, looks, and lets it go again.
-pub fn diagnose() -> Result<Diagnosis, LoadError> {
-    let sensor = Sensor::load(&Options::default())?;
-    let mut probes: Vec<Probe> = capture::PROGRAMS
-        .iter()
-        .map(|name| Probe { name: (*name).to_owned(), kind: "raw tracepoint", trouble: None })
-        .collect();
-    probes.extend(sensor.enforcer.probes());
-    Ok(Diagnosis { standing: sensor.standing.clone(), probes })
 }

@@ -3,6 +3,7 @@
 mod capture;
 mod cgroup;
 mod decode;
+mod diagnose;
 mod enforce;
 mod filesystems;
 mod hooks;
@@ -14,12 +15,18 @@ mod rings;
 mod sys;
 mod tables;
 
-pub use load::{Diagnosis, LoadError, Options, Sensor, diagnose};
+pub use diagnose::{Diagnosis, diagnose};
+pub use load::{LoadError, Options, Sensor};
 
 use crate::attempt::{Attempt, Mode};
 
 /// An agent's number: an index into the kernel's per-agent arrays, given by the daemon.
 pub type AgentNo = u32;
+
+/// Whether this number is nobody's: a denial is tried under it.
+pub fn is_canary(agent: AgentNo) -> bool {
+    agent == load::CANARY
+}
 
 /// Names one attempt while it is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

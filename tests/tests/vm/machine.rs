@@ -130,7 +130,7 @@ pub fn boot(kernel: &str, mode: Mode) -> Result<Told, Missing> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm");
     let tools = tools(&scripts)?;
     let mut command = Command::new(xtask);
-    command.args(["vm", "--kernel", kernel, "--timeout", "240", "--add"]);
+    command.args(["vm", "--kernel", kernel, "--timeout", "400", "--add"]);
     command.arg(format!("{}:/t", scripts.display()));
     command.arg("--add").arg(format!("{}:/full", tools.display()));
     match (mode, kernel) {
