@@ -85,6 +85,8 @@ pub struct Config {
     pub type_prefix: String,
     pub outcome_wait: Duration,
     pub heartbeat: Duration,
+    /// How often a denial is tried while somebody is governed.
+    pub canary: Duration,
     pub node_name: Option<String>,
     pub environment: Option<String>,
     pub agents: Vec<AgentRule>,
@@ -105,6 +107,7 @@ impl Default for Config {
             type_prefix: "rgt.".to_owned(),
             outcome_wait: Duration::from_millis(200),
             heartbeat: Duration::from_secs(60),
+            canary: Duration::from_secs(30),
             node_name: None,
             environment: None,
             agents: Vec::new(),

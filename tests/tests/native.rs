@@ -12,9 +12,13 @@ mod contract;
 mod flood;
 #[path = "native/hard.rs"]
 mod hard;
+#[path = "native/idle.rs"]
+mod idle;
 #[path = "native/oracle.rs"]
 mod oracle;
 #[path = "native/service.rs"]
 mod service;
 #[path = "native/terminal.rs"]
 mod terminal;
+#[path = "native/users.rs"]
+mod users;

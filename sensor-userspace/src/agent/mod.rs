@@ -6,6 +6,7 @@ mod numbers;
 mod user;
 mod watch;
 
+pub use glob::matches;
 pub use numbers::Numbers;
 pub use user::{User, principal};
 pub use watch::{Found, Watch};

@@ -75,12 +75,15 @@ pub struct Identity {
     pub uid: u32,
     pub euid: u32,
     pub gid: u32,
+    /// One thread, which can gain no rights by what it executes, nor can any that it makes.
+    pub bound: bool,
 }
 
 impl Identity {
     pub fn of(pid: u32) -> io::Result<Identity> {
         let status = fs::read(format!("/proc/{pid}/status"))?;
         let mut identity = Identity::default();
+        let (mut alone, mut renounced) = (false, false);
         for line in status.split(|byte| *byte == b'\n') {
             let line = String::from_utf8_lossy(line);
             let mut words = line.split_ascii_whitespace();
@@ -98,9 +101,12 @@ impl Identity {
                     identity.euid = number();
                 }
                 Some("Gid:") => identity.gid = number(),
+                Some("Threads:") => alone = number() == 1,
+                Some("NoNewPrivs:") => renounced = number() == 1,
                 _ => {}
             }
         }
+        identity.bound = alone && renounced;
         Ok(identity)
     }
 }
@@ -143,5 +149,6 @@ mod tests {
         let identity = Identity::of(peer.pid).unwrap();
         assert_eq!(identity.uid, peer.uid);
         assert_eq!(identity.parent, std::os::unix::process::parent_id());
+        assert!(!identity.bound, "a test has threads, and may gain rights");
     }
 }

@@ -8,7 +8,7 @@ use super::agent::{Agent, MAX_PENDING};
 use super::ledgers::Ledgers;
 use super::{judgement, mask};
 use crate::attempt::{End, Enforcement, Verdict};
-use crate::kernel::{AgentNo, Event, Seen, Standing};
+use crate::kernel::{AgentNo, Event, Seen, Standing, is_canary};
 use crate::record::Field;
 
 pub struct Desk {
@@ -38,7 +38,7 @@ impl Desk {
             | Event::Exit { agent, .. } => *agent,
         };
         let Some(agent) = self.agents.get_mut(&number) else {
-            self.strays += 1;
+            self.strays += u64::from(!is_canary(number));
             return;
         };
         match event {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use sensor_common::event::Ring;
 
+use super::canary::Canary;
 use super::desk::Desk;
 use super::source::EventSource;
 use super::{Options, ledgers};
@@ -37,6 +38,7 @@ pub struct Engine<S> {
     pub(super) desk: Desk,
     pub(super) numbers: Numbers,
     pub(super) watch: Watch,
+    pub(super) canary: Canary,
     /// Threads that finish what ended agents left to do.
     pub(super) beside: Vec<JoinHandle<()>>,
     commands: Receiver<Command>,
@@ -69,6 +71,7 @@ impl<S: EventSource> Engine<S> {
         let now = Instant::now();
         Ok(Engine {
             watch: Watch::new(&options.config.agents),
+            canary: Canary::new(source.standing()),
             source,
             options,
             mount,
@@ -214,6 +217,11 @@ impl<S: EventSource> Engine<S> {
             self.tell_losses(number, false);
         }
         self.tell_faults();
+        if !self.desk.agents.is_empty() {
+            self.watch_denials();
+        } else if let Err(error) = self.source.rest() {
+            tracing::error!("calls are still looked at, though nobody is governed: {error:#}");
+        }
         if self.heartbeat.elapsed() >= self.options.config.heartbeat {
             self.heartbeat = Instant::now();
             self.beat();

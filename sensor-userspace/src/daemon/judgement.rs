@@ -7,7 +7,10 @@ use sensor_common::action::Action;
 use crate::attempt::{Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict};
 use crate::kernel::{Operand, Seen, Standing};
 use crate::policy::place::normalise;
-use crate::policy::{Circumstances, Consequences, Decision, KernelHit, Object, Table};
+use crate::policy::{Circumstances, Consequences, Decision, KernelHit, Object, RULE_DEFAULT, Table};
+
+/// The reason that says no more than it must.
+const ALLOWED_BY_DEFAULT: &str = "no rule matches";
 
 pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstances) -> (Judgement, Consequences) {
     let by_kernel = from_hooks(seen, table, how);
@@ -20,7 +23,13 @@ pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstance
     let blocked = seen.hooks.iter().any(|hook| hook.blocked);
     let observing = decision.observe || standing.mode == Mode::Observe;
     let consequences = table.consequences(&decision);
-    let mut reason = decision.reason;
+    // Nearly every record is one of these: what was attempted stands in it already.
+    let by_default = decision.rule_id == RULE_DEFAULT && decision.verdict == Verdict::Allow;
+    let mut reason = if by_default {
+        ALLOWED_BY_DEFAULT.to_owned()
+    } else {
+        decision.reason
+    };
     if let Some((verdict, rule)) = &decision.would {
         reason.push_str(&format!(
             "; {rule}, which only observes, would have said {}",
@@ -320,6 +329,14 @@ pub(super) mod tests {
             let expected = (verdict, enforcement, Judged::Argument, rule.to_owned());
             assert_eq!(told(&seen, false, mode), expected, "{seen:?}");
         }
+    }
+
+    #[test]
+    fn a_denial_is_explained_and_the_default_is_not() {
+        let reason = |argument| judge(&unlink(argument, None, -2), &table(false), &standing(Mode::Lsm)).reason;
+        assert_eq!(reason(b"/tmp/a/long/name"), ALLOWED_BY_DEFAULT);
+        let denied = reason(b"/etc/a/long/name");
+        assert!(denied.contains("/etc/a/long/name") && denied.contains(RULE), "{denied}");
     }
 
     fn hook(effect: u8, rule: Option<u16>, blocked: bool) -> HookVerdict {

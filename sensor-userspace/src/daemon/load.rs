@@ -19,15 +19,21 @@ pub fn load(options: &Options) -> Result<impl EventSource + use<>> {
         outcome_wait: options.config.outcome_wait,
     };
     let mut sensor = Sensor::load(&wait).map_err(|error| anyhow!("{error}"))?;
+    let proven = in_scratch(|cgroup, file| sensor.prove(cgroup, file));
+    proven.context("whether a denial denies could not be tried")?;
+    Ok(sensor)
+}
+
+/// With a cgroup, and a file's name, that are there for this alone.
+fn in_scratch<T>(work: impl FnOnce(&Path, &Path) -> std::io::Result<T>) -> Result<T> {
     let mount = cgroup::mount_point()?;
     let scratch = cgroup::Own::make(&mount, &format!("canary-{}", std::process::id()))?;
     let file = Path::new(RUNTIME_DIR).join("canary");
-    let proven = sensor.prove(scratch.path(), &file);
+    let done = work(scratch.path(), &file);
     scratch.remove();
     // It is there if the denial denied.
     let _ = std::fs::remove_file(&file);
-    proven.context("whether a denial denies could not be tried")?;
-    Ok(sensor)
+    Ok(done?)
 }
 
 impl EventSource for Sensor {
@@ -53,6 +59,14 @@ impl EventSource for Sensor {
 
     fn forget_labels(&mut self, agent: AgentNo, labels: u32) {
         Sensor::forget_labels(self, agent, labels);
+    }
+
+    fn try_denial(&mut self) -> Result<Option<i32>> {
+        in_scratch(|cgroup, file| self.try_denial(cgroup, file))
+    }
+
+    fn rest(&mut self) -> Result<()> {
+        Ok(self.rest()?)
     }
 
     fn drain(&mut self, timeout: Duration, each: &mut dyn FnMut(Event)) -> Result<()> {

@@ -3,6 +3,7 @@
 mod agent;
 mod answers;
 mod begin;
+mod canary;
 mod configured;
 mod desk;
 mod engine;
@@ -11,6 +12,7 @@ mod ledgers;
 mod load;
 mod lock;
 mod mask;
+mod naming;
 mod notify;
 mod processes;
 mod settle;
@@ -61,7 +63,7 @@ where
     // SAFETY: geteuid(2) cannot fail and touches no memory.
     if unsafe { libc::geteuid() } != 0 {
         bail!(
-            "rgt run loads programs into the kernel and needs root: run it with sudo, or as a systemd service"
+            "loading programs into the kernel needs root: run it with sudo, or as a systemd service"
         );
     }
     prepare_directories()?;

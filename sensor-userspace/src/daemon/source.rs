@@ -19,6 +19,10 @@ pub trait EventSource {
     fn stand(&mut self, agent: AgentNo, how: &Circumstances);
     /// Labels that are no longer set, a bit each.
     fn forget_labels(&mut self, agent: AgentNo, labels: u32);
+    /// Tries a denial: the errno that it met, EACCES if it denied. None where nothing can deny.
+    fn try_denial(&mut self) -> Result<Option<i32>>;
+    /// Nobody is governed: calls need not be looked at until somebody is.
+    fn rest(&mut self) -> Result<()>;
     /// Waits up to `timeout`, then hands over the events that are ripe, in the kernel's order.
     fn drain(&mut self, timeout: Duration, each: &mut dyn FnMut(Event)) -> Result<()>;
     /// Hands over everything made up to now.

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::begin::{Plan, compile, random_hex};
 use super::engine::Engine;
+use super::naming;
 use super::source::EventSource;
 use crate::agent::{User, cgroup, principal};
 use crate::attempt::{Mode, Run};
@@ -19,8 +20,6 @@ use crate::policy::{Policy, Variables};
 /// What an ordinary user may set for a command of his: nothing that names files or places to send to.
 const OPEN_SETS: &[&str] = &["risk.", "trajectory.", "record."];
 
-/// Longest `--name`.
-const MAX_NAME: usize = 200;
 /// Longest name of a file, and longest path.
 const MAX_COMMAND: usize = 255;
 const MAX_PATH: usize = 4096;
@@ -77,7 +76,30 @@ impl<S: EventSource> Engine<S> {
                 ));
             }
         }
-        let number = self.plan_command(request, identity).and_then(|plan| {
+        let enforced = request.policy.is_some() && request.mode != Some(WantedMode::Observe);
+        // Asked again: a thread that had not renounced may have been there and gone.
+        let bound = || identity.bound && Identity::of(request.pid).is_ok_and(|now| now.bound);
+        if !peer.is_root() && enforced && !bound() {
+            return Err(Refusal::new(
+                Kind::Forbidden,
+                "a policy of an ordinary user's is enforced only on what gains no rights: set no_new_privs before, \
+                 as `rgt exec` does, or only observe",
+            ));
+        }
+        let agent_id = naming::agent_id(
+            request.name.as_deref(),
+            &request.command,
+            peer.is_root(),
+            identity.uid,
+            &self.options.config.agents,
+        )
+        .map_err(|why| Refusal::new(Kind::Forbidden, why))?;
+        if self.desk.agents.is_empty() {
+            // Nobody was governed, and so nothing tried, for who knows how long.
+            self.watch_denials();
+        }
+        let planned = self.plan_command(request, identity, agent_id);
+        let number = planned.and_then(|plan| {
             let number = self.begin(plan)?;
             let agent = self.desk.agents.get(&number);
             let moved = match agent.and_then(|agent| agent.own.as_ref()) {
@@ -116,14 +138,12 @@ impl<S: EventSource> Engine<S> {
         }))
     }
 
-    fn plan_command(&self, request: &ExecRequest, identity: Identity) -> Result<Plan> {
-        if request
-            .name
-            .as_ref()
-            .is_some_and(|name| name.is_empty() || name.len() > MAX_NAME)
-        {
-            bail!("--name takes 1 to {MAX_NAME} bytes");
-        }
+    fn plan_command(
+        &self,
+        request: &ExecRequest,
+        identity: Identity,
+        agent_id: String,
+    ) -> Result<Plan> {
         // Every record of the run shows them.
         if request.command.len() > MAX_COMMAND
             || request
@@ -139,7 +159,7 @@ impl<S: EventSource> Engine<S> {
                     "--enforce: the daemon was started with --observe; leave --enforce out to observe"
                 );
             }
-            if self.desk.standing.mode == Mode::Observe {
+            if self.desk.standing.mode == Mode::Observe || self.is_silent() {
                 bail!(
                     "--enforce: nothing can deny on this kernel: {}",
                     self.why_not()
@@ -206,10 +226,6 @@ impl<S: EventSource> Engine<S> {
             Some(WantedMode::Enforce) => table.kernel.observe = 0,
             None => {}
         }
-        let agent_id = match &request.name {
-            Some(name) => name.clone(),
-            None => format!("exec/{}/{}", identity.uid, request.command),
-        };
         let directory = format!(
             "{}-{}",
             cgroup::plain_name(request.name.as_deref().unwrap_or(&request.command)),
@@ -228,7 +244,10 @@ impl<S: EventSource> Engine<S> {
                     .map_or_else(|| random_hex(16), Ok)?,
                 principal: principal(request.pid, identity.uid),
                 environment: config.environment.clone(),
-                container: None,
+                // Where it comes from: its own cgroup is not in the container's.
+                container: cgroup::of(request.pid)
+                    .ok()
+                    .and_then(|below| cgroup::container(&below)),
                 run_id,
             },
             reader_gid: request.ledger.is_some().then_some(identity.gid),

@@ -22,7 +22,9 @@ use sensor_common::{
 use thiserror::Error;
 
 use super::{
-    AgentNo, Event, Probe, Standing, Totals, cgroup,
+    AgentNo, Event, Probe, Standing, Totals,
+    capture::Capture,
+    cgroup,
     decode::{self, Reader},
     enforce::{self, Enforcer},
     filesystems::Filesystems,
@@ -39,18 +41,6 @@ use crate::{
 };
 
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/rgt-ebpf.o"));
-
-/// Programs that capture, each on the raw tracepoint of its name.
-const CAPTURE: [&str; 8] = [
-    "task_newtask",
-    "sched_process_exit",
-    "cgroup_mkdir",
-    "cgroup_rmdir",
-    "cgroup_attach_task",
-    "sched_process_exec",
-    "sys_exit",
-    "sys_enter",
-];
 
 #[derive(Debug, Error)]
 pub enum LoadError {
@@ -92,9 +82,12 @@ impl Default for Options {
     }
 }
 
+/// The number of the agent that tries denials.
+pub(super) const CANARY: AgentNo = MAX_AGENTS - 1;
+
 pub struct Sensor {
-    /// Keeps programs attached.
-    _programs: Ebpf,
+    programs: Ebpf,
+    capture: Capture,
     marks: KernelMap<MapData, u64, Pod<Mark>>,
     cgroups: KernelMap<MapData, u64, u32>,
     counts: PerCpuArray<MapData, Pod<Count>>,
@@ -131,9 +124,9 @@ impl Sensor {
         let types = Btf::from_sys_fs().map_err(|error| LoadError::NoBtf(error.to_string()))?;
         let mut bpf = EbpfLoader::new().btf(Some(&types)).load(OBJECT).map_err(refused("loading the kernel object"))?;
         tables::fill(&mut bpf)?;
-        for name in CAPTURE {
-            attach(&mut bpf, name)?;
-        }
+        let mut capture = Capture::load(&mut bpf)?;
+        // At once, though nobody is governed yet: a tracepoint that is refused is told at start.
+        capture.attach(&mut bpf)?;
         let enforcer = enforcer(&mut bpf)?;
         let slots = match take(&mut bpf, "SLOTS")? {
             Map::Array(data) => Slots::map(data.fd().as_fd()).map_err(refused("mapping the slots"))?,
@@ -161,25 +154,32 @@ impl Sensor {
                 hooks: enforcer.hooks().to_vec(),
             },
             enforcer,
-            _programs: bpf,
+            programs: bpf,
+            capture,
         })
     }
 
-    /// Proves that a denial denies, in a scratch cgroup; gives up denying where it does not.
-    pub fn prove(&mut self, scratch_cgroup: &Path, scratch_file: &Path) -> io::Result<()> {
-        const CANARY: AgentNo = MAX_AGENTS - 1;
+    /// Tries a denial, in a scratch cgroup: the errno that it met, EACCES if it denied. None where nothing can deny.
+    pub fn try_denial(&mut self, scratch_cgroup: &Path, scratch_file: &Path) -> io::Result<Option<i32>> {
         if self.standing.mode == Mode::Observe {
-            return Ok(());
+            return Ok(None);
         }
         let deny = "version: 1\nname: canary\nmode: enforce\nrules:\n  - id: CANARY\n    deny: file.delete\n";
         let table = language::parse("canary", deny)
             .and_then(|policy| policy.compile(&language::Variables::default()))
             .map_err(|errors| io::Error::other(format!("the canary's policy: {errors}")))?;
-        self.govern(CANARY, scratch_cgroup)?;
-        self.set_policy(CANARY, &table, false)?;
-        let met = enforce::canary(scratch_cgroup, scratch_file, || Ok(()))?;
+        let met = self
+            .govern(CANARY, scratch_cgroup)
+            .and_then(|()| self.set_policy(CANARY, &table, false))
+            .and_then(|()| enforce::canary(scratch_cgroup, scratch_file, || Ok(())));
         self.release(CANARY)?;
-        if met != libc::EACCES {
+        met.map(Some)
+    }
+
+    /// Proves that a denial denies; gives up denying where it does not.
+    pub fn prove(&mut self, scratch_cgroup: &Path, scratch_file: &Path) -> io::Result<()> {
+        let met = self.try_denial(scratch_cgroup, scratch_file)?;
+        if let Some(met) = met.filter(|met| *met != libc::EACCES) {
             self.enforcer.give_up(format!(
                 "hooks by {} were attached, but a denial did not deny (errno {met}): observing only",
                 self.standing.mode.name()
@@ -213,11 +213,17 @@ impl Sensor {
         &self.standing
     }
 
+    pub(super) fn hook_probes(&self) -> Vec<Probe> {
+        self.enforcer.probes()
+    }
+
     /// Makes a cgroup, with all below it now and later, an agent's.
     pub fn govern(&mut self, agent: AgentNo, path: &Path) -> io::Result<()> {
         if agent >= MAX_AGENTS {
             return Err(io::Error::other(format!("agent number {agent}: at most {MAX_AGENTS} agents at once")));
         }
+        // Before a task is marked: none of its calls may go unseen.
+        self.capture.attach(&mut self.programs).map_err(io::Error::other)?;
         for ring in [Ring::Rare, Ring::Flood] {
             let totals = self.absolute(agent, ring)?;
             self.before.insert((agent, ring), totals);
@@ -255,6 +261,15 @@ impl Sensor {
             let _ = self.cgroups.remove(&id);
         }
         Ok(())
+    }
+
+    /// Detaches what captures, once no agent is left and no task bears a mark: an exit that went unseen would
+    /// leave a mark to whichever task gets that address next.
+    pub fn rest(&mut self) -> io::Result<()> {
+        if !self.capture.is_attached() || !self.governed.is_empty() || self.marks.keys().next().is_some() {
+            return Ok(());
+        }
+        self.capture.detach(&mut self.programs).map_err(io::Error::other)
     }
 
     /// Waits up to `timeout` for events, then hands on those that are ripe, in the kernel's order.
@@ -404,32 +419,4 @@ pub(super) fn policy_maps(bpf: &mut Ebpf) -> Result<policies::Maps, LoadError> {
         cells: Array::try_from(take(bpf, "CELLS")?).map_err(refused("map CELLS"))?,
         networks: LpmTrie::try_from(take(bpf, "NETWORKS")?).map_err(refused("map NETWORKS"))?,
     })
-}
-
-fn attach(bpf: &mut Ebpf, name: &str) -> Result<(), LoadError> {
-    let program: &mut RawTracePoint = bpf
-        .program_mut(name)
-        .ok_or_else(|| missing(format!("program {name}")))?
-        .try_into()
-        .map_err(refused(format!("program {name}")))?;
-    program.load().map_err(refused(format!("loading program {name}")))?;
-    program.attach(name).map_err(refused(format!("attaching program {name}")))?;
-    Ok(())
-}
-
-/// What a load on this kernel would come to.
-pub struct Diagnosis {
-    pub standing: Standing,
-    pub probes: Vec<Probe>,
-}
-
-/// Loads everything, looks, and lets it go again.
-pub fn diagnose() -> Result<Diagnosis, LoadError> {
-    let sensor = Sensor::load(&Options::default())?;
-    let mut probes: Vec<Probe> = CAPTURE
-        .iter()
-        .map(|name| Probe { name: (*name).to_owned(), kind: "raw tracepoint", trouble: None })
-        .collect();
-    probes.extend(sensor.enforcer.probes());
-    Ok(Diagnosis { standing: sensor.standing.clone(), probes })
 }

@@ -1,7 +1,9 @@
 //! The kernel side as the daemon uses it: load, govern, drain.
 
+mod capture;
 mod cgroup;
 mod decode;
+mod diagnose;
 mod enforce;
 mod filesystems;
 mod hooks;
@@ -17,12 +19,18 @@ mod tables;
 #[doc(hidden)]
 pub mod trial;
 
-pub use load::{Diagnosis, LoadError, Options, Sensor, diagnose};
+pub use diagnose::{Diagnosis, diagnose};
+pub use load::{LoadError, Options, Sensor};
 
 use crate::attempt::{Attempt, Mode};
 
 /// An agent's number: an index into the kernel's per-agent arrays, given by the daemon.
 pub type AgentNo = u32;
+
+/// Whether this number is nobody's: a denial is tried under it.
+pub fn is_canary(agent: AgentNo) -> bool {
+    agent == load::CANARY
+}
 
 /// Names one attempt while it is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,8 @@
 //! `rgt exec` on the machine itself, and what its ledger says afterwards.
 
+pub mod daemon;
 pub mod records;
+pub mod said;
 pub mod strace;
 
 use std::ffi::{OsStr, OsString};

@@ -28,6 +28,7 @@ pub struct Attempt {
     pub argv: Vec<Vec<u8>>,
     pub incomplete: Vec<String>,
     pub run: String,
+    pub agent: String,
 }
 
 /// All of a ledger.
@@ -84,6 +85,7 @@ impl Attempt {
             argv: action["argv"].as_array().into_iter().flatten().filter_map(bytes).collect(),
             incomplete: data["incomplete"].as_array().into_iter().flatten().map(text).collect(),
             run: text(&data["run_id"]),
+            agent: text(&data["agent_id"]),
         }
     }
 

@@ -3,124 +3,15 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rgt_tests::native::{Dir, Exec, Ledger, native, rgt, root, verify, wait_for};
-
-const SOCKET: &str = "/run/rgt/control.sock";
-const NOBODY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
-
-/// Exit code and what was said; what does not end is ended after 20 s.
-fn told<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> (i32, String) {
-    let done = Command::new("timeout").args(["-k", "2", "20"]).args(args).stdin(Stdio::null()).output().unwrap();
-    let text = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
-    (done.status.code().unwrap_or(-1), text)
-}
-
-#[track_caller]
-fn says(found: (i32, String), code: i32, parts: &[&str]) {
-    assert_eq!(found.0, code, "{}", found.1);
-    for part in parts {
-        assert!(found.1.contains(part), "no {part:?} in: {}", found.1);
-    }
-    println!("exit {code}: {}", found.1.trim());
-}
-
-/// `rgt ARGS…`.
-fn by_root(args: &[&str]) -> (i32, String) {
-    told([rgt().as_os_str()].into_iter().chain(args.iter().map(OsStr::new)))
-}
-
-/// The same as nobody, of a copy that nobody can reach.
-fn by_nobody(copy: &Path, args: &[&str]) -> (i32, String) {
-    let setpriv = [OsStr::new("setpriv")].into_iter().chain(NOBODY.map(OsStr::new));
-    told(setpriv.chain([copy.as_os_str()]).chain(args.iter().map(OsStr::new)))
-}
-
-fn copy_for_nobody(dir: &Dir) -> PathBuf {
-    let copy = dir.join("rgt");
-    fs::copy(rgt(), &copy).unwrap();
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
-    copy
-}
-
-/// Looks while no daemon runs, neither before nor after.
-fn without_daemon<T>(mut look: impl FnMut() -> T) -> T {
-    let ready = || UnixStream::connect(SOCKET).is_ok();
-    wait_for("a moment without a daemon", || {
-        if ready() {
-            return None;
-        }
-        let found = look();
-        (!ready()).then_some(found)
-    })
-}
-
-/// A daemon of the test's own; killed if the test ends before it.
-struct Daemon {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Daemon {
-    fn start(dir: &Dir, ledger: &Path) -> Daemon {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            let log = dir.join("daemon.log");
-            let mut command = Command::new(rgt());
-            command.arg("run").arg("--set").arg(format!("ledger.dir={}", ledger.display()));
-            command.arg("--set").arg(format!("seal.key_file={}", dir.key().display()));
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
-            let mut daemon = Daemon { child: command.process_group(0).spawn().unwrap(), log };
-            if daemon.gets_ready() {
-                return daemon;
-            }
-            let said = daemon.said();
-            // Somebody else's test on this machine.
-            assert!(said.contains("a daemon runs already") && Instant::now() < deadline, "rgt run: {said}");
-            thread::sleep(Duration::from_millis(300));
-        }
-    }
-
-    fn gets_ready(&mut self) -> bool {
-        let pid = self.pid();
-        wait_for("the daemon", || {
-            if self.child.try_wait().unwrap().is_some() {
-                return Some(false);
-            }
-            let held = fs::read_to_string("/run/rgt/lock").is_ok_and(|text| text.split(' ').next() == Some(&pid));
-            (held && UnixStream::connect(SOCKET).is_ok()).then_some(true)
-        })
-    }
-
-    fn pid(&self) -> String {
-        self.child.id().to_string()
-    }
-
-    fn said(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// SIGTERM, and what it ends with.
-    fn stop(mut self) -> i32 {
-        // SAFETY: kill(2) takes integers; the pid is our child's, which has not been awaited.
-        unsafe { libc::kill(libc::pid_t::try_from(self.child.id()).unwrap(), libc::SIGTERM) };
-        let status = wait_for("the daemon's end", || self.child.try_wait().unwrap());
-        status.code().unwrap_or(-1)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use rgt_tests::native::daemon::Daemon;
+use rgt_tests::native::said::{by_nobody, by_root, copy_for_nobody, says, told, without_daemon};
+use rgt_tests::native::{Exec, Ledger, native, rgt, root, verify, wait_for};
 
 #[test]
 fn no_root() {
@@ -234,11 +125,15 @@ fn a_second_daemon_is_refused() {
         says(found, 125, &["only root may choose where"]);
         let found = by_nobody(&copy, &["exec", "--set", "seal.key_file=/etc/shadow", "--", "true"]);
         says(found, 125, &["only root may set this"]);
+        let found = by_nobody(&copy, &["exec", "--name", "exec/0/sh", "--", "true"]);
+        says(found, 125, &["--name exec/0/sh", "given by rgt"]);
         // Nor has the daemon come to harm.
-        assert_eq!(by_nobody(&copy, &["exec", "--", "sh", "-c", "exit 7"]).0, 7);
+        assert_eq!(by_nobody(&copy, &["exec", "--name", "mine", "--", "sh", "-c", "exit 7"]).0, 7);
         assert_eq!(daemon.stop(), 0);
         let (code, text) = verify(&ledger, &dir.key());
         assert_eq!(code, 0, "{text}");
+        let told = Ledger::read(&ledger);
+        assert!(!told.attempts.is_empty() && told.attempts.iter().all(|each| each.agent == "exec/65534/mine"), "{:?}", told.attempts);
     });
 }
 
@@ -328,8 +223,7 @@ fn a_killed_daemons_ledger_is_whole() {
             wait_for("records", || (size() > before + 20_000).then_some(()));
             let wait = (seed ^ (seed >> 7)).wrapping_mul(round * 2 + 1) % 400;
             thread::sleep(Duration::from_millis(wait));
-            daemon.child.kill().unwrap();
-            daemon.child.wait().unwrap();
+            daemon.kill();
             drop(load);
             let written = size();
             assert_eq!(Daemon::start(dir, &ledger).stop(), 0, "round {round}");

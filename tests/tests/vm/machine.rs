@@ -1,7 +1,7 @@
 //! One boot of a kernel: the scripts of `tests/vm` run in it, and what they told.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -105,15 +105,34 @@ pub enum Missing {
     Failed(String),
 }
 
+/// Programs for the VM, which has no compiler.
+fn tools(scripts: &Path) -> Result<PathBuf, Missing> {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vm-tools");
+    let made = std::fs::create_dir_all(&dir).and_then(|()| {
+        let mut cc = Command::new("cc");
+        cc.args(["-static", "-O1", "-o"]).arg(dir.join("full"));
+        cc.arg(scripts.join("full.c")).output()
+    });
+    match made {
+        Ok(done) if done.status.success() => Ok(dir),
+        Ok(done) => Err(Missing::Failed(
+            String::from_utf8_lossy(&done.stderr).into_owned(),
+        )),
+        Err(error) => Err(Missing::Failed(format!("cc: {error}"))),
+    }
+}
+
 pub fn boot(kernel: &str, mode: Mode) -> Result<Told, Missing> {
     let Some(xtask) = std::env::var_os("XTASK").filter(|path| !path.is_empty()) else {
         let reason = "XTASK does not name the xtask program: `cargo xtask test` sets it";
         return Err(Missing::Skipped(reason.into()));
     };
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm");
+    let tools = tools(&scripts)?;
     let mut command = Command::new(xtask);
-    command.args(["vm", "--kernel", kernel, "--timeout", "240", "--add"]);
+    command.args(["vm", "--kernel", kernel, "--timeout", "400", "--add"]);
     command.arg(format!("{}:/t", scripts.display()));
+    command.arg("--add").arg(format!("{}:/full", tools.display()));
     match (mode, kernel) {
         (Mode::FmodRet, _) => drop(command.args(["--lsm", "lockdown,yama,apparmor"])),
         (Mode::Lsm, "5.10") => drop(command.args(["--lsm", "lockdown,yama,apparmor,bpf"])),
@@ -129,9 +148,10 @@ pub fn boot(kernel: &str, mode: Mode) -> Result<Told, Missing> {
         String::from_utf8_lossy(&done.stdout),
         String::from_utf8_lossy(&done.stderr),
     );
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("vm-{kernel}-{}", mode.name()));
-    let _ = std::fs::write(file.with_extension("out"), &done.stdout);
-    let _ = std::fs::write(file.with_extension("err"), &done.stderr);
+    let file = |extension| format!("vm-{kernel}-{}.{extension}", mode.name());
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let _ = std::fs::write(dir.join(file("out")), &done.stdout);
+    let _ = std::fs::write(dir.join(file("err")), &done.stderr);
     if done.status.code() == Some(77) {
         let reason = err
             .lines()

@@ -184,8 +184,8 @@ fn write_number(to: &OwnedFd, number: i32) {
 }
 
 impl Child {
-    /// Forks a child that is ready for its execve and waits.
-    pub fn prepare(path: &Path, command: &[OsString]) -> Result<Child> {
+    /// Forks a child that is ready for its execve and waits. `no_new_privs`: what it runs gains no rights.
+    pub fn prepare(path: &Path, command: &[OsString], no_new_privs: bool) -> Result<Child> {
         let target = target()?;
         let program = c_string(path.as_os_str().as_bytes())?;
         let args: Vec<CString> = command
@@ -212,7 +212,7 @@ impl Child {
         }
         if pid == 0 {
             drop((gate, failure, ready));
-            let outcome = become_user(target.as_ref());
+            let outcome = become_user(target.as_ref()).and_then(|()| renounce(no_new_privs));
             if let Err(error) = outcome {
                 write_number(&ready_write, error.raw_os_error().unwrap_or(libc::EPERM));
                 exit_child();
@@ -248,7 +248,7 @@ impl Child {
             Some(error) => {
                 child.abandon();
                 Err(io::Error::from_raw_os_error(error))
-                    .context("cannot become the user who called sudo")
+                    .context("cannot become the user whose command it is")
             }
             None => {
                 child.abandon();
@@ -301,6 +301,15 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
         .map(|string| string.as_ptr())
         .chain([std::ptr::null()])
         .collect()
+}
+
+/// A set-user-ID program under its caller's policy could be made to fail in the middle of its work.
+fn renounce(no_new_privs: bool) -> io::Result<()> {
+    // SAFETY: prctl(2) with this option takes integers only.
+    if no_new_privs && unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 fn become_user(target: Option<&Target>) -> io::Result<()> {

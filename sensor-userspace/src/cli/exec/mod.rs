@@ -31,14 +31,15 @@ const RETRY: Duration = Duration::from_secs(60);
     after_help = "Examples:\n  rgt exec -- make test\n  rgt exec --policy policies/article.yaml --name builder -- ./agent --once\n  \
     rgt exec --ledger ./evidence --set seal.key_file=key.hex -- python3 agent.py\n\n\
     The command's execve is the first attempt recorded. Environment, directory, terminal, signals and open \
-    descriptors pass through; under sudo the command runs as the user who called sudo. The exit status is the \
+    descriptors pass through; under sudo the command runs as the user who called sudo. Under a policy that an ordinary \
+    user gives, set-user-ID programs such as sudo gain no rights (no_new_privs). The exit status is the \
     command's; 125: rgt failed, 126: the command cannot be run, 127: it is not found."
 )]
 pub struct ExecArgs {
     /// Policy to govern it by [default: allow everything, record it]
     #[arg(long, value_name = "F")]
     policy: Option<PathBuf>,
-    /// What the agent is called [default: exec/UID/COMMAND]
+    /// What the agent is called [default: exec/UID/COMMAND]; an ordinary user's is called exec/UID/N
     #[arg(long, value_name = "N")]
     name: Option<String>,
     /// Record what the policy would have denied; deny nothing
@@ -84,7 +85,7 @@ fn govern(args: &ExecArgs, path: &Path) -> Result<u8> {
     let (mut client, child, started) = loop {
         let mut client = connect::join_or_start()?;
         // Forked once the daemon is there: the child waits, and nothing it does is covered before it may.
-        let child = Child::prepare(path, &args.command)?;
+        let child = Child::prepare(path, &args.command, bound(args))?;
         let mut request = request.clone();
         request.pid = child.pid();
         match client.ask(&Request::Exec(Box::new(request))) {
@@ -113,6 +114,12 @@ fn govern(args: &ExecArgs, path: &Path) -> Result<u8> {
         }
     };
     Ok(code)
+}
+
+/// Whether the command may gain no rights: an ordinary user's policy must not stop what runs with another's.
+fn bound(args: &ExecArgs) -> bool {
+    // SAFETY: geteuid(2) cannot fail and touches no memory.
+    args.policy.is_some() && !args.observe && unsafe { libc::geteuid() } != 0
 }
 
 fn request(args: &ExecArgs, path: &Path) -> Result<ExecRequest> {
