@@ -288,6 +288,10 @@ impl Lists {
                 Some(Holds::Destinations) => drop(self.destinations(&name, at, report)),
                 _ => drop(self.places(&name, at, report)),
             }
+            // What is included is there for others as well.
+            if at.file != 0 {
+                continue;
+            }
             let hint = format!("remove it, or write a rule with `path: ${name}` or `to: ${name}`");
             report.warning(at, format!("no rule uses the list `{name}`"), hint);
         }

@@ -1,8 +1,12 @@
 mod commands;
 mod docs;
 mod errors;
+mod conditions;
 mod fuzz;
+mod globs;
 mod hits;
+mod includes;
+mod naive;
 mod places;
 mod reference;
 mod shipped;
