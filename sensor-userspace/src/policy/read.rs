@@ -23,7 +23,11 @@ pub fn parse(file_name: &str, text: &str) -> Result<Policy, Errors> {
 }
 
 /// Reads a policy and the files it includes, each by `open`.
-pub(super) fn parse_with(file_name: &str, text: &str, open: &mut Open<'_>) -> Result<Policy, Errors> {
+pub(super) fn parse_with(
+    file_name: &str,
+    text: &str,
+    open: &mut Open<'_>,
+) -> Result<Policy, Errors> {
     let mut report = Report::over(vec![file_name.to_owned()]);
     let policy = read(file_name, text, open, &mut report);
     let warnings = report.finish()?;

@@ -1,7 +1,7 @@
 mod commands;
+mod conditions;
 mod docs;
 mod errors;
-mod conditions;
 mod fuzz;
 mod globs;
 mod hits;

@@ -107,12 +107,20 @@ fn rules_are_read_whole() {
         watch.labels,
         [SetLabel { label: 0, lasts: None }, SetLabel { label: 1, lasts: half_an_hour }]
     );
-    assert_eq!((challenge.effect, challenge.errno, challenge.risk), (Effect::Challenge, Some(101), -5));
+    assert_eq!(
+        (challenge.effect, challenge.errno, challenge.risk),
+        (Effect::Challenge, Some(101), -5)
+    );
     let AddressTest::NotIn(all) = &challenge.to else { panic!() };
     assert_eq!(all.iter().map(|one| one.ports).collect::<Vec<_>>(), [(0, 65535), (80, 80)]);
     assert_eq!(
         challenge.when,
-        When { labels_any: vec![0, 1], labels_none: vec![], risk: Some((85, 100)), facts: vec![0, 1] }
+        When {
+            labels_any: vec![0, 1],
+            labels_none: vec![],
+            risk: Some((85, 100)),
+            facts: vec![0, 1]
+        }
     );
     assert_eq!((&deny.when.labels_any, &deny.when.labels_none), (&vec![0], &vec![1]));
     assert_eq!(deny.when.risk, Some((50, 80)));
@@ -186,7 +194,10 @@ fn windows_of_time() {
     assert!(holds("Sat 09:00-17:00 UTC", "2026-11-21T09:00:00Z"));
     assert!(!holds("Sat 09:00-17:00 UTC", "2026-11-21T17:00:00Z"));
     assert!(!holds("Mon-Fri 09:00-17:00 UTC", "2026-11-21T10:00:00Z"));
-    assert!(holds("Fri-Mon UTC", "2026-11-21T00:00:00Z") && !holds("Mon-Fri UTC", "2026-11-21T23:59:59Z"));
+    assert!(
+        holds("Fri-Mon UTC", "2026-11-21T00:00:00Z")
+            && !holds("Mon-Fri UTC", "2026-11-21T23:59:59Z")
+    );
     assert!(holds("Mon,Sat UTC", "2026-11-21T12:00:00Z"));
     assert!(holds("00:00-24:00 UTC", "2026-11-21T23:59:59Z"));
     // Across midnight the window belongs to the day it begins on.
@@ -246,15 +257,22 @@ fn labels_that_only_one_side_knows_are_warnings() {
     );
     assert_eq!(both.len(), 2, "{both:?}");
     assert!(both[0].starts_with("3:A the label `secret` is set, and no rule asks for it"));
-    assert!(both[1].starts_with("4:B no rule sets the label `secrte`") && both[1].contains("did you mean `secret`"));
-    let fine = warnings("  - {id: A, watch: file.read, label: s}\n  - {id: B, deny: '*', when: {label: s}}\n");
+    assert!(
+        both[1].starts_with("4:B no rule sets the label `secrte`")
+            && both[1].contains("did you mean `secret`")
+    );
+    let fine = warnings(
+        "  - {id: A, watch: file.read, label: s}\n  - {id: B, deny: '*', when: {label: s}}\n",
+    );
     assert_eq!(fine, [String::new(); 0]);
 }
 
 #[test]
 fn what_holds_less_often_shadows_nothing() {
     let shadowed = |first: &str, second: &str| {
-        let text = format!("  - {{id: A, deny: net.connect, {first}}}\n  - {{id: B, allow: net.connect, {second}}}\n");
+        let text = format!(
+            "  - {{id: A, deny: net.connect, {first}}}\n  - {{id: B, allow: net.connect, {second}}}\n"
+        );
         sound(&text).warnings.iter().any(|warning| warning.text.contains("never decides"))
     };
     assert!(shadowed("to: 10.0.0.0/8", "to: ['10.1.0.0/16:443', 'tcp/10.0.0.1']"));

@@ -46,7 +46,11 @@ fn wildcards_stand_for_what_they_say() {
         ("**/.git/hooks/**", &["/x/.git/hooks", "/.git/hooks/pre-commit"], &["/x/.git"]),
         ("**", &["/", "/a/b"], &[]),
         ("${home}/.*rc", &["/home/agent/.bashrc"], &["/home/agent/x.rc", "/.bashrc"]),
-        ("${home}/{a,b/{c,d}}{,.bak}", &["/home/agent/a", "/home/agent/b/d.bak"], &["/home/agent/b"]),
+        (
+            "${home}/{a,b/{c,d}}{,.bak}",
+            &["/home/agent/a", "/home/agent/b/d.bak"],
+            &["/home/agent/b"],
+        ),
         ("{/a,**/b}/c", &["/a/c", "/x/b/c"], &["/x/a/c"]),
         ("/{a}", &["/a"], &["/{a}"]),
     ];
@@ -90,7 +94,8 @@ fn what_covers_another_holds_all_its_paths() {
     for _ in 0..4000 {
         let written = |random: &mut Random| -> Pattern {
             let depth = 1 + random.below(4);
-            let mut text: String = (0..depth).map(|_| format!("/{}", random.pick(&parts))).collect();
+            let mut text: String =
+                (0..depth).map(|_| format!("/{}", random.pick(&parts))).collect();
             if random.one_in(6) {
                 text = format!("${{workspace}}{text}");
             }

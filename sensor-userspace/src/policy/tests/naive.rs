@@ -49,8 +49,8 @@ pub fn judge(
             found = Some((verdict, name));
         }
         let watching = policy.rules.iter().filter(|rule| rule.effect == Effect::Watch);
-        let watching =
-            watching.filter(|rule| fits(policy, variables, rule, *action, object, now) == Fits::Yes);
+        let watching = watching
+            .filter(|rule| fits(policy, variables, rule, *action, object, now) == Fits::Yes);
         for rule in watching.chain(rule) {
             if !consequences.iter().any(|known| known.id == rule.id) {
                 consequences.push(rule);
@@ -154,4 +154,26 @@ pub fn failures(policy: &Policy) -> Vec<String> {
         (!passed).then(|| format!("line {}: {:?} gives {found:?}", case.at.line, case.name))
     };
     policy.cases.iter().filter_map(run).collect()
+}
+
+#[test]
+fn consequences_are_those_of_the_deciding_rule_and_of_all_that_watch() {
+    let text = "version: 1\nrules:\n  - {id: A, watch: file.*, path: '**/.env', label: secret, risk: +20}\n  - {id: B, deny: file.delete, path: /a/**, risk: +5, label: gone}\n  - {id: C, watch: [file.read, file.write], risk: -3}\n  - {id: D, deny: net.connect, when: {label: [secret, gone]}}\n";
+    let policy = crate::policy::parse("t.yaml", text).unwrap();
+    let path = Object::Path(b"/a/.env");
+    let variables = Variables::default();
+    let attempt = [(Action::FileRead, path), (Action::FileWrite, path), (Action::FileDelete, path)];
+    let found = judge(&policy, &variables, &attempt, &Circumstances::default());
+    let wanted = Found {
+        verdict: Verdict::Deny,
+        rule: "B".to_owned(),
+        labels: vec!["gone".to_owned(), "secret".to_owned()],
+        risk: 22,
+        watched: vec!["A".to_owned(), "C".to_owned()],
+    };
+    assert_eq!(found, wanted);
+    let connect = [(Action::NetConnect, Object::None)];
+    let marked = Circumstances { labels: 0b10, ..Circumstances::default() };
+    assert_eq!(judge(&policy, &variables, &connect, &marked).rule, "D");
+    assert_eq!(judge(&policy, &variables, &connect, &Circumstances::default()).rule, RULE_DEFAULT);
 }
