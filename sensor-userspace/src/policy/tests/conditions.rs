@@ -264,7 +264,7 @@ fn labels_that_only_one_side_knows_are_warnings() {
     let fine = warnings(
         "  - {id: A, watch: file.read, label: s}\n  - {id: B, deny: '*', when: {label: s}}\n",
     );
-    assert_eq!(fine, [String::new(); 0]);
+    assert!(fine.is_empty(), "{fine:?}");
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn mutated_policies_never_panic() {
     let mut random = Random::new("mutated_policies_never_panic");
     let (mut sound, mut refused) = (0, 0);
     let parts = ["secrets", "system"].map(|name| format!("parts/{name}.yaml"));
-    for _ in 0..3000 {
+    for _ in 0..2000 {
         let seed = *random.pick(&SEEDS);
         let text = mutate(&mut random, seed);
         let part = *random.pick(&SEEDS);
