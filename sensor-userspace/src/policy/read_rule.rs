@@ -4,7 +4,6 @@ use sensor_common::action::Action;
 
 use super::address::Destination;
 use super::facts::Fact;
-use super::glob;
 use super::language::{AddressTest, Effect, Fallback, PathTest, Rule, SetId, When};
 use super::lists::{self, reference};
 use super::problem::{At, Report};
@@ -317,13 +316,16 @@ fn sets(node: &Node, reading: &mut Reading, report: &mut Report) -> Option<Vec<S
         };
         let read = match reference(text) {
             Some(name) => reading.lists.places(name, item.at, report).map(|set| sets.push(set)),
-            None => glob::read(text, item.at, report).map(|patterns| own.extend(patterns)),
+            None => {
+                let read = reading.lists.patterns(text, item.at, report);
+                read.map(|patterns| own.extend(patterns))
+            }
         };
         sound = sound.and(read);
     }
     sound?;
     if !own.is_empty() {
-        sets.push(reading.lists.set(own, node.at, report)?);
+        sets.push(reading.lists.set(own));
     }
     sets.sort_unstable();
     sets.dedup();

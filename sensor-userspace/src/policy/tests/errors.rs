@@ -310,11 +310,24 @@ fn limits_are_errors() {
     };
     assert!(facts(64).is_ok());
     one(facts(66), "200:...[R64] more than 64 distinct conditions");
+    let odd = told(rule(&"  - {}\n".repeat(3000)));
+    assert_eq!(odd.len(), 1000);
+    // A long list that many rules name is not copied for each.
+    let list: Vec<String> =
+        (0..20_000).map(|index| format!("10.{}.{}.1", index / 250, index % 250)).collect();
+    let users: String = (0..2000)
+        .map(|index| format!("  - id: R{index}\n    deny: net.connect\n    to: $l\n"))
+        .collect();
+    one(
+        with(&format!("lists: {{ l: [{}] }}\nrules:\n{users}", list.join(", "))),
+        "48:9 [R13] with braces and lists written out",
+    );
     let alternatives = "/{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}";
-    let bombs: Vec<String> = (0..300).map(|index| format!("\"/{index}{alternatives}\"")).collect();
+    let bombs: Vec<String> =
+        (0..30_000).map(|index| format!("\"/{index}{alternatives}\"")).collect();
     one(
         rule(&format!("  - id: A\n    deny: file.read\n    path: [{}]\n", bombs.join(", "))),
-        "8:11 [A] with braces and lists written out the policy has more than 262144",
+        "8:...[A] with braces and lists written out the policy has more than 262144",
     );
 }
 
