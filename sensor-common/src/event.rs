@@ -3,7 +3,10 @@
 //! An event is a fixed head and, behind it, *sections* of variable size: a short path does not pay for a
 //! long one. A section is a tag, a length and that many bytes; the next begins right behind.
 
-use crate::hash::Secret;
+use crate::{
+    hash::Secret,
+    table::{MAX_ACTIVE, MAX_LABELS, MAX_SETS, MAX_WATCHED},
+};
 
 pub mod kind {
     pub const ATTEMPT: u16 = 1;
@@ -63,6 +66,8 @@ pub mod section {
     /// Object of the hook pair with the same position: the filesystem's number (four bytes, 0xffffffff for a
     /// foreign one), then names deepest first, within its filesystem.
     pub const OBJECT: u16 = 8;
+    /// Watching rules that matched: the pair's position, then their indices, two bytes each.
+    pub const WATCHED: u16 = 9;
 }
 
 /// Every event starts so.
@@ -176,31 +181,44 @@ pub struct Walk {
     pub index: u32,
     /// Where the section's header stands.
     pub header: u32,
-    /// Judging: hashes of the names met, deepest first, and how many.
-    pub hashes: [u64; MAX_DEPTH],
-    pub depth: u32,
-    pub action: u32,
-    /// Hash of the path so far, and the sets met on it.
-    pub path: u64,
-    pub sets: u64,
-    pub policy: u32,
-    pub would: u32,
     /// The call's number as the entry had it: only its own return closes an attempt.
     pub number: u32,
     /// Where the first argument's section stands; `UNREAD` while there is none.
     pub argument: u32,
-    /// Keeps what follows aligned alike on both sides.
-    pub reserved: u32,
+    /// Judging: the names met, deepest first: hash, and where in the area (low half) with what length (high).
+    pub hashes: [u64; MAX_DEPTH],
+    pub names: [u32; MAX_DEPTH],
+    pub depth: u32,
+    pub action: u32,
+    /// Inode of the filesystem's root, and how many names of its place are still to be taken.
+    pub root: u64,
+    pub left: u32,
     /// `pair::*` bits of the object.
     pub about: u32,
+    pub policy: u32,
+    /// The first rule that decides so far, and the first that only observes; `NO_RULE` for none.
+    pub best: u32,
+    pub would: u32,
+    pub watched: u32,
+    pub watching: [u16; MAX_WATCHED],
+    /// Sets entered, a bit each.
+    pub sets: [u64; MAX_SETS / 64],
+    /// States the walk is in, and will be in after this name.
+    pub active: [u32; MAX_ACTIVE],
+    pub next: [u32; MAX_ACTIVE],
+    pub actives: u32,
+    pub nexts: u32,
+    /// The agent as it is at this attempt.
+    pub facts: u64,
+    pub labels: u32,
+    pub risk: u32,
     pub secret: Secret,
     /// An internet address that is judged: IPv6, or IPv4 mapped into it; its port and protocol (`IPPROTO_…`).
     pub address: [u8; 16],
     pub port: u16,
     pub protocol: u16,
-    pub reserved2: u32,
-    /// Where the filesystem stands: names' hashes, root first.
-    pub place: Filesystem,
+    /// The filesystem's number.
+    pub filesystem: u32,
 }
 
 pub const UNREAD: u32 = u32::MAX;
@@ -209,15 +227,32 @@ pub const UNREAD: u32 = u32::MAX;
 pub const MAX_DEPTH: usize = 64;
 /// Deepest mount point.
 pub const MAX_MOUNT_DEPTH: usize = 16;
+/// Bytes of a mount point's names, each with a NUL.
+pub const MOUNT_ROOM: usize = 512;
 
 /// A filesystem, or a subtree of one, known by the inode of its root.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filesystem {
     /// The daemon's number for the place.
     pub number: u32,
     pub depth: u32,
+    /// Names of the place, deepest first: hash, and where in `text` (low half) with what length (high).
     pub hashes: [u64; MAX_MOUNT_DEPTH],
+    pub names: [u32; MAX_MOUNT_DEPTH],
+    pub text: [u8; MOUNT_ROOM],
+}
+
+impl Default for Filesystem {
+    fn default() -> Self {
+        Filesystem {
+            number: 0,
+            depth: 0,
+            hashes: [0; MAX_MOUNT_DEPTH],
+            names: [0; MAX_MOUNT_DEPTH],
+            text: [0; MOUNT_ROOM],
+        }
+    }
 }
 
 /// What `describe` found behind a descriptor of the daemon's.
@@ -228,7 +263,7 @@ pub struct Described {
     pub inode: u64,
 }
 
-/// Whether an agent is judged by the kernel, and by what.
+/// What an agent's actions are judged by, and how it stands.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Governed {
@@ -236,6 +271,34 @@ pub struct Governed {
     pub policy: u32,
     /// 1: judge, but refuse nothing.
     pub observe: u32,
+    /// Bits of the policy's facts that hold.
+    pub facts: u64,
+    pub risk: u32,
+    pub reserved: u32,
+    /// One byte a label, so that two processors can set two at once.
+    pub labels: [u8; MAX_LABELS],
+}
+
+impl Governed {
+    /// The labels as bits.
+    #[inline(always)]
+    pub fn label_bits(labels: &[u8; MAX_LABELS]) -> u32 {
+        let mut bits = 0;
+        let mut word = 0;
+        while word < MAX_LABELS / 8 {
+            let mut bytes = [0; 8];
+            let mut byte = 0;
+            while byte < 8 {
+                bytes[byte] = labels[word * 8 + byte];
+                byte += 1;
+            }
+            // Gathers the lowest bit of each byte.
+            let gathered = (u64::from_le_bytes(bytes) & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+            bits |= (gathered as u32) << (word * 8);
+            word += 1;
+        }
+        bits
+    }
 }
 
 /// FORK, EXEC, EXIT and JOIN; an EXEC's path follows as a section.
@@ -297,9 +360,11 @@ pub enum Fault {
     /// A task of an agent's cgroup bore no mark: the kernel had skipped the program that sets it. It was
     /// marked at its first judged action.
     LateMark = 7,
+    /// A path was in more of a policy's globs at once than the walk can hold: its place was taken as unknown.
+    TooManyStates = 8,
 }
 
-pub const FAULTS: u32 = 8;
+pub const FAULTS: u32 = 9;
 
 impl Fault {
     pub const fn name(self) -> &'static str {
@@ -312,6 +377,7 @@ impl Fault {
             Fault::WalkFailed => "walk_failed",
             Fault::NoCgroup => "no_cgroup",
             Fault::LateMark => "late_mark",
+            Fault::TooManyStates => "too_many_states",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The hash by which paths are known on both sides: one for a component, one that runs over components.
+//! The hash by which names are known on both sides.
 //!
 //! Keyed by a secret multiplier: without it, names that meet under every seed can be prepared. Public mixing
 //! between the words does not help, for a difference in the highest bit passes through it unchanged.
@@ -39,19 +39,6 @@ pub const fn component_start(secret: Secret, len: u64) -> u64 {
 #[inline(always)]
 pub const fn component_word(hash: u64, word: u64, secret: Secret) -> u64 {
     mix(hash ^ word, secret)
-}
-
-/// The hash of the root directory.
-#[inline(always)]
-pub const fn path_start(secret: Secret) -> u64 {
-    secret.seed
-}
-
-/// The hash of a path one component longer.
-#[inline(always)]
-pub const fn path_step(path: u64, component: u64, secret: Secret) -> u64 {
-    // The path is turned, so that two components do not change places unseen.
-    mix(path.rotate_left(23) ^ component, secret)
 }
 
 /// The hash of one component given as bytes.

@@ -1,31 +1,56 @@
-//! A compiled policy as the kernel holds it.
+//! A compiled policy as both sides hold it.
 //!
-//! Places are known by the running hash of their path (`hash.rs`). Each distinct list of places in a
-//! policy is a *set*, one bit. Walking a path from the root collects the sets it lies in; the rules are
-//! then tried in order.
+//! Paths are judged name by name by one automaton whose states are shared prefixes of all globs, so that
+//! sizes add. Entering a state, or ending in it, offers *candidates*: rules, which the action and the
+//! conditions then let through or not. Of those let through the first in the policy's order decides.
+//! Addresses offer theirs by the longest prefix. Indices are absolute: policies share the maps.
 
 /// Rules of one policy.
-pub const MAX_RULES: usize = 64;
-/// Distinct path lists of one policy.
-pub const MAX_SETS: usize = 64;
+pub const MAX_RULES: usize = 16_384;
 /// Policies in force at once.
 pub const MAX_POLICIES: u32 = 256;
-/// Places of all policies together.
-pub const MAX_PLACES: u32 = 65_536;
+/// Rules, states, edges, candidates, cells and networks of all policies together.
+pub const ALL_RULES: u32 = 65_536;
+pub const ALL_STATES: u32 = 131_072;
+pub const ALL_EDGES: u32 = 524_288;
+pub const ALL_CANDIDATES: u32 = 131_072;
+pub const ALL_CELLS: u32 = 524_288;
+pub const ALL_NETWORKS: u32 = 65_536;
+
+/// States that a walk may be in at once; one that would be in more is of unknown place.
+pub const MAX_ACTIVE: usize = 8;
+/// Candidates that one state or network may offer at once.
+pub const MAX_OFFERED: u32 = 64;
+/// Rules of one action that ask nothing of the object, or that it lies outside of something.
+pub const MAX_ALWAYS: u32 = 128;
+/// Distinct lists that rules name by `not:`.
+pub const MAX_SETS: usize = 256;
+/// Labels of one policy.
+pub const MAX_LABELS: usize = 32;
+/// `watch` rules whose consequences one action can have.
+pub const MAX_WATCHED: usize = 8;
+/// Room in the tables by action; more than there are verbs.
+pub const ACTIONS: usize = 32;
 
 pub mod effect {
     pub const ALLOW: u8 = 0;
     pub const DENY: u8 = 1;
     pub const CHALLENGE: u8 = 2;
+    /// Never decides; has consequences.
+    pub const WATCH: u8 = 3;
 }
 
 pub mod object {
     /// The rule names no object: it speaks of every one.
     pub const ANY: u8 = 0;
-    /// Within one of `sets`.
+    /// A path that one of the rule's globs matches: only the automaton offers it.
     pub const IN: u8 = 1;
-    /// Within none of `sets`; an object whose place is unknown satisfies neither.
+    /// A path outside of the rule's set.
     pub const NOT_IN: u8 = 2;
+    /// An address in one of the rule's networks.
+    pub const TO: u8 = 3;
+    /// An address in none of them.
+    pub const NOT_TO: u8 = 4;
 }
 
 #[repr(C)]
@@ -39,13 +64,124 @@ pub struct Rule {
     pub object: u8,
     /// 1: CHALLENGE that allows where it cannot be held (`otherwise: allow`).
     pub otherwise_allow: u8,
-    pub sets: u64,
+    /// The set it must lie outside of (NOT_IN, NOT_TO).
+    pub set: u32,
+    /// The agent's risk must lie between these.
+    pub risk_min: u8,
+    pub risk_max: u8,
+    /// What a refusal returns; 0 for the usual.
+    pub errno: u8,
+    pub reserved: u8,
+    /// Facts that must all hold, a bit each: who the agent is, what time it is.
+    pub facts: u64,
+    /// One of these labels must be set, if there are any …
+    pub labels_any: u32,
+    /// … and none of these.
+    pub labels_none: u32,
+    /// Labels that the action sets if it goes ahead.
+    pub labels_set: u32,
+    pub reserved2: u32,
+}
+
+impl Rule {
+    /// Whether the agent is as the rule wants it.
+    #[inline(always)]
+    pub fn holds_for(&self, labels: u32, risk: u32, facts: u64) -> bool {
+        facts & self.facts == self.facts
+            && (self.labels_any == 0 || labels & self.labels_any != 0)
+            && labels & self.labels_none == 0
+            && risk >= self.risk_min as u32
+            && risk <= self.risk_max as u32
+    }
+}
+
+/// A stretch of `Candidate`s.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Range {
+    pub first: u32,
+    pub count: u32,
+}
+
+/// A rule that is offered, or a set that is entered.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Candidate {
+    /// Index of the rule in its policy; with `SET`, number of a set.
+    pub rule: u32,
+    /// Ports it speaks of, and the protocol (0: any); for paths all.
+    pub low: u16,
+    pub high: u16,
+    pub protocol: u32,
+}
+
+/// The candidate is a set.
+pub const SET: u32 = 1 << 31;
+
+/// A state of the automaton over names.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Offered on entering: globs that end in `/**`.
+    pub below: Range,
+    /// Offered when the path ends here.
+    pub exact: Range,
+    /// State after any one name; 0 for none.
+    pub any: u32,
+    /// Automaton over the bytes of the next name: its first cell; 0 for none.
+    pub bytes: u32,
+    /// State to be in as well, for `**`; 0 for none.
+    pub star: u32,
+    /// `state::*` bits.
+    pub flags: u32,
+    /// First of the cells that say, by pattern of the byte automaton, which state it leads to.
+    pub targets: u32,
+    pub reserved: u32,
+}
+
+pub mod state {
+    /// Stays: any number of names may follow.
+    pub const LOOPS: u32 = 1;
+    /// Has edges by name.
+    pub const EDGES: u32 = 2;
 }
 
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EdgeKey {
+    pub state: u64,
+    /// Hash of the name.
+    pub name: u64,
+}
+
+/// A network of a policy, as the trie's key holds it: the policy's number, then the address.
+pub type NetworkKey = [u8; 20];
+/// Bits of the policy's number in front of an address.
+pub const NETWORK_BITS: u32 = 32;
+
+/// An automaton over bytes lies in cells: the number of byte classes; the class of each byte, eight a cell;
+/// then a row for each state: the first of the cells that name the patterns which match here, and their count
+/// (high half), then the next state by class, four a cell. State 0 is dead, state 1 the start.
+pub mod bytes {
+    pub const CLASSES: u32 = 1;
+    pub const ROWS: u32 = CLASSES + 32;
+
+    /// Cells of one state's row.
+    #[inline(always)]
+    pub const fn stride(classes: u32) -> u32 {
+        1 + classes.div_ceil(4)
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    pub rules: [Rule; MAX_RULES],
+    /// Grows with each swap; an attempt keeps the one it began with.
+    pub generation: u64,
+    /// State at the root.
+    pub root: u32,
+    /// First of its rules, and how many.
+    pub rules: u32,
     pub count: u32,
     pub default_effect: u8,
     /// Effect for an object whose place is unknown, where a rule would have asked for it.
@@ -53,23 +189,11 @@ pub struct Policy {
     /// 1: the whole policy only records.
     pub observe: u8,
     pub reserved: u8,
-    /// Grows with each swap; an attempt keeps the one it began with.
-    pub generation: u64,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PlaceKey {
-    pub policy: u64,
-    pub path: u64,
-}
-
-/// Which sets a place belongs to.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    /// Sets that cover the place and all below it (`/a/**`).
-    pub below: u64,
-    /// Sets that hold the place alone (`/a/b`).
-    pub exact: u64,
+    /// Actions that some rule asks a path of, a bit each.
+    pub walks: u32,
+    pub reserved2: u32,
+    /// By action: rules that the automaton never offers.
+    pub always: [Range; ACTIONS],
+    /// By action: the first rules in order, for objects of unknown place.
+    pub unknown: [Range; ACTIONS],
 }

@@ -175,10 +175,12 @@ pub fn describe(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Run by test-run alone: judges the object behind a dentry's address, in a slot, as a hook would.
+/// Run by test-run alone: judges what stands in a slot, as a hook would. The action, and in the next byte what
+/// kind of object it is.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn try_judge(ctx: RawTracePointContext) -> i32 {
-    let (index, dentry) = (word(&ctx, 0) as u32, word(&ctx, 1));
+    let (index, what) = (word(&ctx, 0) as u32, word(&ctx, 1));
     let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 0 };
-    crate::judge::judge(slot, index, 3, dentry) as i32
+    let (action, about) = (what as u8 & 31, (what >> 8) as u8);
+    crate::judge::judge_given(slot, index, action, about) as i32
 }

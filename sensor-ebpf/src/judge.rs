@@ -1,27 +1,26 @@
-//! The verdict: every hook comes through `judge`.
+//! The verdict: every hook comes through `judge`, or through `judge_without_place`.
 //!
 //! The object's true name is walked from its dentry to its filesystem's root, never asked of the process;
-//! the filesystem's place comes from what the daemon registered. The walk is hashed name by name and the
-//! hashes looked up root first; then the rules are tried in order.
+//! the filesystem's place comes from what the daemon registered. `automaton.rs` then takes the names root
+//! first, and `rules.rs` decides.
 
 use sensor_common::{
-    event::{
-        Fault, Filesystem, MAX_DEPTH, MAX_MOUNT_DEPTH, MAX_PAIRS, NO_RULE, PATH_ROOM, Pair, SECTION_ROOM, Slot, pair, section,
-    },
+    event::{Fault, MAX_DEPTH, MAX_PAIRS, NO_RULE, PATH_ROOM, Pair, SECTION_ROOM, Slot, pair, section},
     hash,
-    table::{MAX_RULES, PlaceKey, effect, object},
+    table::Rule,
 };
 
 use crate::{
-    emit,
+    automaton, emit,
     kernel::{off, read, read_kernel_str},
-    maps,
+    maps, rules,
     section::{header, used},
 };
 
 const HEADER: u64 = 8;
-const NAME_ROOM: u64 = 256;
-const LAST: u64 = (SECTION_ROOM - PATH_ROOM) as u64 - HEADER - NAME_ROOM;
+pub const NAME_ROOM: u64 = 256;
+/// Last offset of the area where a header and a name still fit, and a copy of a name behind them.
+pub const LAST: u64 = (SECTION_ROOM - PATH_ROOM) as u64 - HEADER - NAME_ROOM;
 const FOREIGN: u32 = u32::MAX;
 
 /// Where a chunk of the walk ended.
@@ -33,27 +32,15 @@ const FAILED: u64 = 3;
 /// Judges one action on the object that `dentry` is. 1: refuse it.
 #[inline(always)]
 pub fn judge(slot: *mut Slot, index: u32, action: u8, dentry: u64) -> u32 {
+    let Some(observe) = begin(slot, action, 0) else { return 0 };
     // SAFETY: `slot` points to a whole map value, here and below.
     unsafe {
-        let agent = (*slot).attempt.head.agent;
-        let Some(governed) = maps::GOVERNED.get(agent) else { return 0 };
-        if governed.policy == 0 {
-            return 0;
-        }
-        let (policy, observe) = (governed.policy - 1, governed.observe != 0);
-        (*slot).walk.policy = policy;
-        (*slot).walk.action = u32::from(action);
         (*slot).walk.dentry = dentry;
         (*slot).walk.depth = 0;
-        (*slot).walk.sets = 0;
-        (*slot).walk.about = 0;
-        let Some(secret) = maps::SECRET.get(0) else { return 0 };
-        (*slot).walk.secret = *secret;
-        (*slot).walk.path = hash::path_start(*secret);
         if !walk(slot, index) {
             (*slot).walk.about |= u32::from(pair::UNKNOWN);
         } else {
-            resolve(index);
+            automaton::run(slot, index);
         }
         verdict(slot, index, action, observe)
     }
@@ -62,29 +49,90 @@ pub fn judge(slot: *mut Slot, index: u32, action: u8, dentry: u64) -> u32 {
 /// Judges one action that has no place: `about` says what kind of object there is instead. 1: refuse it.
 #[inline(always)]
 pub fn judge_without_place(slot: *mut Slot, index: u32, action: u8, about: u8) -> u32 {
+    let Some(observe) = begin(slot, action, about) else { return 0 };
+    if about & pair::ADDRESS != 0 {
+        rules::offer_network(index);
+    }
+    // SAFETY: `slot` points to a whole map value.
+    unsafe { verdict(slot, index, action, observe) }
+}
+
+/// Judges one action on the names that the slot holds already, for tests.
+#[inline(always)]
+pub fn judge_given(slot: *mut Slot, index: u32, action: u8, about: u8) -> u32 {
+    if about != 0 {
+        return judge_without_place(slot, index, action, about);
+    }
+    let Some(observe) = begin(slot, action, 0) else { return 0 };
     // SAFETY: `slot` points to a whole map value.
     unsafe {
-        let Some(governed) = maps::GOVERNED.get((*slot).attempt.head.agent) else { return 0 };
-        if governed.policy == 0 {
-            return 0;
+        for which in 0..MAX_DEPTH {
+            if which as u32 >= (*slot).walk.depth {
+                break;
+            }
+            hash_given(index, which as u32);
         }
-        (*slot).walk.policy = governed.policy - 1;
-        (*slot).walk.action = u32::from(action);
-        (*slot).walk.sets = 0;
-        (*slot).walk.about = u32::from(about);
-        verdict(slot, index, action, governed.observe != 0)
+        automaton::run(slot, index);
+        verdict(slot, index, action, observe)
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn hash_given(index: u32, which: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 0 };
+    let which = which as usize & (MAX_DEPTH - 1);
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        let name = (*slot).walk.names[which];
+        (*slot).walk.hashes[which] = hash_name(index, name & 0xffff, name >> 16);
+    }
+    0
+}
+
+/// Sets a judgement up; whether the agent is only observed, or nothing where no policy judges it.
+#[inline(always)]
+fn begin(slot: *mut Slot, action: u8, about: u8) -> Option<bool> {
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        let governed = maps::GOVERNED.get((*slot).attempt.head.agent)?;
+        if governed.policy == 0 {
+            return None;
+        }
+        let walk = &raw mut (*slot).walk;
+        // An attempt keeps the policy it began with.
+        if (*slot).attempt.generation == 0 {
+            let number = governed.policy - 1;
+            (*walk).policy = number;
+            (*slot).attempt.generation = maps::POLICIES.get(number)?.generation;
+        }
+        (*walk).secret = *maps::SECRET.get(0)?;
+        (*walk).action = u32::from(action);
+        (*walk).about = u32::from(about);
+        (*walk).best = u32::from(NO_RULE);
+        (*walk).would = u32::from(NO_RULE);
+        (*walk).watched = 0;
+        (*walk).sets = [0; 4];
+        (*walk).facts = governed.facts;
+        (*walk).risk = governed.risk;
+        (*walk).labels = sensor_common::event::Governed::label_bits(&governed.labels);
+        Some(governed.observe != 0)
     }
 }
 
 /// The rules' word on what is known of the object by now, noted in the slot. 1: refuse it.
 #[inline(always)]
 unsafe fn verdict(slot: *mut Slot, index: u32, action: u8, observe: bool) -> u32 {
-    let decision = decide(index);
-    let (rule, would) = (decision as u16, (decision >> 16) as u16);
-    let what = (decision >> 32) as u8;
-    let refused = what != effect::ALLOW && (decision >> 40) & 1 == 0 && !observe;
+    let decision = rules::decide(index);
+    let refused = decision.refuses() && !observe;
     // SAFETY: the caller's `slot` points to a whole map value.
-    unsafe { note(slot, action, what, rule, would, refused) };
+    unsafe {
+        note(slot, action, &decision, refused);
+        rules::tell_watching(slot);
+    }
+    if !refused {
+        rules::consequences(index);
+    }
     u32::from(refused)
 }
 
@@ -115,7 +163,7 @@ unsafe fn walk(slot: *mut Slot, index: u32) -> bool {
         if begin <= LAST && end >= begin + HEADER {
             let to = (&raw mut (*slot).area).cast::<u8>().add(begin as usize);
             header(to, section::OBJECT, (end - begin - 4) as u16);
-            let number = if state == PLACED { (*slot).walk.place.number } else { FOREIGN };
+            let number = if state == PLACED { (*slot).walk.filesystem } else { FOREIGN };
             to.add(4).cast::<u32>().write_unaligned(number);
         }
         match state {
@@ -146,7 +194,9 @@ pub fn judge_walk(index: u32) -> u64 {
             // An object not made yet has no inode, and is no root.
             let inode = read::<u64>(dentry + off::off_dentry_inode()).unwrap_or(0);
             if let Some(place) = maps::FILESYSTEMS.get(&inode) {
-                (*slot).walk.place = *place;
+                (*slot).walk.root = inode;
+                (*slot).walk.left = place.depth;
+                (*slot).walk.filesystem = place.number;
                 return PLACED;
             }
             let Some(up) = read::<u64>(dentry + off::off_dentry_parent()) else { return FAILED };
@@ -166,6 +216,7 @@ pub fn judge_walk(index: u32) -> u64 {
             }
             let hashed = hash_name(index, at as u32, len as u32 - 1);
             (*slot).walk.hashes[depth & (MAX_DEPTH - 1)] = hashed;
+            (*slot).walk.names[depth & (MAX_DEPTH - 1)] = at as u32 | (len as u32 - 1) << 16;
             (*slot).walk.depth = depth as u32 + 1;
             (*slot).attempt.sections = (at + len as u64) as u32;
             (*slot).walk.dentry = up;
@@ -203,162 +254,8 @@ pub fn hash_name(index: u32, at: u32, len: u32) -> u64 {
     hashed
 }
 
-/// Looks the path up, root first: the filesystem's place, then the names below it.
 #[inline(always)]
-fn resolve(index: u32) {
-    let _ = look_up(index, 0, 0);
-    for _ in 0..MAX_MOUNT_DEPTH {
-        if resolve_mount(index) != 0 {
-            break;
-        }
-    }
-    for _ in 0..(MAX_DEPTH / CHUNK as usize) {
-        if resolve_names(index) != 0 {
-            break;
-        }
-    }
-}
-
-/// Takes the sets of the path so far; `last` also those of the place alone.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub fn look_up(index: u32, component: u64, step: u32) -> u64 {
-    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 0 };
-    // SAFETY: `slot` points to a whole map value.
-    unsafe {
-        if step != 0 {
-            (*slot).walk.path = hash::path_step((*slot).walk.path, component, (*slot).walk.secret);
-        }
-        let key = PlaceKey { policy: u64::from((*slot).walk.policy), path: (*slot).walk.path };
-        if let Some(place) = maps::PLACES.get(&key) {
-            (*slot).walk.sets |= place.below;
-            if (*slot).walk.depth == 0 && (*slot).walk.place.depth == 0 {
-                (*slot).walk.sets |= place.exact;
-            }
-        }
-    }
-    0
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub fn resolve_mount(index: u32) -> u64 {
-    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
-    // SAFETY: `slot` points to a whole map value.
-    unsafe {
-        // Root first: what is taken is shifted out, so `depth` counts what is left.
-        let left = core::ptr::read_volatile(&raw const (*slot).walk.place.depth) as usize;
-        if left == 0 || left > MAX_MOUNT_DEPTH {
-            return 1;
-        }
-        let component = (*slot).walk.place.hashes[(left - 1) & (MAX_MOUNT_DEPTH - 1)];
-        (*slot).walk.place.depth = left as u32 - 1;
-        look_up(index, component, 1);
-    }
-    0
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub fn resolve_names(index: u32) -> u64 {
-    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
-    for _ in 0..CHUNK {
-        // SAFETY: `slot` points to a whole map value.
-        unsafe {
-            let left = core::ptr::read_volatile(&raw const (*slot).walk.depth) as usize;
-            if left == 0 || left > MAX_DEPTH {
-                return 1;
-            }
-            let component = (*slot).walk.hashes[(left - 1) & (MAX_DEPTH - 1)];
-            (*slot).walk.depth = left as u32 - 1;
-            look_up(index, component, 1);
-        }
-    }
-    0
-}
-
-/// Set in what `try_rule` returns once a rule, or the default, has decided.
-const DECIDED: u64 = 1 << 63;
-
-/// Deciding rule and first observe-mode rule that matched (16 bits each), effect (8), whether a refusal is
-/// only observed (1).
-#[inline(always)]
-fn decision(effect: u8, rule: u16, would: u16, observes: bool) -> u64 {
-    DECIDED | u64::from(observes) << 40 | u64::from(effect) << 32 | u64::from(would) << 16 | u64::from(rule)
-}
-
-/// Tries the rules in order.
-#[inline(always)]
-fn decide(index: u32) -> u64 {
-    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return decision(effect::DENY, NO_RULE, NO_RULE, false) };
-    // SAFETY: `slot` points to a whole map value.
-    unsafe {
-        (*slot).walk.index = 0;
-        (*slot).walk.would = u32::from(NO_RULE);
-    }
-    for _ in 0..=MAX_RULES {
-        let tried = try_rule(index);
-        if tried != 0 {
-            return tried;
-        }
-    }
-    decision(effect::DENY, NO_RULE, NO_RULE, false)
-}
-
-/// Tries the next rule; 0 to go on. One rule a call, its number from memory: the verifier sees it once.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub fn try_rule(index: u32) -> u64 {
-    let unsure = decision(effect::DENY, NO_RULE, NO_RULE, false);
-    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return unsure };
-    // SAFETY: `slot` points to a whole map value, here and below.
-    let (action, sets, about, number, next, would) = unsafe {
-        let walk = &raw const (*slot).walk;
-        ((*walk).action, (*walk).sets, (*walk).about, (*walk).policy, (*walk).index, (*walk).would as u16)
-    };
-    let Some(policy) = maps::POLICIES.get(number) else { return unsure };
-    let observes = policy.observe != 0;
-    if next >= policy.count || next as usize >= MAX_RULES {
-        // SAFETY: as above.
-        unsafe { (*slot).attempt.generation = policy.generation };
-        return decision(policy.default_effect, NO_RULE, would, observes);
-    }
-    // SAFETY: as above.
-    unsafe { (*slot).walk.index = next + 1 };
-    let rule = &policy.rules[next as usize & (MAX_RULES - 1)];
-    if rule.actions & (1 << (action & 31)) == 0 {
-        return 0;
-    }
-    let unknown = about & u32::from(pair::UNKNOWN) != 0;
-    if rule.object != object::ANY {
-        if unknown {
-            if rule.observe != 0 {
-                return 0;
-            }
-            // No rule that asks for a place can be answered: the policy says what then.
-            return decision(policy.on_unknown, NO_RULE, would, observes);
-        }
-        if (rule.sets & sets != 0) != (rule.object == object::IN) {
-            return 0;
-        }
-    }
-    if rule.observe != 0 {
-        // The first that matches, whatever its effect: an observing allow shields what follows.
-        if would == NO_RULE {
-            // SAFETY: as above.
-            unsafe { (*slot).walk.would = next };
-        }
-        return 0;
-    }
-    // SAFETY: as above.
-    unsafe { (*slot).attempt.generation = policy.generation };
-    // A challenge cannot be held yet: it acts as its `otherwise`.
-    let passes = rule.effect == effect::CHALLENGE && rule.otherwise_allow != 0;
-    decision(rule.effect, next as u16, would, observes || passes)
-}
-
-#[inline(always)]
-unsafe fn note(slot: *mut Slot, action: u8, what: u8, rule: u16, would: u16, refused: bool) {
+unsafe fn note(slot: *mut Slot, action: u8, decision: &rules::Decision, refused: bool) {
     // SAFETY: the caller's `slot` points to a whole map value.
     unsafe {
         let count = core::ptr::read_volatile(&raw const (*slot).attempt.pairs) as usize;
@@ -370,9 +267,10 @@ unsafe fn note(slot: *mut Slot, action: u8, what: u8, rule: u16, would: u16, ref
         if refused {
             flags |= pair::BLOCKED;
         }
-        (*slot).attempt.pair[count & (MAX_PAIRS - 1)] = Pair { action, effect: what, flags, reserved: 0, rule, would };
+        let rules::Decision { effect, rule, would, .. } = *decision;
+        (*slot).attempt.pair[count & (MAX_PAIRS - 1)] = Pair { action, effect, flags, reserved: 0, rule, would };
         (*slot).attempt.pairs = count as u8 + 1;
     }
 }
 
-const _: () = assert!(size_of::<Filesystem>() % 8 == 0);
+const _: () = assert!(size_of::<Rule>() % 8 == 0);

@@ -1,4 +1,5 @@
-//! Marks where the kernel never skips a program: at a task's allocation and release.
+//! Marks where the kernel never skips a program: at a task's allocation, which fails where there is no room for
+//! another mark, and at its release.
 
 use aya_ebpf::{EbpfContext as _, macros::lsm, programs::LsmContext};
 
@@ -12,8 +13,7 @@ fn task(ctx: &LsmContext) -> u64 {
 
 #[lsm(hook = "task_alloc")]
 pub fn task_alloc(ctx: LsmContext) -> i32 {
-    who::allocated(task(&ctx));
-    0
+    who::allocated(task(&ctx))
 }
 
 #[lsm(hook = "task_free")]

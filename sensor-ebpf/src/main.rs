@@ -5,6 +5,7 @@
 #![no_main]
 
 mod args;
+mod automaton;
 mod call;
 mod capture;
 mod emit;
@@ -14,6 +15,7 @@ mod lineage;
 mod maps;
 mod name;
 mod remove;
+mod rules;
 mod section;
 mod slot;
 mod turn;

@@ -2,16 +2,21 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, Queue, RingBuf},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, Queue, RingBuf},
 };
 use sensor_common::{
     event::{Account, Active, Count, Described, FAULTS, Filesystem, Governed, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, Mark, Slot},
     hash::Secret,
     syscalls::{MAX_NR, Spec},
-    table::{MAX_PLACES, MAX_POLICIES, Place, PlaceKey, Policy},
+    table::{
+        ALL_CANDIDATES, ALL_CELLS, ALL_EDGES, ALL_NETWORKS, ALL_RULES, ALL_STATES, Candidate, EdgeKey, MAX_POLICIES,
+        NetworkKey, Policy, Range, Rule, State,
+    },
 };
 
 const MMAPABLE: u32 = 1024;
+/// Entries take memory when they are made.
+const NO_PREALLOC: u32 = 1;
 
 /// Task's address → whose it is. Entries are made at fork, join and move, and removed at the task's end.
 #[map]
@@ -50,15 +55,32 @@ pub static FLOOD: RingBuf = RingBuf::with_byte_size(32 << 20, 0);
 #[map]
 pub static BY_ID: Array<Spec> = Array::with_max_entries(256, 0);
 
-/// Agent → the policy its hooks judge by.
+/// Agent → what it is judged by; the daemon maps it, so that facts and risk change without a call.
 #[map]
-pub static GOVERNED: Array<Governed> = Array::with_max_entries(MAX_AGENTS, 0);
+pub static GOVERNED: Array<Governed> = Array::with_max_entries(MAX_AGENTS, MMAPABLE);
 
 #[map]
 pub static POLICIES: Array<Policy> = Array::with_max_entries(MAX_POLICIES, 0);
 
 #[map]
-pub static PLACES: HashMap<PlaceKey, Place> = HashMap::with_max_entries(MAX_PLACES, 0);
+pub static RULES: Array<Rule> = Array::with_max_entries(ALL_RULES, 0);
+
+#[map]
+pub static STATES: Array<State> = Array::with_max_entries(ALL_STATES, 0);
+
+/// State and name → the state behind it.
+#[map]
+pub static EDGES: HashMap<EdgeKey, u32> = HashMap::with_max_entries(ALL_EDGES, NO_PREALLOC);
+
+#[map]
+pub static CANDIDATES: Array<Candidate> = Array::with_max_entries(ALL_CANDIDATES, 0);
+
+/// Automata over bytes.
+#[map]
+pub static CELLS: Array<u64> = Array::with_max_entries(ALL_CELLS, 0);
+
+#[map]
+pub static NETWORKS: LpmTrie<NetworkKey, Range> = LpmTrie::with_max_entries(ALL_NETWORKS, NO_PREALLOC);
 
 /// Address of a root's inode → where that filesystem, or subtree, stands.
 #[map]

@@ -249,10 +249,7 @@ pub fn in_hook(judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 {
         // Inside a judged agent, what cannot be judged does not happen.
         emit::fault(Fault::NoSlot);
         // SAFETY: a pointer into a map value.
-        return match maps::GOVERNED.get(unsafe { (*mark).agent }) {
-            Some(governed) if governed.policy != 0 && governed.observe == 0 => DENIED,
-            _ => 0,
-        };
+        return if crate::who::enforced(unsafe { (*mark).agent }) { DENIED } else { 0 };
     };
     // SAFETY: `slot` and `mark` point to whole map values.
     let refused = unsafe {

@@ -72,13 +72,23 @@ pub fn born(child: u64, clone_flags: u64) {
     emit::lifecycle(kind::FORK, agent, pid, tid, maker, thread);
 }
 
-/// A task is being made: it is its maker's from here on, even where later programs are skipped.
+/// What a fork returns for which there is no mark: -EAGAIN, as where the kernel has no room for a task.
+const NO_ROOM: i32 = -11;
+
+/// A task is being made: it is its maker's from here on, even where later programs are skipped. What cannot be marked
+/// is not made where a policy is enforced: it would be nobody's.
 #[inline(always)]
-pub fn allocated(child: u64) {
-    if let Some(mark) = mark_of(current_task()) {
-        // SAFETY: a pointer into a map value.
-        set(child, unsafe { (*mark).agent });
-    }
+pub fn allocated(child: u64) -> i32 {
+    let Some(mark) = mark_of(current_task()) else { return 0 };
+    // SAFETY: a pointer into a map value.
+    let agent = unsafe { (*mark).agent };
+    if !set(child, agent) && enforced(agent) { NO_ROOM } else { 0 }
+}
+
+/// Whether what cannot be judged is refused to this agent.
+#[inline(always)]
+pub fn enforced(agent: u32) -> bool {
+    maps::GOVERNED.get(agent).is_some_and(|governed| governed.policy != 0 && governed.observe == 0)
 }
 
 /// The task's memory goes back: also that of a fork which failed.

@@ -205,4 +205,17 @@ pub struct Judgement {
     pub severity: Severity,
     /// Hex SHA-256 of the policy's text.
     pub policy_hash: String,
+    /// Ids of the watching rules that matched.
+    pub watched: Vec<String>,
+    /// Labels that the rules set for the rest of the run.
+    pub labels: Vec<String>,
+    /// What the rules add to the risk.
+    pub risk_added: i32,
+}
+
+impl Judgement {
+    /// Whether the action went ahead, or may yet.
+    pub fn goes_ahead(&self) -> bool {
+        matches!(self.enforcement, Enforcement::Passed | Enforcement::WouldBlock)
+    }
 }

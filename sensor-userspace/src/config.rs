@@ -69,6 +69,9 @@ pub struct AgentRule {
     pub name: Option<String>,
     pub whose: Whose,
     pub policy: Option<PathBuf>,
+    /// Which role it has, and at what task it is: for the conditions of policies.
+    pub role: Option<String>,
+    pub task: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +85,8 @@ pub struct Config {
     pub type_prefix: String,
     pub outcome_wait: Duration,
     pub heartbeat: Duration,
+    /// How often a denial is tried while somebody is governed.
+    pub canary: Duration,
     pub node_name: Option<String>,
     pub environment: Option<String>,
     pub agents: Vec<AgentRule>,
@@ -102,6 +107,7 @@ impl Default for Config {
             type_prefix: "rgt.".to_owned(),
             outcome_wait: Duration::from_millis(200),
             heartbeat: Duration::from_secs(60),
+            canary: Duration::from_secs(30),
             node_name: None,
             environment: None,
             agents: Vec::new(),
@@ -217,7 +223,7 @@ impl Config {
 type Fault = (Range<usize>, String);
 
 fn agent(fields: &DeTable<'_>, dir: &Path) -> Result<AgentRule, (Option<Range<usize>>, String)> {
-    let (mut name, mut whose, mut policy) = (None, None, None);
+    let (mut name, mut whose, mut policy, mut role, mut task) = (None, None, None, None, None);
     for (key, value) in fields {
         let fault = |problem: String| (Some(value.span()), problem);
         let text = scalar(value.get_ref())
@@ -226,6 +232,8 @@ fn agent(fields: &DeTable<'_>, dir: &Path) -> Result<AgentRule, (Option<Range<us
         match key.get_ref().as_ref() {
             "name" => name = Some(text),
             "policy" => policy = Some(dir.join(text)),
+            "role" => role = Some(text),
+            "task" => task = Some(text),
             found @ ("cgroup" | "unit") => {
                 let one = match found {
                     "cgroup" => Whose::Cgroup(text.trim_matches('/').to_owned()),
@@ -238,7 +246,7 @@ fn agent(fields: &DeTable<'_>, dir: &Path) -> Result<AgentRule, (Option<Range<us
                 }
             }
             other => {
-                let known = ["name", "cgroup", "unit", "policy"];
+                let known = ["name", "cgroup", "unit", "policy", "role", "task"];
                 return Err((Some(key.span()), unknown(other, known.into_iter())));
             }
         }
@@ -251,6 +259,8 @@ fn agent(fields: &DeTable<'_>, dir: &Path) -> Result<AgentRule, (Option<Range<us
         name,
         whose,
         policy,
+        role,
+        task,
     })
 }
 

@@ -150,6 +150,54 @@ fn a_second_writer_is_refused() {
 }
 
 #[test]
+fn what_is_put_in_its_place_is_not_written_to() {
+    let scratch = Scratch::new();
+    let config = LedgerConfig {
+        segment_bytes: 16 << 10,
+        compress_from: 16 << 10,
+        ..scratch.config()
+    };
+    let mut random = Random::seeded();
+    let mut ledger = Ledger::open(&scratch.ledger(), &config).unwrap();
+    fill(&mut ledger, &mut random, 8, 20);
+    ledger.flush(true).unwrap();
+    let (moved, other) = (scratch.0.join("moved"), scratch.0.join("other"));
+    fs::rename(scratch.ledger(), &moved).unwrap();
+    fs::create_dir(&other).unwrap();
+    std::os::unix::fs::symlink(&other, scratch.ledger()).unwrap();
+    // New segments, heads and compressed files, all of which are made by name.
+    fill(&mut ledger, &mut random, 8, 100);
+    ledger.close().unwrap();
+    assert_eq!(fs::read_dir(&other).unwrap().count(), 0);
+    let report = verify(&moved, &scratch.keys(), &mut |_| {}).unwrap();
+    assert_eq!(report.problem, None);
+    assert!(report.records > 100);
+    let names = fs::read_dir(&moved).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    let ends = |end: &str| names.iter().any(|name| name.to_string_lossy().ends_with(end));
+    assert!(ends(".jsonl.zst") && ends(".jsonl"), "{names:?}");
+}
+
+#[test]
+fn a_link_of_another_users_is_not_followed() {
+    // SAFETY: geteuid(2) cannot fail and touches no memory.
+    if unsafe { libc::geteuid() } != 0 {
+        return println!("SKIP: only root can make another user's link");
+    }
+    let scratch = Scratch::new();
+    let real = scratch.0.join("real");
+    fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, scratch.ledger()).unwrap();
+    scratch.open().close().unwrap();
+    check(&scratch);
+    std::os::unix::fs::lchown(scratch.ledger(), Some(65534), None).unwrap();
+    let refused = Ledger::open(&scratch.ledger(), &scratch.config());
+    let refused = format!("{:#}", refused.err().unwrap());
+    let name = scratch.ledger().display().to_string();
+    assert!(refused.contains("user 65534") && refused.contains(&name), "{refused}");
+}
+
+#[test]
 fn a_cut_ledger_is_not_continued() {
     let scratch = Scratch::new();
     let mut ledger = scratch.open();

@@ -139,6 +139,9 @@ fn delete(number: u64) -> (Attempt, Judgement) {
         judged: Judged::Kernel,
         severity: Severity::High,
         policy_hash: "00".repeat(32),
+        watched: Vec::new(),
+        labels: Vec::new(),
+        risk_added: 0,
     };
     (attempt, judgement)
 }

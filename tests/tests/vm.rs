@@ -51,6 +51,8 @@ macro_rules! machines {
             refuses_under_load,
             observes_when_told_to,
             rests_while_idle,
+            refuses_to_fork_unmarked,
+            notices_silence,
             says_when_nothing_can_deny,
             verifies,
             doctor_knows,
@@ -346,6 +348,33 @@ fn would_block(told: &Told, ledger: &str, place: &str, mode: &str) {
     assert_eq!(denial["mode"], mode, "{denial}");
 }
 
+/// `kernel.ftrace_enabled` turned off under an agent, and on again.
+fn notices_silence(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("told too early"), "0");
+    assert_eq!(told.fact("silence told"), "1");
+    assert_eq!(told.fact("silence shouted"), "1");
+    assert_eq!(told.fact("exec --enforce in silence"), "125");
+    assert_eq!(told.fact("degraded in silence"), "1");
+    assert_eq!(told.fact("speech told"), "1");
+    assert_eq!(told.fact("late left"), "1", "refused again");
+    Ok(())
+}
+
+/// Where no further task can be marked, an agent that is enforced on makes none; its neighbours do.
+fn refuses_to_fork_unmarked(told: &Told, _: &str, mode: Mode) -> Done {
+    assert_eq!(told.fact("filled"), "0");
+    assert_eq!(told.fact("neighbour forks"), "yes");
+    assert_eq!(told.fact("full told"), "1", "the fault is in the ledger");
+    if mode == Mode::FmodRet {
+        return Err("by fmod_ret nothing that can refuse a fork is attached".into());
+    }
+    assert_eq!(told.fact("full said"), "1");
+    assert_eq!(told.fact("full went on"), "0", "a shell that cannot fork ends");
+    assert_eq!(told.fact("full exec"), "2");
+    assert_eq!(told.fact("full left"), "1", "what the child would have removed");
+    Ok(())
+}
+
 /// Tracepoints are attached while somebody is governed; attached again, they see all of an agent.
 fn rests_while_idle(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.fact("idle links"), "0");
@@ -369,7 +398,7 @@ fn says_when_nothing_can_deny(told: &Told, _: &str, _: Mode) -> Done {
 }
 
 fn verifies(told: &Told, _: &str, _: Mode) -> Done {
-    for ledger in ["main", "probe", "observe", "load", "idle", "nothing"] {
+    for ledger in ["main", "probe", "observe", "load", "idle", "silent", "full", "nothing"] {
         assert_eq!(told.fact(&format!("verify {ledger}")), "0", "{ledger}");
     }
     Ok(())
@@ -396,6 +425,7 @@ fn doctor_knows(told: &Told, _: &str, mode: Mode) -> Done {
         }
     }
     assert!(probes > 8, "{}", told.doctor);
+    assert!(told.doctor.contains("a denial was tried, and denied"), "{}", told.doctor);
     Ok(())
 }
 

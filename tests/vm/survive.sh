@@ -23,10 +23,11 @@ start() {
 pinned() { find /sys/fs/bpf/rgt -type f 2>/dev/null | wc -l; }
 # Of the agents' ledger: how many records hold these words.
 count() { cat /ledger/survive/*.jsonl | grep -c "$1"; }
-# Sums of the gap records' fields.
+# What gap records declare lost, all together.
 gaps() {
-    cat /ledger/survive/*.jsonl | grep '"kind":"gap"' | sed 's/.*"made":\([0-9]*\).*/\1/' |
-        awk '{ sum += $1 } END { print sum + 0 }'
+    cat /ledger/survive/*.jsonl | grep '"kind":"gap"' |
+        sed 's/.*"made":\([0-9]*\).*"received":\([0-9]*\).*/\1 \2/' |
+        awk '{ sum += $1 - $2 } END { print sum + 0 }'
 }
 
 umount /tmp

@@ -115,6 +115,59 @@ wait $daemon
 verify idle
 records idle
 
+# Hooks that fall silent while an agent runs, and speak again.
+echo late >/data/late
+rgt run --set ledger.dir=/ledger/silent --set enforce.canary=1s 2>/run.err &
+daemon=$!
+until rgt agents >/dev/null 2>&1; do sleep 0.2; done
+told() { grep -h '"kind":"enforcement"' /ledger/silent/*.jsonl | grep -c "\"denies\":$1"; }
+waits() { n=0; until [ "$(told $1)" = 1 ] || [ $n = 100 ]; do sleep 0.2; n=$((n + 1)); done; }
+rgt exec --policy $policy --name silent -- sh -c 'while [ ! -e /tmp/w/off ]; do sleep 0.1; done; cat /data/none; while [ ! -e /tmp/w/on ]; do sleep 0.1; done; unlink /data/late' &
+agent=$!
+sleep 3
+fact "told too early" "$(told false)"
+echo 0 >/proc/sys/kernel/ftrace_enabled
+waits false
+fact "silence told" "$(told false)"
+fact "silence shouted" "$(grep -c 'NOTHING IS DENIED ANY MORE' /run.err)"
+rgt exec --enforce --policy $policy -- touch /tmp/w/ran
+fact "exec --enforce in silence" $?
+: >/tmp/w/off
+sleep 1
+echo 1 >/proc/sys/kernel/ftrace_enabled
+waits true
+fact "speech told" "$(told true)"
+: >/tmp/w/on
+wait $agent
+fact "late left" "$(ls /data | grep -c late)"
+kill $daemon
+wait $daemon
+fact "degraded in silence" "$(grep -h '"argument":"/data/none"' /ledger/silent/*.jsonl | grep -c '"degraded":true')"
+verify silent
+
+# A full table of tasks: the agent cannot fork any more, others can. `full` is compiled by the test.
+echo full >/data/full
+mkfifo /filling
+cat >/data/fork.sh <<'END'
+/full/full /filling &
+read -r failed </filling
+echo "$failed" >/filled
+(unlink /data/full)
+echo went on
+END
+rgt exec --policy $policy --name full --ledger /ledger/full -- sh /data/fork.sh >/full.out 2>/full.err &
+full=$!
+until [ -e /filled ]; do sleep 0.2; done
+fact filled "$(cat /filled)"
+fact "neighbour forks" "$(busybox echo yes)"
+wait $full
+fact "full exec" $?
+fact "full went on" "$(grep -c 'went on' /full.out)"
+fact "full said" "$(grep -c 'Resource temporarily unavailable' /full.err)"
+fact "full left" "$(ls /data | grep -c '^full$')"
+fact "full told" "$(grep -h '"kind":"faults"' /ledger/full/*.jsonl | grep -c '"no_mark":[1-9]')"
+verify full
+
 rgt doctor >/doctor 2>&1
 fact doctor $?
 sed 's/^/?	/' /doctor

@@ -110,11 +110,15 @@ mod tests {
                 name: None,
                 whose: Whose::Unit("a.service".to_owned()),
                 policy: None,
+                role: None,
+                task: None,
             },
             AgentRule {
                 name: None,
                 whose: Whose::Cgroup("x/*".to_owned()),
                 policy: None,
+                role: None,
+                task: None,
             },
         ];
         let mut watch = Watch::new(&rules);

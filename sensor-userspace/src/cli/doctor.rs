@@ -7,8 +7,9 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
+    agent::cgroup,
     attempt::Mode,
-    kernel::{Diagnosis, Probe, diagnose, pins},
+    kernel::{Diagnosis, LoadError, Probe, Standing, diagnose, pins},
 };
 
 #[derive(Args, Debug)]
@@ -30,10 +31,13 @@ struct Check {
 
 pub fn run(args: DoctorArgs) -> Result<ExitCode> {
     let mut checks = surroundings();
-    let diagnosis = diagnose();
+    let diagnosis = tried();
     let usable = diagnosis.is_ok();
     let (mode, degraded, notes, probes) = match diagnosis {
-        Ok(Diagnosis { standing, probes }) => (Some(standing.mode), standing.degraded, standing.notes, probes),
+        Ok(Diagnosis { standing, probes, untried }) => {
+            checks.push(canary(&standing, untried));
+            (Some(standing.mode), standing.degraded, standing.notes, probes)
+        }
         Err(error) => {
             checks.push(Check {
                 name: "kernel side",
@@ -59,6 +63,30 @@ pub fn run(args: DoctorArgs) -> Result<ExitCode> {
         println!("\nmode: {}", sentence(mode, degraded));
     }
     Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Loads everything, and tries a denial in a cgroup made for it.
+fn tried() -> Result<Diagnosis, LoadError> {
+    let name = format!("doctor-{}", std::process::id());
+    let file = std::env::temp_dir().join(format!("rgt-{name}"));
+    let own = cgroup::mount_point().and_then(|mount| cgroup::Own::make(&mount, &name));
+    let scratch = own.as_ref().map(|own| (own.path(), file.as_path()));
+    let diagnosis = diagnose(scratch.map_err(|error| format!("{error:#}")));
+    if let Ok(own) = own {
+        own.remove();
+    }
+    // It is there if the denial denied.
+    let _ = fs::remove_file(&file);
+    diagnosis
+}
+
+fn canary(standing: &Standing, untried: Option<String>) -> Check {
+    let (found, mend) = match (untried, standing.mode) {
+        (Some(why), _) => (format!("not tried: {why}"), Some("run it as root, with cgroup v2 mounted".to_owned())),
+        (None, Mode::Observe) => ("nothing denies here: see the notes".to_owned(), None),
+        (None, _) => ("a denial was tried, and denied".to_owned(), None),
+    };
+    Check { name: "canary", found, mend }
 }
 
 fn print(checks: &[Check], probes: &[Probe], notes: &[String]) {

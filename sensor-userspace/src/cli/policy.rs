@@ -1,8 +1,8 @@
 //! `rgt policy check|explain|show|test`: what a policy says, without a kernel.
 
-use std::ffi::OsString;
+mod explain;
+
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,9 +10,8 @@ use clap::{Args, Subcommand};
 use sensor_common::action::Action;
 use serde_json::{Value, json};
 
-use crate::policy::{
-    self, Decision, Errors, Object, Policy, Problem, Variables, effect_word, place,
-};
+use self::explain::{Explain, explain};
+use crate::policy::{self, Decision, Errors, Policy, Problem, Variables, effect_word, read_text};
 
 /// A policy has errors, or a case of its tests fails.
 const EXIT_UNSOUND: u8 = 1;
@@ -36,7 +35,7 @@ enum Verb {
         files: Vec<PathBuf>,
     },
     /// Say which rule decides an attempt, and why.
-    Explain(Explain),
+    Explain(Box<Explain>),
     /// Show a policy as it is compiled.
     Show {
         #[command(flatten)]
@@ -57,29 +56,6 @@ enum Verb {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
-}
-
-#[derive(Args, Debug)]
-struct Explain {
-    /// What is attempted: `file.delete`; several with commas, if one call means several.
-    #[arg(long, value_name = "VERB", required = true, value_delimiter = ',')]
-    action: Vec<String>,
-    /// Its object, an absolute path.
-    #[arg(long, value_name = "PATH", conflicts_with = "unknown")]
-    path: Option<OsString>,
-    /// The second path of a rename or a link.
-    #[arg(long, value_name = "PATH")]
-    path2: Option<OsString>,
-    /// The kernel cannot tell the object's place.
-    #[arg(long)]
-    unknown: bool,
-    #[command(flatten)]
-    variables: Given,
-    /// One JSON object.
-    #[arg(long)]
-    json: bool,
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -144,17 +120,11 @@ impl From<Errors> for Failure {
 }
 
 fn load(file: &Path) -> Result<Policy, Failure> {
-    let bytes = std::fs::read(file).map_err(|error| {
-        Failure::Usage(format!(
-            "cannot read {}: {error}; give the path of a policy file",
-            file.display()
-        ))
+    let text = read_text(file).map_err(|cause| {
+        let file = file.display();
+        Failure::Usage(format!("cannot read {file}: {cause}; give the path of a policy file"))
     })?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        Failure::Usage(format!("{} is not UTF-8 at byte {at}; save it as UTF-8", file.display()))
-    })?;
-    Ok(policy::parse(&file.to_string_lossy(), &text)?)
+    Ok(policy::parse_file(&file.to_string_lossy(), &text)?.0)
 }
 
 fn check(
@@ -209,70 +179,6 @@ fn check(
     Ok(status)
 }
 
-fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Failure> {
-    let table = load(&question.file)?.compile(&question.variables.variables())?;
-    let actions = actions(&question.action)?;
-    let path = absolute(question.path.as_ref())?;
-    let path2 = absolute(question.path2.as_ref())?;
-    let placeless = path.is_none() && !question.unknown;
-    if let Some(action) = actions.iter().find(|action| placeless && policy::has_place(**action)) {
-        let text = format!(
-            "{} has a path: give it with --path, or --unknown if it cannot be told",
-            action.verb()
-        );
-        return Err(Failure::Usage(text));
-    }
-    let first = match &path {
-        Some(path) => Object::Path(path),
-        None if question.unknown => Object::Unknown,
-        None => Object::None,
-    };
-    let second = path2.as_deref().map(Object::Path);
-    let (decision, steps) = table.explain(&policy::pair(&actions, first, second));
-    if question.json {
-        let steps: Vec<Value> = steps
-            .iter()
-            .map(|step| json!({ "action": step.action.verb(), "rule": table.rules[step.rule].id, "result": step.result.name() }))
-            .collect();
-        let mut answer = decision.to_json();
-        answer["steps"] = Value::Array(steps);
-        writeln!(out, "{answer}")?;
-        return Ok(0);
-    }
-    writeln!(out, "{}", headline(&decision))?;
-    writeln!(out, "  {}", decision.reason)?;
-    if let Some((verdict, rule)) = &decision.would {
-        writeln!(out, "  {rule} observes: it would have said {}", verdict.name())?;
-    }
-    for step in steps {
-        let places = table.places_text(step.rule).unwrap_or_else(|| "any object".to_owned());
-        let (verb, id) = (step.action.verb(), &table.rules[step.rule].id);
-        writeln!(out, "    {verb:<14} {id}: {} ({places})", step.result.name().replace('_', " "))?;
-    }
-    Ok(0)
-}
-
-fn actions(words: &[String]) -> Result<Vec<Action>, Failure> {
-    let action = |word: &String| {
-        Action::from_verb(word).ok_or_else(|| {
-            let verbs: Vec<&str> = Action::ALL.iter().map(|action| action.verb()).collect();
-            Failure::Usage(format!("no action is called `{word}`; they are: {}", verbs.join(", ")))
-        })
-    };
-    words.iter().map(action).collect()
-}
-
-fn absolute(path: Option<&OsString>) -> Result<Option<Vec<u8>>, Failure> {
-    let Some(path) = path else { return Ok(None) };
-    let known = place::normalise(b"", path.as_bytes());
-    known.map(Some).ok_or_else(|| {
-        Failure::Usage(format!(
-            "the path `{}` is not absolute; begin it with `/`",
-            path.to_string_lossy()
-        ))
-    })
-}
-
 fn headline(decision: &Decision) -> String {
     let observed = if decision.observe { ", observed only" } else { "" };
     let (verdict, rule) = (decision.verdict.name(), &decision.rule_id);
@@ -299,7 +205,7 @@ fn show(
         table.name, effects.0, effects.1
     )?;
     writeln!(out, "sha256 {}", table.hash)?;
-    for (index, (rule, kernel)) in table.rules.iter().zip(&table.kernel.rules).enumerate() {
+    for (index, (rule, kernel)) in table.rules.iter().zip(&table.tests).enumerate() {
         let observe = if kernel.observe != 0 { " (observes)" } else { "" };
         let places = table.places_text(index).unwrap_or_else(|| "any object".to_owned());
         let verbs: Vec<&str> = policy::verbs(kernel.actions).map(Action::verb).collect();
@@ -312,17 +218,8 @@ fn show(
         )?;
         writeln!(out, "       {}", verbs.join(" "))?;
     }
-    writeln!(out, "places: {}", table.places.len())?;
-    for (path, place) in &table.places {
-        let path = String::from_utf8_lossy(path);
-        let slash = if path == "/" { "" } else { "/" };
-        if place.exact != 0 {
-            writeln!(out, "     {path}  sets {:#x}", place.exact)?;
-        }
-        if place.below != 0 {
-            writeln!(out, "     {path}{slash}**  sets {:#x}", place.below)?;
-        }
-    }
+    let (states, networks) = (table.automaton.states.len(), table.networks.offered.len());
+    writeln!(out, "{states} states, {} byte automata, {networks} networks", table.automaton.bytes.len())?;
     Ok(0)
 }
 

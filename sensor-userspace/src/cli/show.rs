@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::paint::{Hue, Paint, readable, verdict_hue};
-use super::tail::ledger_dir;
+use super::tail::{ledger_dir, must_be_there};
 use crate::ledger::Reader;
 
 #[derive(Args, Debug)]
@@ -30,12 +30,7 @@ pub struct ShowArgs {
 
 pub fn run(args: ShowArgs) -> Result<ExitCode> {
     let dir = ledger_dir(args.ledger.as_deref())?;
-    if !dir.exists() {
-        bail!(
-            "ledger {}: no such directory; `--ledger DIR` names another one",
-            dir.display()
-        );
-    }
+    must_be_there(&dir)?;
     let line = find(&dir, &args.id)?;
     if args.json {
         println!("{}", String::from_utf8_lossy(&line));
@@ -52,7 +47,7 @@ fn find(dir: &std::path::Path, id: &str) -> Result<Vec<u8>> {
     struct Id<'a> {
         id: &'a str,
     }
-    let mut reader = Reader::open(dir).with_context(|| format!("ledger {}", dir.display()))?;
+    let mut reader = Reader::open(dir)?;
     let mut line = Vec::new();
     let mut found: Vec<Vec<u8>> = Vec::new();
     while reader.next_line(&mut line)?.is_some() {

@@ -74,6 +74,14 @@ pub(super) const KEYS: &[(&str, Setter)] = &[
         config.heartbeat = every;
         Ok(())
     }),
+    ("enforce.canary", |config, value| {
+        let every = duration(value)?;
+        if every < Duration::from_secs(1) {
+            return Err(format!("`{value}` is less than one second"));
+        }
+        config.canary = every;
+        Ok(())
+    }),
     ("node.name", |config, value| {
         config.node_name = Some(filled(value)?);
         Ok(())

@@ -3,6 +3,7 @@
 pub mod client;
 mod peer;
 pub mod protocol;
+mod receive;
 pub mod server;
 
 use std::path::PathBuf;

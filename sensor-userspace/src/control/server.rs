@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -12,6 +12,7 @@ use std::thread;
 
 use super::peer::Peer;
 use super::protocol::{Answer, ExecRequest, Kind, MAX_LINE, Refusal, Request, line};
+use super::receive::{self, Budget, Held, Missing, PATIENCE};
 use crate::kernel::AgentNo;
 
 /// Connections at once; each waiting `exec` holds one.
@@ -67,6 +68,7 @@ pub fn listen(path: &Path, commands: Sender<Command>) -> io::Result<()> {
     // Everybody may ask; who may get what is decided by who asks.
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     let open = Arc::new(Mutex::new(HashMap::new()));
+    let budget = Budget::default();
     thread::Builder::new()
         .name("control".to_owned())
         .stack_size(STACK)
@@ -77,7 +79,7 @@ pub fn listen(path: &Path, commands: Sender<Command>) -> io::Result<()> {
                     thread::sleep(std::time::Duration::from_millis(50));
                     continue;
                 };
-                accept(stream, &commands, &open);
+                accept(stream, &commands, &open, &budget);
             }
         })?;
     Ok(())
@@ -126,7 +128,7 @@ impl Drop for Counted {
     }
 }
 
-fn accept(stream: UnixStream, commands: &Sender<Command>, open: &Open) {
+fn accept(stream: UnixStream, commands: &Sender<Command>, open: &Open, budget: &Budget) {
     let Ok(peer) = Peer::of(&stream) else { return };
     let Some(counted) = Counted::new(open, peer.uid) else {
         let refusal = Refusal::new(
@@ -137,12 +139,13 @@ fn accept(stream: UnixStream, commands: &Sender<Command>, open: &Open) {
         return;
     };
     let commands = commands.clone();
+    let held = budget.of(peer.uid);
     let spawned = thread::Builder::new()
         .name("connection".to_owned())
         .stack_size(STACK)
         .spawn(move || {
             let _counted = counted;
-            serve(&stream, peer, &commands);
+            serve(&stream, peer, &commands, held);
         });
     if let Err(error) = spawned {
         tracing::warn!("a connection could not be served: {error}");
@@ -153,27 +156,42 @@ fn say(mut stream: &UnixStream, answer: &Answer) -> bool {
     stream.write_all(&line(answer)).is_ok()
 }
 
-fn serve(stream: &UnixStream, peer: Peer, commands: &Sender<Command>) {
+/// What to say to who sent no whole request.
+fn refusal(missing: Missing) -> Option<Refusal> {
+    let (kind, text) = match missing {
+        Missing::Closed => return None,
+        Missing::TooLong => (
+            Kind::Malformed,
+            format!("a request is longer than {MAX_LINE} bytes"),
+        ),
+        Missing::TooSlow => (
+            Kind::Malformed,
+            format!("a request was not finished in {} s", PATIENCE.as_secs()),
+        ),
+        Missing::NoRoom => (
+            Kind::Failed,
+            "requests of ordinary users hold all the memory that they may; try again later".to_owned(),
+        ),
+    };
+    Some(Refusal::new(kind, text))
+}
+
+fn serve(stream: &UnixStream, peer: Peer, commands: &Sender<Command>, mut held: Held) {
+    // Who does not read his answers is not waited for.
+    let _ = stream.set_write_timeout(Some(PATIENCE));
     let mut reader = BufReader::new(stream);
     // The agent that this connection started.
     let mut started: Option<(AgentNo, String)> = None;
     loop {
-        let mut text = Vec::new();
-        let limit = MAX_LINE as u64 + 1;
-        match (&mut reader).take(limit).read_until(b'\n', &mut text) {
-            Ok(length) if length > MAX_LINE => {
-                say(
-                    stream,
-                    &Err(Refusal::new(
-                        Kind::Malformed,
-                        format!("a request is longer than {MAX_LINE} bytes"),
-                    )),
-                );
+        let text = match receive::request(&mut reader, &mut held, PATIENCE) {
+            Ok(text) => text,
+            Err(missing) => {
+                if let Some(refusal) = refusal(missing) {
+                    say(stream, &Err(refusal));
+                }
                 break;
             }
-            Ok(length) if length > 0 => {}
-            _ => break,
-        }
+        };
         let answer = match serde_json::from_slice::<Request>(&text) {
             Ok(request) => answer(request, peer, commands, &mut started),
             Err(cause) => Err(Refusal::new(
@@ -181,6 +199,8 @@ fn serve(stream: &UnixStream, peer: Peer, commands: &Sender<Command>) {
                 format!("the request makes no sense: {cause}"),
             )),
         };
+        drop(text);
+        held.release();
         if !say(stream, &answer) {
             break;
         }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use anyhow::{Context, Result, anyhow};
 
 use super::agent::Phase;
-use super::begin::{compile, new_agent};
+use super::begin::new_agent;
 use super::engine::{Engine, RINGS, difference};
 use super::source::EventSource;
-use super::state::{self, Kept, State};
+use super::state::{self, Kept, State, Written};
 use crate::agent::cgroup;
 use crate::kernel::{AgentNo, Totals};
-use crate::policy::{Policy, Variables};
+use crate::policy::{self, Policy, Variables};
 use crate::record::Field;
 
 /// Looks at the counts while agents go on: the fewer events are on their way, the nearer the truth.
@@ -59,7 +59,9 @@ impl<S: EventSource> Engine<S> {
         config.ledger_dir = kept.ledger.clone();
         let variables = Variables { workspace: kept.workspace.clone(), home: kept.home.clone() };
         let mut table = match &kept.policy {
-            Some((name, text)) => compile(name, text, &variables)?,
+            Some(Written { name, text, includes }) => {
+                policy::parse_given(name, text, includes)?.compile(&variables)?
+            }
             None => Policy::allow_all().compile(&variables)?,
         };
         table.kernel.observe = u8::from(kept.observe || !self.options.enforce_allowed);
@@ -73,10 +75,17 @@ impl<S: EventSource> Engine<S> {
         agent.cgroup = kept.cgroup;
         agent.root = kept.root;
         agent.uid = kept.uid;
+        agent.role = kept.role;
+        agent.task = kept.task;
+        agent.look_at_facts();
+        agent.how.risk = agent.recorder.risk();
         agent.started_wall = UNIX_EPOCH + Duration::from_secs(kept.started);
         let ago = agent.started_wall.elapsed().unwrap_or_default();
         agent.started = Instant::now().checked_sub(ago).unwrap_or_else(Instant::now);
         self.source.set_policy(number, &agent.table, observe).context("its policy")?;
+        // Read once the policy is in force here as well: what is labelled from now on is labelled under both.
+        agent.how.labels = self.source.labels_before(number);
+        self.source.stand(number, &agent.how);
         self.source.adopt(number, &agent.cgroup).context("its marks")?;
         for pid in self.source.tasks(number) {
             if agent.processes.contains(pid) {

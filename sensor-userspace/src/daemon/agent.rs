@@ -10,7 +10,7 @@ use crate::agent::cgroup;
 use crate::attempt::{Judgement, Verdict};
 use crate::control::protocol::Answer;
 use crate::kernel::{AgentNo, AttemptKey, Seen, Totals};
-use crate::policy::Table;
+use crate::policy::{Circumstances, Consequences, Identity, Table};
 use crate::record::{RecordId, Recorder};
 
 /// Attempts under way whose outcome is awaited; one more and the oldest way of telling is lost: the
@@ -43,8 +43,53 @@ pub struct Agent {
     pub started_wall: SystemTime,
     pub phase: Phase,
     pub waiting: Option<Sender<Answer>>,
+    /// By the operator's configuration.
+    pub role: Option<String>,
+    pub task: Option<String>,
+    /// How it stands: labels, risk, facts; the kernel side is told of every change.
+    pub how: Circumstances,
+    /// What the kernel side was told last.
+    pub how_told: Option<Circumstances>,
+    /// Labels that end by themselves.
+    pub lasting: Vec<(usize, Instant)>,
     /// Per ring: what gap records have told already.
     pub told: [Totals; 2],
+}
+
+impl Agent {
+    /// Takes in what an attempt that went ahead has for consequences.
+    pub fn undergo(&mut self, consequences: &Consequences) {
+        for (label, lasts) in &consequences.labels {
+            self.how.labels |= 1 << label;
+            self.lasting.retain(|(lasting, _)| lasting != label);
+            if let Some(lasts) = lasts {
+                self.lasting.push((*label, Instant::now() + *lasts));
+            }
+        }
+    }
+
+    /// Labels whose time is over, a bit each; they are no longer set.
+    pub fn expire_labels(&mut self) -> u32 {
+        let now = Instant::now();
+        let over = self.lasting.extract_if(.., |(_, until)| *until <= now);
+        let over = over.fold(0, |bits, (label, _)| bits | 1 << label);
+        self.how.labels &= !over;
+        over
+    }
+
+    /// Looks again which of the policy's facts hold.
+    pub fn look_at_facts(&mut self) {
+        let run = self.recorder.run();
+        let who = Identity {
+            agent_id: &run.agent_id,
+            principal: &run.principal,
+            role: self.role.as_deref(),
+            environment: run.environment.as_deref(),
+            task: self.task.as_deref(),
+        };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.how.facts = self.table.facts_that_hold(&who, i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    }
 }
 
 /// Where a run stands.

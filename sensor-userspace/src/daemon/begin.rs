@@ -11,12 +11,12 @@ use super::agent::{Agent, Counts, Phase};
 use super::engine::Engine;
 use super::processes::Processes;
 use super::source::EventSource;
-use super::state::Kept;
+use super::state::{Kept, Written};
 use crate::agent::cgroup;
 use crate::attempt::Run;
 use crate::config::Config;
 use crate::kernel::{AgentNo, Totals};
-use crate::policy::{self, Table, Variables};
+use crate::policy::{Circumstances, Table, Variables};
 use crate::record::{Field, Recorder, RecorderOptions};
 use crate::risk;
 
@@ -32,9 +32,12 @@ pub(super) struct Plan {
     pub root: Option<u32>,
     pub uid: u32,
     /// For the daemon that may come after this one: what the table was made from, and what was set.
-    pub policy: Option<(String, String)>,
+    pub policy: Option<Written>,
     pub variables: Variables,
     pub sets: Vec<String>,
+    /// By the operator's configuration alone.
+    pub role: Option<String>,
+    pub task: Option<String>,
 }
 
 impl<S: EventSource> Engine<S> {
@@ -76,6 +79,8 @@ impl<S: EventSource> Engine<S> {
             policy,
             variables,
             sets,
+            role,
+            task,
         } = plan;
         if !self.options.enforce_allowed {
             table.kernel.observe = 1;
@@ -96,6 +101,8 @@ impl<S: EventSource> Engine<S> {
             own: own.is_some(),
             root,
             uid,
+            role: role.clone(),
+            task: task.clone(),
             started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         };
         let agent = new_agent(number, run, table, &config, &self.options.config, ledger.clone());
@@ -105,6 +112,10 @@ impl<S: EventSource> Engine<S> {
         agent.cgroup = cgroup;
         agent.root = root;
         agent.uid = uid;
+        agent.role = role;
+        agent.task = task;
+        agent.look_at_facts();
+        agent.how.risk = agent.recorder.risk();
         // Written down before the first mark is set: no daemon finds marks whose agent it cannot know.
         let begun = self.introduce(number, &mut agent).and_then(|()| self.remember(kept));
         match begun {
@@ -136,6 +147,7 @@ impl<S: EventSource> Engine<S> {
         self.source
             .set_policy(number, &agent.table, observe)
             .context("the policy could not be loaded into the kernel")?;
+        self.source.stand(number, &agent.how);
         let standing = &self.desk.standing;
         let mode = if observe {
             "observe"
@@ -213,6 +225,11 @@ pub(super) fn new_agent(
         started_wall: SystemTime::now(),
         phase: Phase::Running,
         waiting: None,
+        role: None,
+        task: None,
+        how: Circumstances::default(),
+        how_told: None,
+        lasting: Vec::new(),
         told: [Totals::default(); 2],
     })
 }
@@ -221,10 +238,6 @@ fn discard(own: Option<&cgroup::Own>) {
     if let Some(own) = own {
         own.remove();
     }
-}
-
-pub(super) fn compile(name: &str, text: &str, variables: &Variables) -> Result<Table> {
-    Ok(policy::parse(name, text)?.compile(variables)?)
 }
 
 pub(super) fn random_hex(bytes: usize) -> Result<String> {

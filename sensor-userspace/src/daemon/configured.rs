@@ -1,16 +1,15 @@
 //! How a run begins that the configuration names: its cgroup is found.
 
-use std::fs;
+use anyhow::{Result, anyhow};
 
-use anyhow::{Context, Result, anyhow};
-
-use super::begin::{Plan, compile, random_hex};
+use super::begin::{Plan, random_hex};
 use super::engine::Engine;
 use super::source::EventSource;
+use super::state::Written;
 use crate::agent::{Found, cgroup};
 use crate::attempt::Run;
 use crate::config::Whose;
-use crate::policy::{Policy, Variables};
+use crate::policy::{self, Policy, Variables};
 
 impl<S: EventSource> Engine<S> {
     /// Cgroups of configured agents that have come, and agents whose cgroups are gone.
@@ -42,16 +41,16 @@ impl<S: EventSource> Engine<S> {
         {
             return Ok(());
         }
-        let policy = match &rule.policy {
+        let mut written = None;
+        let table = match &rule.policy {
             Some(file) => {
-                let text = fs::read_to_string(file)
-                    .with_context(|| format!("policy {}", file.display()))?;
-                Some((file.to_string_lossy().into_owned(), text))
+                let text = policy::read_text(file)
+                    .map_err(|cause| anyhow!("policy {}: {cause}", file.display()))?;
+                let name = file.to_string_lossy().into_owned();
+                let (policy, includes) = policy::parse_file(&name, &text)?;
+                written = Some(Written { name, text, includes });
+                policy.compile(&Variables::default())?
             }
-            None => None,
-        };
-        let table = match &policy {
-            Some((name, text)) => compile(name, text, &Variables::default())?,
             None => Policy::allow_all().compile(&Variables::default())?,
         };
         let unit = match &rule.whose {
@@ -84,9 +83,11 @@ impl<S: EventSource> Engine<S> {
             own: None,
             root: None,
             uid: 0,
-            policy,
+            policy: written,
             variables: Variables::default(),
             sets: Vec::new(),
+            role: rule.role.clone(),
+            task: rule.task.clone(),
         })?;
         tracing::info!("agent {number} found in {}", found.below);
         Ok(())

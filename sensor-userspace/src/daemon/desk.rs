@@ -8,7 +8,7 @@ use super::agent::{Agent, MAX_PENDING};
 use super::ledgers::Ledgers;
 use super::{judgement, mask};
 use crate::attempt::{End, Enforcement, Verdict};
-use crate::kernel::{AgentNo, Event, Seen, Standing};
+use crate::kernel::{AgentNo, Event, Seen, Standing, is_canary};
 use crate::record::Field;
 
 pub struct Desk {
@@ -38,7 +38,7 @@ impl Desk {
             | Event::Exit { agent, .. } => *agent,
         };
         let Some(agent) = self.agents.get_mut(&number) else {
-            self.strays += 1;
+            self.strays += u64::from(!is_canary(number));
             return;
         };
         match event {
@@ -129,7 +129,14 @@ fn attempt(agent: &mut Agent, mut seen: Seen, ledgers: &mut Ledgers, standing: &
     if seen.attempt.exe_chain.is_empty() {
         seen.attempt.incomplete.push("exe");
     }
-    let judgement = judgement::judge(&seen, &agent.table, standing);
+    let (mut judgement, consequences) = judgement::judge(&seen, &agent.table, standing, &agent.how);
+    // What did not happen sets nothing.
+    let succeeded = !matches!(seen.attempt.end, End::Returned(result) if result < 0);
+    if judgement.goes_ahead() && succeeded {
+        agent.undergo(&consequences);
+    } else {
+        judgement.labels.clear();
+    }
     let urgent =
         judgement.verdict != Verdict::Allow || judgement.enforcement == Enforcement::Blocked;
     let Some(ledger) = ledgers.writing(&agent.ledger, urgent) else {

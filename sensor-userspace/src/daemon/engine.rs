@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use sensor_common::event::Ring;
 
+use super::canary::Canary;
 use super::desk::Desk;
 use super::source::EventSource;
 use super::state::{self, State};
@@ -38,6 +39,7 @@ pub struct Engine<S> {
     pub(super) desk: Desk,
     pub(super) numbers: Numbers,
     pub(super) watch: Watch,
+    pub(super) canary: Canary,
     /// Threads that finish what ended agents left to do.
     pub(super) beside: Vec<JoinHandle<()>>,
     pub(super) state: State,
@@ -74,6 +76,7 @@ impl<S: EventSource> Engine<S> {
         let now = Instant::now();
         Ok(Engine {
             watch: Watch::new(&options.config.agents),
+            canary: Canary::new(source.standing()),
             source,
             options,
             mount,
@@ -115,6 +118,7 @@ impl<S: EventSource> Engine<S> {
             } else {
                 let desk = &mut self.desk;
                 self.source.drain(ROUND, &mut |event| desk.event(event))?;
+                self.stand();
             }
             while let Ok(command) = self.commands.try_recv() {
                 self.obey(command);
@@ -258,18 +262,34 @@ impl<S: EventSource> Engine<S> {
         for number in numbers {
             if let Some(agent) = self.desk.agents.get_mut(&number) {
                 agent.counts.tick();
+                agent.look_at_facts();
             }
             self.tell_losses(number, false);
         }
         self.tell_faults();
-        if self.desk.agents.is_empty()
-            && let Err(error) = self.source.rest()
-        {
+        if !self.desk.agents.is_empty() {
+            self.watch_denials();
+        } else if let Err(error) = self.source.rest() {
             tracing::error!("calls are still looked at, though nobody is governed: {error:#}");
         }
         if self.heartbeat.elapsed() >= self.options.config.heartbeat {
             self.heartbeat = Instant::now();
             self.beat();
+        }
+    }
+
+    /// Tells the kernel side how agents stand where that changed.
+    fn stand(&mut self) {
+        for agent in self.desk.agents.values_mut() {
+            let over = agent.expire_labels();
+            if over != 0 {
+                self.source.forget_labels(agent.number, over);
+            }
+            agent.how.risk = agent.recorder.risk();
+            if agent.how_told != Some(agent.how) {
+                self.source.stand(agent.number, &agent.how);
+                agent.how_told = Some(agent.how);
+            }
         }
     }
 

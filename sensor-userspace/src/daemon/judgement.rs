@@ -1,30 +1,42 @@
 //! The verdict on an attempt: the kernel's where a hook judged it, else by the argument as written.
 
+use std::net::{IpAddr, SocketAddr};
+
 use sensor_common::action::Action;
 
 use crate::attempt::{Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict};
 use crate::kernel::{Operand, Seen, Standing};
 use crate::policy::place::normalise;
-use crate::policy::{Decision, KernelHit, Object, Table};
+use crate::policy::{Circumstances, Consequences, Decision, KernelHit, Object, RULE_DEFAULT, Table};
 
-pub fn judge(seen: &Seen, table: &Table, standing: &Standing) -> Judgement {
-    let by_kernel = from_hooks(seen, table);
+/// The reason that says no more than it must.
+const ALLOWED_BY_DEFAULT: &str = "no rule matches";
+
+pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstances) -> (Judgement, Consequences) {
+    let by_kernel = from_hooks(seen, table, how);
     let judged = if by_kernel.is_some() {
         Judged::Kernel
     } else {
         Judged::Argument
     };
-    let decision = by_kernel.unwrap_or_else(|| from_argument(seen, table));
+    let decision = by_kernel.unwrap_or_else(|| from_argument(seen, table, how));
     let blocked = seen.hooks.iter().any(|hook| hook.blocked);
     let observing = decision.observe || standing.mode == Mode::Observe;
-    let mut reason = decision.reason;
+    let consequences = table.consequences(&decision);
+    // Nearly every record is one of these: what was attempted stands in it already.
+    let by_default = decision.rule_id == RULE_DEFAULT && decision.verdict == Verdict::Allow;
+    let mut reason = if by_default {
+        ALLOWED_BY_DEFAULT.to_owned()
+    } else {
+        decision.reason
+    };
     if let Some((verdict, rule)) = &decision.would {
         reason.push_str(&format!(
             "; {rule}, which only observes, would have said {}",
             verdict.name()
         ));
     }
-    Judgement {
+    let judgement = Judgement {
         verdict: decision.verdict,
         enforcement: enforcement(decision.verdict, blocked, observing, seen.attempt.end),
         mode: standing.mode,
@@ -34,7 +46,11 @@ pub fn judge(seen: &Seen, table: &Table, standing: &Standing) -> Judgement {
         judged,
         severity: decision.severity,
         policy_hash: table.hash.clone(),
-    }
+        watched: decision.watched.iter().filter_map(|rule| Some(table.rules.get(*rule)?.id.clone())).collect(),
+        labels: consequences.labels.iter().filter_map(|(label, _)| table.labels.get(*label).cloned()).collect(),
+        risk_added: consequences.risk,
+    };
+    (judgement, consequences)
 }
 
 fn enforcement(verdict: Verdict, blocked: bool, observing: bool, end: End) -> Enforcement {
@@ -56,7 +72,7 @@ fn enforcement(verdict: Verdict, blocked: bool, observing: bool, end: End) -> En
 }
 
 /// Deny over challenge over allow among what the hooks found; none if no hook saw the attempt.
-fn from_hooks(seen: &Seen, table: &Table) -> Option<Decision> {
+fn from_hooks(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Decision> {
     let decisions = seen.hooks.iter().map(|hook| {
         let object = match hook.object.as_deref() {
             _ if hook.unknown => Object::Unknown,
@@ -69,13 +85,14 @@ fn from_hooks(seen: &Seen, table: &Table) -> Option<Decision> {
             effect: hook.effect,
             unknown: hook.unknown,
             would: hook.would,
+            watched: hook.watched.clone(),
         };
-        table.decision_from_kernel(hit, hook.action, object)
+        table.decision_from_kernel(hit, hook.action, object, how)
     });
     Decision::strictest(decisions)
 }
 
-fn from_argument(seen: &Seen, table: &Table) -> Decision {
+fn from_argument(seen: &Seen, table: &Table, how: &Circumstances) -> Decision {
     let attempt = &seen.attempt;
     let resolve = |argument: Option<&Vec<u8>>, base: Option<&Vec<u8>>| {
         let base = base.map_or(&b""[..], Vec::as_slice);
@@ -102,7 +119,7 @@ fn from_argument(seen: &Seen, table: &Table) -> Decision {
     let first = if has_place(attempt) {
         place(&first)
     } else {
-        Object::None
+        destination(attempt)
     };
     let second = has_second
         .then(|| place(&second))
@@ -114,7 +131,31 @@ fn from_argument(seen: &Seen, table: &Table) -> Decision {
         };
         (*action, object)
     });
-    table.judge(&meant.collect::<Vec<_>>())
+    table.judge(&meant.collect::<Vec<_>>(), how)
+}
+
+/// Where a network action goes, by the address as written.
+fn destination(attempt: &Attempt) -> Object<'static> {
+    if !attempt.action.verb().starts_with("net.") {
+        return Object::None;
+    }
+    let Some(argument) = &attempt.argument else {
+        // A send without an address goes to the socket's peer, which the argument does not tell.
+        return match attempt.action {
+            Action::NetConnect | Action::NetBind => Object::Unknown,
+            _ => Object::OtherSocket,
+        };
+    };
+    match std::str::from_utf8(argument).ok().and_then(|text| text.parse::<SocketAddr>().ok()) {
+        Some(to) => {
+            let address = match to.ip() {
+                IpAddr::V4(address) => address.to_ipv6_mapped(),
+                IpAddr::V6(address) => address,
+            };
+            Object::Address { address: address.octets(), port: to.port(), protocol: 0 }
+        }
+        None => Object::OtherSocket,
+    }
 }
 
 /// Empty: it could not be resolved.
@@ -229,7 +270,7 @@ pub(super) mod tests {
     }
 
     fn told(seen: &Seen, observe: bool, mode: Mode) -> (Verdict, Enforcement, Judged, String) {
-        let judgement = judge(seen, &table(observe), &standing(mode));
+        let (judgement, _) = judge(seen, &table(observe), &standing(mode), &Circumstances::default());
         (
             judgement.verdict,
             judgement.enforcement,
@@ -290,6 +331,17 @@ pub(super) mod tests {
         }
     }
 
+    #[test]
+    fn a_denial_is_explained_and_the_default_is_not() {
+        let reason = |argument| {
+            let seen = unlink(argument, None, -2);
+            judge(&seen, &table(false), &standing(Mode::Lsm), &Circumstances::default()).0.reason
+        };
+        assert_eq!(reason(b"/tmp/a/long/name"), ALLOWED_BY_DEFAULT);
+        let denied = reason(b"/etc/a/long/name");
+        assert!(denied.contains("/etc/a/long/name") && denied.contains(RULE), "{denied}");
+    }
+
     fn hook(effect: u8, rule: Option<u16>, blocked: bool) -> HookVerdict {
         HookVerdict {
             action: Action::FileDelete,
@@ -298,6 +350,7 @@ pub(super) mod tests {
             would: None,
             unknown: false,
             blocked,
+            watched: Vec::new(),
             object: None,
         }
     }

@@ -45,6 +45,13 @@ impl Ledgers {
             .filter(|key| self.open.contains_key(key))
         {
             if let Some(open) = self.open.get_mut(&key) {
+                if !open.ledger.place().is(&key) {
+                    bail!(
+                        "the ledger {} is being written to, and its directory was moved away: another stands in its place; \
+                         give another --ledger",
+                        key.display()
+                    );
+                }
                 if open.config.seal != config.seal
                     || open.config.type_prefix != config.type_prefix
                     || open.config.kafka != config.kafka
@@ -66,12 +73,19 @@ impl Ledgers {
             reader_gid,
             ..LedgerConfig::default()
         };
-        let ledger =
-            Ledger::open(dir, &settings).with_context(|| format!("ledger {}", dir.display()))?;
+        // Its errors name the ledger, here and below.
+        let ledger = Ledger::open(dir, &settings)?;
         let key = dir
             .canonicalize()
             .with_context(|| format!("ledger {}", dir.display()))?;
-        let stream = Stream::start(config, &key)?;
+        if !ledger.place().is(&key) {
+            bail!(
+                "ledger {}: its directory was replaced while it was opened",
+                dir.display()
+            );
+        }
+        let stream = Stream::start(config, ledger.place().path());
+        let stream = ledger.place().named(&key, stream)?;
         let now = Instant::now();
         let open = Open {
             ledger,
@@ -108,14 +122,14 @@ impl Ledgers {
     pub fn commit(&mut self) -> Duration {
         let now = Instant::now();
         let mut wait = SYNC;
-        for (key, open) in &mut self.open {
+        for open in self.open.values_mut() {
             let sync = open.urgent && now - open.synced >= GROUP
                 || (open.dirty || open.unsynced) && now - open.synced >= SYNC;
             if sync || open.urgent || open.dirty && now - open.flushed >= GROUP {
                 let flushed = open.ledger.flush(sync);
                 open.failed = flushed.is_err();
                 if let Err(error) = flushed {
-                    tracing::error!("ledger {}: {error:#}", key.display());
+                    tracing::error!("{error:#}");
                 }
                 if let Some(stream) = &open.stream {
                     stream.ring();
@@ -147,9 +161,7 @@ impl Ledgers {
         open.dirty = false;
         open.urgent = false;
         open.unsynced = false;
-        open.ledger
-            .flush(true)
-            .with_context(|| format!("ledger {}", key.display()))
+        open.ledger.flush(true)
     }
 
     /// One user less; the last one closes it. The sink that is returned has the rest still to deliver.
@@ -163,9 +175,7 @@ impl Ledgers {
         }
         match self.open.remove(key) {
             Some(open) => {
-                open.ledger
-                    .close()
-                    .with_context(|| format!("ledger {}", key.display()))?;
+                open.ledger.close()?;
                 Ok(open.stream)
             }
             None => Ok(None),

@@ -13,7 +13,7 @@ use super::state::{self, State};
 use crate::agent::cgroup;
 use crate::config::RUNTIME_DIR;
 use crate::kernel::{self, AgentNo, Event, Sensor, Standing, Totals};
-use crate::policy::Table;
+use crate::policy::{Circumstances, Table};
 
 /// Loads the programs, attaches them, and proves that a denial denies.
 pub fn load(options: &Options) -> Result<impl EventSource + use<>> {
@@ -23,15 +23,21 @@ pub fn load(options: &Options) -> Result<impl EventSource + use<>> {
         places: State::read(&state::path())?.places(),
     };
     let mut sensor = Sensor::load(&wait).map_err(|error| anyhow!("{error}"))?;
+    let proven = in_scratch(|cgroup, file| sensor.prove(cgroup, file));
+    proven.context("whether a denial denies could not be tried")?;
+    Ok(sensor)
+}
+
+/// With a cgroup, and a file's name, that are there for this alone.
+fn in_scratch<T>(work: impl FnOnce(&Path, &Path) -> std::io::Result<T>) -> Result<T> {
     let mount = cgroup::mount_point()?;
     let scratch = cgroup::Own::make(&mount, &format!("canary-{}", std::process::id()))?;
     let file = Path::new(RUNTIME_DIR).join("canary");
-    let proven = sensor.prove(scratch.path(), &file);
+    let done = work(scratch.path(), &file);
     scratch.remove();
     // It is there if the denial denied.
     let _ = std::fs::remove_file(&file);
-    proven.context("whether a denial denies could not be tried")?;
-    Ok(sensor)
+    Ok(done?)
 }
 
 impl EventSource for Sensor {
@@ -49,6 +55,18 @@ impl EventSource for Sensor {
 
     fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<()> {
         Ok(self.set_policy(agent, table, observe)?)
+    }
+
+    fn stand(&mut self, agent: AgentNo, how: &Circumstances) {
+        Sensor::stand(self, agent, how);
+    }
+
+    fn forget_labels(&mut self, agent: AgentNo, labels: u32) {
+        Sensor::forget_labels(self, agent, labels);
+    }
+
+    fn try_denial(&mut self) -> Result<Option<i32>> {
+        in_scratch(|cgroup, file| self.try_denial(cgroup, file))
     }
 
     fn rest(&mut self) -> Result<()> {
@@ -81,6 +99,10 @@ impl EventSource for Sensor {
 
     fn adopt(&mut self, agent: AgentNo, cgroup: &Path) -> Result<()> {
         Ok(self.adopt(agent, cgroup)?)
+    }
+
+    fn labels_before(&self, agent: AgentNo) -> u32 {
+        self.labels_before(agent)
     }
 
     fn take_over(&mut self) -> Result<()> {

@@ -4,6 +4,7 @@ mod adopt;
 mod agent;
 mod answers;
 mod begin;
+mod canary;
 mod configured;
 mod desk;
 mod engine;
@@ -64,7 +65,7 @@ where
     // SAFETY: geteuid(2) cannot fail and touches no memory.
     if unsafe { libc::geteuid() } != 0 {
         bail!(
-            "rgt run loads programs into the kernel and needs root: run it with sudo, or as a systemd service"
+            "loading programs into the kernel needs root: run it with sudo, or as a systemd service"
         );
     }
     prepare_directories()?;

@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 use serde_json::json;
 
-use super::begin::{Plan, compile, random_hex};
+use super::begin::{Plan, random_hex};
 use super::engine::Engine;
 use super::naming;
 use super::source::EventSource;
+use super::state::Written;
 use crate::agent::{User, cgroup, principal};
 use crate::attempt::{Mode, Run};
 use crate::config::STATE_DIR;
 use crate::control::protocol::{Answer, ExecRequest, Kind, Refusal, WantedMode};
 use crate::control::{Identity, Peer, started};
-use crate::policy::{Policy, Variables};
+use crate::policy::{self, Policy, Variables};
 
 /// What an ordinary user may set for a command of his: nothing that names files or places to send to.
 const OPEN_SETS: &[&str] = &["risk.", "trajectory.", "record."];
@@ -94,6 +95,10 @@ impl<S: EventSource> Engine<S> {
             &self.options.config.agents,
         )
         .map_err(|why| Refusal::new(Kind::Forbidden, why))?;
+        if self.desk.agents.is_empty() {
+            // Nobody was governed, and so nothing tried, for who knows how long.
+            self.watch_denials();
+        }
         let planned = self.plan_command(request, identity, agent_id);
         let number = planned.and_then(|plan| {
             let number = self.begin(plan)?;
@@ -155,7 +160,7 @@ impl<S: EventSource> Engine<S> {
                     "--enforce: the daemon was started with --observe; leave --enforce out to observe"
                 );
             }
-            if self.desk.standing.mode == Mode::Observe {
+            if self.desk.standing.mode == Mode::Observe || self.is_silent() {
                 bail!(
                     "--enforce: nothing can deny on this kernel: {}",
                     self.why_not()
@@ -210,11 +215,10 @@ impl<S: EventSource> Engine<S> {
             home,
         };
         let mut table = match &request.policy {
-            Some(text) => compile(
-                request.policy_name.as_deref().unwrap_or("policy"),
-                text,
-                &variables,
-            )?,
+            Some(text) => {
+                let name = request.policy_name.as_deref().unwrap_or("policy");
+                policy::parse_given(name, text, &request.policy_includes)?.compile(&variables)?
+            }
             None => Policy::allow_all().compile(&variables)?,
         };
         match request.mode {
@@ -240,7 +244,10 @@ impl<S: EventSource> Engine<S> {
                     .map_or_else(|| random_hex(16), Ok)?,
                 principal: principal(request.pid, identity.uid),
                 environment: config.environment.clone(),
-                container: None,
+                // Where it comes from: its own cgroup is not in the container's.
+                container: cgroup::of(request.pid)
+                    .ok()
+                    .and_then(|below| cgroup::container(&below)),
                 run_id,
             },
             reader_gid: request.ledger.is_some().then_some(identity.gid),
@@ -251,11 +258,16 @@ impl<S: EventSource> Engine<S> {
             own: Some(own),
             root: Some(request.pid),
             uid: identity.uid,
-            policy: request.policy.as_ref().map(|text| {
-                (request.policy_name.clone().unwrap_or_else(|| "policy".to_owned()), text.clone())
+            policy: request.policy.as_ref().map(|text| Written {
+                name: request.policy_name.clone().unwrap_or_else(|| "policy".to_owned()),
+                text: text.clone(),
+                includes: request.policy_includes.clone(),
             }),
             variables,
             sets: request.set.clone(),
+            // What a caller says of himself gives him no role.
+            role: None,
+            task: None,
         })
     }
 

@@ -11,16 +11,25 @@ use serde::{Deserialize, Serialize};
 use crate::attempt::Run;
 use crate::config::STATE_DIR;
 use crate::kernel::AgentNo;
+use crate::policy::Included;
 
 const VERSION: u32 = 1;
+
+/// A policy as it was read, with the files it includes: they may have changed since.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Written {
+    /// What messages call it.
+    pub name: String,
+    pub text: String,
+    pub includes: Included,
+}
 
 /// One agent as it was registered.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Kept {
     pub number: AgentNo,
     pub run: Run,
-    /// Its name in messages, and its text.
-    pub policy: Option<(String, String)>,
+    pub policy: Option<Written>,
     #[serde(with = "bytes::maybe")]
     pub workspace: Option<PathBuf>,
     #[serde(with = "bytes::maybe")]
@@ -37,6 +46,8 @@ pub struct Kept {
     pub own: bool,
     pub root: Option<u32>,
     pub uid: u32,
+    pub role: Option<String>,
+    pub task: Option<String>,
     /// Seconds since 1970.
     pub started: u64,
 }
@@ -203,7 +214,11 @@ mod tests {
                 environment: None,
                 container: None,
             },
-            policy: Some(("p.yaml".to_owned(), "version: 1\n".to_owned())),
+            policy: Some(Written {
+                name: "p.yaml".to_owned(),
+                text: "version: 1\n".to_owned(),
+                includes: vec![("q.yaml".to_owned(), String::new())],
+            }),
             workspace: Some(odd()),
             home: None,
             observe: true,
@@ -215,6 +230,8 @@ mod tests {
             own: true,
             root: Some(3),
             uid: 1000,
+            role: None,
+            task: Some("t".to_owned()),
             started: 5,
         }
     }

@@ -14,7 +14,7 @@ use crate::attempt::{Argv, End, Mode, Run};
 use crate::config::Config;
 use crate::kernel::{Event, Seen, Standing, Totals};
 use crate::ledger::Reader;
-use crate::policy::Table;
+use crate::policy::{Circumstances, Table};
 use crate::record::{Recorder, RecorderOptions};
 
 /// A pid that /proc does not know.
@@ -72,6 +72,11 @@ impl Scene {
             started_wall: SystemTime::now(),
             phase: Phase::Running,
             waiting: None,
+            role: None,
+            task: None,
+            how: Circumstances::default(),
+            how_told: None,
+            lasting: Vec::new(),
             told: [Totals::default(); 2],
         };
         desk.agents.insert(1, agent);

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use sensor_common::event::{Account, Ring};
+use sensor_common::event::{Account, Governed, Ring};
 
 use super::{AgentNo, Sensor, Totals, cgroup, pins::Pins};
 
@@ -50,6 +50,12 @@ impl Sensor {
         }
         self.governed.insert(agent, path.to_path_buf());
         Ok(())
+    }
+
+    /// The labels that the programs before hold an agent by.
+    pub fn labels_before(&self, agent: AgentNo) -> u32 {
+        let stood = self.pins.as_ref().and_then(|pins| pins.stood_before(agent));
+        stood.map_or(0, |governed| Governed::label_bits(&governed.labels))
     }
 
     /// These programs are the ones from now on.

@@ -37,6 +37,7 @@ struct Sections<'a> {
     base2: Option<&'a [u8]>,
     exe: Option<&'a [u8]>,
     objects: Vec<&'a [u8]>,
+    watched: Vec<&'a [u8]>,
 }
 
 impl<'a> Sections<'a> {
@@ -55,6 +56,7 @@ impl<'a> Sections<'a> {
                 section::BASE2 => found.base2 = Some(bytes),
                 section::EXE => found.exe = Some(bytes),
                 section::OBJECT => found.objects.push(bytes),
+                section::WATCHED => found.watched.push(bytes),
                 _ => {}
             }
             rest = next;
@@ -168,7 +170,7 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
         && argument.as_ref().is_none_or(Vec::is_empty)
         && raw.args[usize::from(row.dirfd) % 6] as i32 != libc::AT_FDCWD;
     let objects: Vec<Vec<u8>> = sections.objects.iter().filter_map(|object| reader.object(object)).collect();
-    let hooks = hooks(&raw, &objects);
+    let hooks = hooks(&raw, &objects, &sections.watched);
     if row.name == "io_uring" {
         means = hooks.iter().map(|found| (found.action, Operand::First)).collect();
     }
@@ -257,7 +259,7 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
     })
 }
 
-fn hooks(raw: &event::Attempt, objects: &[Vec<u8>]) -> Vec<HookVerdict> {
+fn hooks(raw: &event::Attempt, objects: &[Vec<u8>], watching: &[&[u8]]) -> Vec<HookVerdict> {
     raw.pair
         .iter()
         .take(usize::from(raw.pairs))
@@ -271,9 +273,19 @@ fn hooks(raw: &event::Attempt, objects: &[Vec<u8>]) -> Vec<HookVerdict> {
                 would: (found.would != event::NO_RULE).then_some(found.would),
                 unknown: found.flags & pair::UNKNOWN != 0,
                 blocked: found.flags & pair::BLOCKED != 0,
+                watched: watched(watching, position),
             })
         })
         .collect()
+}
+
+/// The watching rules of the pair at this position.
+fn watched(sections: &[&[u8]], position: usize) -> Vec<u16> {
+    let word = |bytes: &[u8]| bytes.try_into().map(u16::from_le_bytes).unwrap_or(event::NO_RULE);
+    let of_pair = sections.iter().filter(|section| {
+        section.get(..2).is_some_and(|first| usize::from(word(first)) == position)
+    });
+    of_pair.flat_map(|section| section[2..].chunks_exact(2).map(word)).collect()
 }
 
 /// Any event, handed on in the order it has; a successful exec is two.

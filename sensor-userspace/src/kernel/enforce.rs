@@ -9,18 +9,13 @@ use std::{
     path::Path,
 };
 
-use aya::maps::{Array, HashMap as KernelMap, MapData};
-use sensor_common::{
-    event::Governed,
-    table::{MAX_POLICIES, Place, PlaceKey, Policy},
-};
-
 use super::{
     AgentNo, Probe,
     filesystems::Filesystems,
     hooks::{self, Hooks},
     pins::Pins,
-    pod::Pod,
+    policies::Policies,
+    standing::Standings,
 };
 use crate::{attempt::Mode, policy::Table};
 
@@ -31,20 +26,11 @@ pub struct Enforcer {
     hooks: Option<Hooks>,
     /// Hooks that were refused, with the way tried and the reason.
     probes: Vec<(String, Mode, String)>,
-    governed: Array<MapData, Pod<Governed>>,
-    policies: Array<MapData, Pod<Policy>>,
-    places: KernelMap<MapData, Pod<PlaceKey>, Pod<Place>>,
+    pub standings: Standings,
+    policies: Policies,
     pub filesystems: Filesystems,
-    seed: u64,
-    /// Policy number of each agent, with the places it holds.
-    in_force: HashMap<AgentNo, (u32, Vec<PlaceKey>)>,
-    generation: u64,
-}
-
-pub struct Maps {
-    pub governed: Array<MapData, Pod<Governed>>,
-    pub policies: Array<MapData, Pod<Policy>>,
-    pub places: KernelMap<MapData, Pod<PlaceKey>, Pod<Place>>,
+    /// Policy number of each agent.
+    in_force: HashMap<AgentNo, u32>,
 }
 
 /// The ways worth trying, best first. A kernel without `bpf` in its LSM list takes LSM programs and never runs them.
@@ -75,9 +61,9 @@ impl Enforcer {
     pub fn new(
         object: &[u8],
         fds: &HashMap<String, RawFd>,
-        maps: Maps,
+        standings: Standings,
+        policies: Policies,
         filesystems: Filesystems,
-        seed: u64,
     ) -> io::Result<Enforcer> {
         let mut enforcer = Enforcer {
             mode: Mode::Observe,
@@ -85,13 +71,10 @@ impl Enforcer {
             notes: Vec::new(),
             hooks: None,
             probes: Vec::new(),
-            governed: maps.governed,
-            policies: maps.policies,
-            places: maps.places,
+            standings,
+            policies,
             filesystems,
-            seed,
             in_force: HashMap::new(),
-            generation: 0,
         };
         for mode in ways(&mut enforcer.notes) {
             match hooks::load(object, fds, mode) {
@@ -177,41 +160,25 @@ impl Enforcer {
             return Ok(());
         }
         self.filesystems.refresh()?;
-        let number = (0..MAX_POLICIES)
-            .find(|number| !self.in_force.values().any(|(taken, _)| taken == number))
-            .ok_or_else(|| io::Error::other(format!("{MAX_POLICIES} policies are in force already")))?;
-        let mut held = Vec::new();
-        for (key, place) in table.kernel_places(self.seed, u64::from(number)) {
-            if let Err(error) = self.places.insert(Pod(key), Pod(place), 0) {
-                self.drop_places(&held);
-                return Err(io::Error::other(format!("the policy's places do not fit the kernel's table: {error}")));
-            }
-            held.push(key);
-        }
-        self.generation += 1;
-        let policy = Policy { generation: self.generation, ..table.kernel };
-        self.policies.set(number, Pod(policy), 0).map_err(io::Error::other)?;
-        let governed = Governed { policy: number + 1, observe: u32::from(observe) };
-        self.governed.set(agent, Pod(governed), 0).map_err(io::Error::other)?;
-        if let Some((_, old)) = self.in_force.insert(agent, (number, held)) {
-            self.drop_places(&old);
+        let number = self.policies.load(table)?;
+        self.standings.judge_by(agent, Some(number), observe);
+        if let Some(old) = self.in_force.insert(agent, number) {
+            self.policies.release(old);
         }
         Ok(())
     }
 
     /// The agent's last task is gone.
-    pub fn release(&mut self, agent: AgentNo) -> io::Result<()> {
-        if let Some((_, held)) = self.in_force.remove(&agent) {
-            self.governed.set(agent, Pod(Governed::default()), 0).map_err(io::Error::other)?;
-            self.drop_places(&held);
+    pub fn release(&mut self, agent: AgentNo) {
+        self.standings.reset(agent);
+        if let Some(number) = self.in_force.remove(&agent) {
+            self.policies.release(number);
         }
-        Ok(())
     }
 
-    fn drop_places(&mut self, keys: &[PlaceKey]) {
-        for key in keys {
-            let _ = self.places.remove(&Pod(*key));
-        }
+    /// Takes away policies that nobody is judged by any more; `in_use` tells of attempts under way by generation.
+    pub fn sweep(&mut self, in_use: impl Fn(u64) -> bool) {
+        self.policies.sweep(in_use);
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use aya::maps::{Array, HashMap as KernelMap, MapData};
 use sensor_common::{
-    event::{Described, Filesystem, MAX_MOUNT_DEPTH},
+    event::{Described, Filesystem, MAX_MOUNT_DEPTH, MOUNT_ROOM},
     hash::{self, Secret},
 };
 
@@ -31,6 +31,9 @@ pub struct Filesystems {
     watch: fs::File,
     seen: Vec<u8>,
 }
+
+/// Room that the kernel side wants behind a name, for it copies the longest there may be.
+const NAME_ROOM: usize = 256;
 
 /// One line of mountinfo.
 struct Mount {
@@ -133,7 +136,7 @@ impl Filesystems {
     fn register(&mut self, inode: u64, point: &[u8]) -> io::Result<()> {
         let place = if point == b"/" { &[][..] } else { point };
         let names: Vec<&[u8]> = place.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
-        if names.len() > MAX_MOUNT_DEPTH {
+        if names.len() > MAX_MOUNT_DEPTH || place.len() > MOUNT_ROOM - NAME_ROOM {
             // Unregistered: objects there are foreign, which is the safe side.
             return Ok(());
         }
@@ -146,8 +149,12 @@ impl Filesystems {
         };
         let mut entry = Filesystem { number: number as u32, depth: names.len() as u32, ..Filesystem::default() };
         // Deepest first, as the kernel side takes them from the end.
-        for (to, name) in entry.hashes.iter_mut().zip(names.iter().rev()) {
-            *to = hash::component(self.secret, name);
+        let mut at = 0;
+        for (which, name) in names.iter().rev().enumerate() {
+            entry.hashes[which] = hash::component(self.secret, name);
+            entry.names[which] = at as u32 | (name.len() as u32) << 16;
+            entry.text[at..at + name.len()].copy_from_slice(name);
+            at += name.len() + 1;
         }
         self.map.insert(inode, Pod(entry), 0).map_err(io::Error::other)
     }

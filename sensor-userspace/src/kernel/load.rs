@@ -11,7 +11,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap as KernelMap, Map, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap as KernelMap, Map, MapData, PerCpuArray, RingBuf, lpm_trie::LpmTrie},
     programs::RawTracePoint,
 };
 use aya_obj::{Object, btf::Btf};
@@ -24,19 +24,25 @@ use thiserror::Error;
 use super::{
     AgentNo, Event, Probe, Standing, Totals,
     accounts::Accounts,
-    capture::{self, Capture},
+    capture::Capture,
     cgroup,
     decode::{self, Reader},
     enforce::{self, Enforcer},
     filesystems::Filesystems,
     pending::Slots,
-    pins::{Pins, SHARED},
+    pins::{GOVERNED, Pins, SHARED},
     pod::Pod,
-    rings, tables,
+    policies::{self, Policies},
+    rings,
+    standing::Standings,
+    tables,
 };
-use crate::{attempt::Mode, policy};
+use crate::{
+    attempt::Mode,
+    policy::{self as language},
+};
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/rgt-ebpf.o"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/rgt-ebpf.o"));
 
 #[derive(Debug, Error)]
 pub enum LoadError {
@@ -82,6 +88,9 @@ impl Default for Options {
     }
 }
 
+/// The number of the agent that tries denials.
+pub(super) const CANARY: AgentNo = MAX_AGENTS - 1;
+
 pub struct Sensor {
     /// Lives as long as its programs are wanted.
     _programs: Ebpf,
@@ -110,7 +119,7 @@ pub(super) fn missing(what: String) -> LoadError {
 }
 
 /// Programs keep their maps by descriptor: only once all are loaded may a map be taken.
-fn take(bpf: &mut Ebpf, name: &str) -> Result<Map, LoadError> {
+pub(super) fn take(bpf: &mut Ebpf, name: &str) -> Result<Map, LoadError> {
     bpf.take_map(name).ok_or_else(|| missing(format!("map {name}")))
 }
 
@@ -145,6 +154,9 @@ impl Sensor {
         let mut capture = Capture::load(&mut bpf)?;
         // At once, though nobody is governed yet: a tracepoint that is refused is told at start.
         capture.attach(pins.as_ref())?;
+        if let (Some(pins), Map::Array(data)) = (&pins, borrow(&mut bpf, GOVERNED)?) {
+            pins.pin(GOVERNED, data.fd().as_fd()).map_err(refused("pinning map GOVERNED"))?;
+        }
         let mut enforcer = enforcer(&mut bpf, options.places.clone())?;
         enforcer.notes.extend(notes);
         if let Some(pins) = &pins {
@@ -188,21 +200,27 @@ impl Sensor {
         })
     }
 
-    /// Proves that a denial denies, in a scratch cgroup; gives up denying where it does not.
-    pub fn prove(&mut self, scratch_cgroup: &Path, scratch_file: &Path) -> io::Result<()> {
-        const CANARY: AgentNo = MAX_AGENTS - 1;
+    /// Tries a denial, in a scratch cgroup: the errno that it met, EACCES if it denied. None where nothing can deny.
+    pub fn try_denial(&mut self, scratch_cgroup: &Path, scratch_file: &Path) -> io::Result<Option<i32>> {
         if self.standing.mode == Mode::Observe {
-            return Ok(());
+            return Ok(None);
         }
         let deny = "version: 1\nname: canary\nmode: enforce\nrules:\n  - id: CANARY\n    deny: file.delete\n";
-        let table = policy::parse("canary", deny)
-            .and_then(|policy| policy.compile(&policy::Variables::default()))
+        let table = language::parse("canary", deny)
+            .and_then(|policy| policy.compile(&language::Variables::default()))
             .map_err(|errors| io::Error::other(format!("the canary's policy: {errors}")))?;
-        self.govern(CANARY, scratch_cgroup)?;
-        self.set_policy(CANARY, &table, false)?;
-        let met = enforce::canary(scratch_cgroup, scratch_file, || Ok(()))?;
+        let met = self
+            .govern(CANARY, scratch_cgroup)
+            .and_then(|()| self.set_policy(CANARY, &table, false))
+            .and_then(|()| enforce::canary(scratch_cgroup, scratch_file, || Ok(())));
         self.release(CANARY)?;
-        if met != libc::EACCES {
+        met.map(Some)
+    }
+
+    /// Proves that a denial denies; gives up denying where it does not.
+    pub fn prove(&mut self, scratch_cgroup: &Path, scratch_file: &Path) -> io::Result<()> {
+        let met = self.try_denial(scratch_cgroup, scratch_file)?;
+        if let Some(met) = met.filter(|met| *met != libc::EACCES) {
             let reason = format!(
                 "hooks by {} were attached, but a denial did not deny (errno {met}): observing only",
                 self.standing.mode.name()
@@ -216,12 +234,29 @@ impl Sensor {
     }
 
     /// Puts a policy in force for an agent, whole, at one moment. Without hooks there is nothing to do.
-    pub fn set_policy(&mut self, agent: AgentNo, table: &policy::Table, observe: bool) -> io::Result<()> {
+    pub fn set_policy(&mut self, agent: AgentNo, table: &language::Table, observe: bool) -> io::Result<()> {
         self.enforcer.set_policy(agent, table, observe)
+    }
+
+    /// How the agent stands from now on; labels are added, for the kernel side sets some itself.
+    pub fn stand(&mut self, agent: AgentNo, how: &language::Circumstances) {
+        let standings = &mut self.enforcer.standings;
+        standings.set_facts(agent, how.facts);
+        standings.set_risk(agent, how.risk);
+        standings.change_labels(agent, how.labels, true);
+    }
+
+    /// Labels that are no longer set, a bit each.
+    pub fn forget_labels(&mut self, agent: AgentNo, labels: u32) {
+        self.enforcer.standings.change_labels(agent, labels, false);
     }
 
     pub fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    pub(super) fn hook_probes(&self) -> Vec<Probe> {
+        self.enforcer.probes()
     }
 
     /// Makes a cgroup, with all below it now and later, an agent's.
@@ -262,7 +297,7 @@ impl Sensor {
     /// The agent is over: its cgroups are nobody's from now on, its policy is dropped.
     pub fn release(&mut self, agent: AgentNo) -> io::Result<()> {
         self.governed.remove(&agent);
-        self.enforcer.release(agent)?;
+        self.enforcer.release(agent);
         let ids: Vec<u64> =
             self.cgroups.iter().flatten().filter(|(_, owner)| *owner == agent).map(|(id, _)| id).collect();
         for id in ids {
@@ -302,6 +337,7 @@ impl Sensor {
                 }
             });
         }
+        self.enforcer.sweep(|generation| self.slots.judged_by(generation));
         Ok(())
     }
 
@@ -339,7 +375,7 @@ impl Sensor {
 
     /// Counts of what the kernel side could not do, by name.
     pub fn faults(&self) -> io::Result<Vec<(Fault, u64)>> {
-        const ALL: [Fault; 8] = [
+        const ALL: [Fault; 9] = [
             Fault::NoMark,
             Fault::NoSlot,
             Fault::MissedReturn,
@@ -348,6 +384,7 @@ impl Sensor {
             Fault::WalkFailed,
             Fault::NoCgroup,
             Fault::LateMark,
+            Fault::TooManyStates,
         ];
         debug_assert!(ALL.len() <= FAULTS as usize);
         ALL.into_iter()
@@ -393,6 +430,7 @@ fn descriptor(map: &Map) -> Option<RawFd> {
         | Map::PerCpuArray(data)
         | Map::PerCpuHashMap(data)
         | Map::Queue(data)
+        | Map::LpmTrie(data)
         | Map::RingBuf(data) => Some(data.fd().as_fd().as_raw_fd()),
         _ => None,
     }
@@ -426,27 +464,26 @@ fn enforcer(bpf: &mut Ebpf, places: Vec<Vec<u8>>) -> Result<Enforcer, LoadError>
         places,
     )
     .map_err(refused("watching the mounts"))?;
-    let maps = enforce::Maps {
-        governed: Array::try_from(take(bpf, "GOVERNED")?).map_err(refused("map GOVERNED"))?,
+    let standings = standings(bpf)?;
+    let policies = Policies::new(policy_maps(bpf)?, secret);
+    Enforcer::new(OBJECT, &fds, standings, policies, filesystems).map_err(refused("preparing enforcement"))
+}
+
+pub(super) fn standings(bpf: &mut Ebpf) -> Result<Standings, LoadError> {
+    match take(bpf, "GOVERNED")? {
+        Map::Array(data) => Standings::map(data.fd().as_fd()).map_err(refused("mapping the agents' standing")),
+        _ => Err(LoadError::Refused { what: "map GOVERNED".into(), cause: "is no array".into() }),
+    }
+}
+
+pub(super) fn policy_maps(bpf: &mut Ebpf) -> Result<policies::Maps, LoadError> {
+    Ok(policies::Maps {
         policies: Array::try_from(take(bpf, "POLICIES")?).map_err(refused("map POLICIES"))?,
-        places: KernelMap::try_from(take(bpf, "PLACES")?).map_err(refused("map PLACES"))?,
-    };
-    Enforcer::new(OBJECT, &fds, maps, filesystems, seed).map_err(refused("preparing enforcement"))
-}
-
-/// What a load on this kernel would come to.
-pub struct Diagnosis {
-    pub standing: Standing,
-    pub probes: Vec<Probe>,
-}
-
-/// Loads everything, looks, and lets it go again.
-pub fn diagnose() -> Result<Diagnosis, LoadError> {
-    let sensor = Sensor::load(&Options::default())?;
-    let mut probes: Vec<Probe> = capture::PROGRAMS
-        .iter()
-        .map(|name| Probe { name: (*name).to_owned(), kind: "raw tracepoint", trouble: None })
-        .collect();
-    probes.extend(sensor.enforcer.probes());
-    Ok(Diagnosis { standing: sensor.standing.clone(), probes })
+        rules: Array::try_from(take(bpf, "RULES")?).map_err(refused("map RULES"))?,
+        states: Array::try_from(take(bpf, "STATES")?).map_err(refused("map STATES"))?,
+        edges: KernelMap::try_from(take(bpf, "EDGES")?).map_err(refused("map EDGES"))?,
+        candidates: Array::try_from(take(bpf, "CANDIDATES")?).map_err(refused("map CANDIDATES"))?,
+        cells: Array::try_from(take(bpf, "CELLS")?).map_err(refused("map CELLS"))?,
+        networks: LpmTrie::try_from(take(bpf, "NETWORKS")?).map_err(refused("map NETWORKS"))?,
+    })
 }

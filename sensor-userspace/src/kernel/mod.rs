@@ -5,6 +5,7 @@ mod adopt;
 mod capture;
 mod cgroup;
 mod decode;
+mod diagnose;
 mod enforce;
 mod filesystems;
 mod hooks;
@@ -13,16 +14,26 @@ mod meaning;
 mod pending;
 pub mod pins;
 mod pod;
+mod policies;
 mod rings;
+mod standing;
 mod sys;
 mod tables;
+#[doc(hidden)]
+pub mod trial;
 
-pub use load::{Diagnosis, LoadError, Options, Sensor, diagnose};
+pub use diagnose::{Diagnosis, diagnose};
+pub use load::{LoadError, Options, Sensor};
 
 use crate::attempt::{Attempt, Mode};
 
 /// An agent's number: an index into the kernel's per-agent arrays, given by the daemon.
 pub type AgentNo = u32;
+
+/// Whether this number is nobody's: a denial is tried under it.
+pub fn is_canary(agent: AgentNo) -> bool {
+    agent == load::CANARY
+}
 
 /// Names one attempt while it is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +57,8 @@ pub struct HookVerdict {
     /// The object's place could not be known.
     pub unknown: bool,
     pub blocked: bool,
+    /// Watching rules that matched.
+    pub watched: Vec<u16>,
 }
 
 /// Which of a call's two objects an action is about.

@@ -61,6 +61,18 @@ impl Slots {
         self.told = open;
     }
 
+    /// Whether an attempt under way is judged by this generation of a policy.
+    pub fn judged_by(&self, generation: u64) -> bool {
+        (0..MAX_SLOTS as usize).any(|index| {
+            // SAFETY: within the mapping; read volatile, for the kernel writes it.
+            unsafe {
+                let attempt = &raw const (*self.base.add(index)).attempt;
+                (&raw const (*attempt).open).read_volatile() != 0
+                    && (&raw const (*attempt).generation).read_volatile() == generation
+            }
+        })
+    }
+
     fn look(slot: *const Slot) -> (u32, u64, AttemptKey) {
         // SAFETY: the caller's `slot` lies within the mapping.
         unsafe {

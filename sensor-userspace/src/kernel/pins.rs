@@ -21,11 +21,11 @@ use std::{
 use aya::maps::{Array, HashMap as KernelMap, Map, MapData, MapInfo};
 use aya_obj::Object;
 use sensor_common::{
-    event::{Active, Mark},
+    event::{Active, Governed, Mark},
     layout,
 };
 
-use super::{pod::Pod, sys};
+use super::{AgentNo, pod::Pod, sys};
 
 const BPFFS: &str = "/sys/fs/bpf";
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
@@ -34,6 +34,9 @@ const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 /// one daemon's programs and live by them.
 pub const SHARED: [&str; 10] =
     ["MARKS", "CGROUPS", "SLOTS", "FREE", "COUNTS", "FAULT_COUNTS", "RARE", "FLOOD", "ACCOUNTS", "ACTIVE"];
+
+/// Of one generation, and beside its links: the daemon after it reads labels there.
+pub const GOVERNED: &str = "GOVERNED";
 
 fn root() -> PathBuf {
     Path::new(BPFFS).join("rgt")
@@ -47,6 +50,8 @@ fn own_dir() -> PathBuf {
 pub struct Pins {
     dir: PathBuf,
     generation: u32,
+    /// The one before, while it is in force.
+    before: u32,
     inherited: bool,
     /// Whether the pins stay when this value goes.
     keep: bool,
@@ -67,7 +72,7 @@ impl Pins {
                 0
             }
         };
-        let pins = Pins { generation: active.wrapping_add(1).max(1), inherited: active != 0, keep: false, dir };
+        let pins = Pins { generation: active.wrapping_add(1).max(1), before: active, inherited: active != 0, keep: false, dir };
         for dir in [&pins.dir, &pins.dir.join("maps"), &pins.dir.join("links")] {
             make_dir(dir)?;
         }
@@ -83,7 +88,23 @@ impl Pins {
     }
 
     fn links(&self) -> PathBuf {
-        self.dir.join("links").join(self.generation.to_string())
+        self.links_of(self.generation)
+    }
+
+    fn links_of(&self, generation: u32) -> PathBuf {
+        self.dir.join("links").join(generation.to_string())
+    }
+
+    /// How an agent stands under the programs before: what it was marked with must not be lost with them.
+    pub(super) fn stood_before(&self, agent: AgentNo) -> Option<Governed> {
+        let path = self.links_of(self.before).join(GOVERNED);
+        let about = MapInfo::from_pin(&path).ok()?;
+        if about.value_size() as usize != size_of::<Governed>() {
+            return None;
+        }
+        let data = MapData::from_pin(path).ok()?;
+        let map: Array<_, Pod<Governed>> = Array::try_from(Map::Array(data)).ok()?;
+        map.get(&agent, 0).ok().map(|governed| governed.0)
     }
 
     pub fn generation(&self) -> u32 {

@@ -68,7 +68,8 @@ impl Drop for Compressor {
 fn attempt(files: Files, path: &Path) {
     if let Err(error) = compress(files, path) {
         // The segment stays as it is, which every reader takes as well.
-        tracing::warn!(segment = %path.display(), %error, "segment not compressed; it stays .jsonl");
+        let segment = path.file_name().unwrap_or_default().to_string_lossy();
+        tracing::warn!(%segment, %error, "segment not compressed; it stays .jsonl");
     }
 }
 

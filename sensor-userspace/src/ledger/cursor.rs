@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use super::files::read_own;
+use super::place::Place;
 use super::reader::{Position, Reader};
 use crate::seal::head::replace;
 
 pub struct Cursor {
     dir: PathBuf,
     path: PathBuf,
+    /// Held: `path` leads through it.
+    _cursors: Place,
     position: Option<Position>,
 }
 
@@ -24,18 +28,19 @@ impl Cursor {
             bail!("cursor {name:?}: the name cannot be a file's; use letters, digits and - _ .");
         }
         let cursors = dir.join("cursors");
-        fs::create_dir_all(&cursors).with_context(|| {
+        let held = fs::create_dir_all(&cursors).and_then(|()| Place::open(&cursors));
+        let held = held.with_context(|| {
             format!(
                 "{}: cannot be made; check the ledger directory's permissions",
                 cursors.display()
             )
         })?;
-        let path = cursors.join(format!("{name}.json"));
-        let position = match fs::read(&path) {
+        let path = held.path().join(format!("{name}.json"));
+        let position = match read_own(&path) {
             Ok(text) => Some(serde_json::from_slice(&text).with_context(|| {
                 format!(
-                    "cursor {}: not readable as a position; delete it to deliver from the start",
-                    path.display()
+                    "cursor {}.json: not readable as a position; delete it to deliver from the start",
+                    cursors.join(name).display()
                 )
             })?),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -43,7 +48,7 @@ impl Cursor {
                 return Err(error).with_context(|| {
                     format!(
                         "cursor {}: cannot be read; check its permissions",
-                        path.display()
+                        cursors.join(name).display()
                     )
                 });
             }
@@ -51,6 +56,7 @@ impl Cursor {
         Ok(Cursor {
             dir: dir.to_path_buf(),
             path,
+            _cursors: held,
             position,
         })
     }

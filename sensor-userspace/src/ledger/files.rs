@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use super::place::Place;
+
 pub const LOCK: &str = "lock";
 pub const CHAIN: &str = "chain.json";
 
@@ -155,28 +157,32 @@ impl Files {
         }
     }
 
-    pub fn make_dir(self, dir: &Path) -> Result<()> {
-        if dir.is_dir() {
-            return Ok(());
-        }
-        if dir.exists() {
+    /// Opens the ledger's directory, and makes it if need be.
+    pub fn place(self, dir: &Path) -> Result<Place> {
+        let there = dir.is_dir();
+        if !there && dir.exists() {
             bail!("ledger {}: it is a file; name a directory", dir.display());
         }
-        let make = || {
+        let open = || {
+            if there {
+                return Place::open(dir);
+            }
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
                 .create(dir)?;
+            let place = Place::open(dir)?;
             if let Some(gid) = self.reader_gid {
-                let made = File::open(dir)?;
-                fchown(&made, None, Some(gid))?;
-                made.set_permissions(Permissions::from_mode(0o750))?;
+                fchown(place.file(), None, Some(gid))?;
+                let readable = Permissions::from_mode(0o750);
+                place.file().set_permissions(readable)?;
             }
-            io::Result::Ok(())
+            io::Result::Ok(place)
         };
-        make().with_context(|| {
+        open().with_context(|| {
+            let failed = if there { "opened" } else { "made" };
             format!(
-                "ledger {}: the directory cannot be made; name a writable place with ledger.dir",
+                "ledger {}: the directory cannot be {failed}; name a writable place with ledger.dir",
                 dir.display()
             )
         })

@@ -5,6 +5,7 @@ mod compress;
 mod cursor;
 mod events;
 pub(crate) mod files;
+pub(crate) mod place;
 mod reader;
 mod recover;
 mod writer;
@@ -25,6 +26,7 @@ use compress::Compressor;
 pub use cursor::Cursor;
 use files::Files;
 pub use reader::{Position, Reader};
+use place::Place;
 use recover::End;
 use writer::Writer;
 
@@ -61,6 +63,7 @@ impl Default for LedgerConfig {
 
 /// One directory, one writer, one chain.
 pub struct Ledger {
+    /// What it is called; where it is, `place` says.
     dir: PathBuf,
     files: Files,
     compress_from: u64,
@@ -79,6 +82,8 @@ pub struct Ledger {
     closed: bool,
     /// Held, not read: the lock ends with it, last of all.
     _lock: File,
+    /// Let go of after all that works there.
+    place: Arc<Place>,
 }
 
 impl Ledger {
@@ -99,7 +104,19 @@ impl Ledger {
         };
         let key = SealKey::load_or_make(&config.seal)?;
         let node_key = NodeKey::load_or_make(&config.seal)?;
-        files.make_dir(dir)?;
+        let place = Arc::new(files.place(dir)?);
+        let opened = Ledger::go_on(dir, Arc::clone(&place), config, files, (key, node_key));
+        place.named(dir, opened)
+    }
+
+    fn go_on(
+        name: &Path,
+        place: Arc<Place>,
+        config: &LedgerConfig,
+        files: Files,
+        (key, node_key): (SealKey, NodeKey),
+    ) -> Result<Ledger> {
+        let dir = place.path();
         let lock = files.lock(dir)?;
         let end = recover::find_end(dir, &key, &node_key.public_hex(), files)?;
         let chain = Chain::resume(dir, &config.node, &key, &end, files)?;
@@ -111,7 +128,7 @@ impl Ledger {
         let mut compressor = Compressor::default();
         compressor.start(files, compress::due(&segments, config.compress_from));
         let mut ledger = Ledger {
-            dir: dir.to_path_buf(),
+            dir: name.to_path_buf(),
             files,
             compress_from: config.compress_from,
             checkpoint_every: config.checkpoint_every.max(1),
@@ -127,6 +144,7 @@ impl Ledger {
             node_key,
             chain,
             _lock: lock,
+            place,
         };
         ledger.say_open(&end)?;
         ledger.flush(true)?;
@@ -136,6 +154,11 @@ impl Ledger {
 
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The directory itself, whatever its name leads to by now.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     pub fn node(&self) -> &str {
@@ -168,9 +191,11 @@ impl Ledger {
         data: impl FnOnce(&[u8], &mut Vec<u8>),
     ) -> Result<RecordId> {
         if self.writer.is_full() {
-            self.rotate()?;
+            let rotated = self.rotate();
+            self.place.named(&self.dir, rotated)?;
         }
-        self.writer.make_room()?;
+        let room = self.writer.make_room();
+        self.place.named(&self.dir, room)?;
         let id = self.line(category, source, subject, data);
         if category == Category::PolicyBreach && self.writer.flush().is_err() {
             tracing::warn!(record = %id, "a denial is recorded but could not be written yet");
@@ -215,8 +240,9 @@ impl Ledger {
 
     /// Hands what is buffered to the kernel; with `sync`, to the disk.
     pub fn flush(&mut self, sync: bool) -> Result<()> {
-        self.writer.flush()?;
-        if sync { self.writer.sync() } else { Ok(()) }
+        let flushed = self.writer.flush();
+        let synced = flushed.and_then(|()| if sync { self.writer.sync() } else { Ok(()) });
+        self.place.named(&self.dir, synced)
     }
 
     /// Writes a signed tree head into the ledger and beside it.
@@ -251,7 +277,7 @@ impl Ledger {
         }
         self.writer.next_segment(self.chain.seq());
         self.write_head(false)?;
-        let mut segments = files::segments(&self.dir)?;
+        let mut segments = files::segments(self.place.path())?;
         // All of them are sealed now: what would be the newest has no file yet.
         if let Some(last) = segments.last().cloned() {
             segments.push(last);
@@ -277,7 +303,10 @@ impl Ledger {
                 self.chain.tree(),
             )
         };
-        head.write(&self.dir, &self.node_key, |file| self.files.finish(file))
+        let written = head.write(self.place.path(), &self.node_key, |file| {
+            self.files.finish(file)
+        });
+        self.place.named(&self.dir, written)
     }
 
     fn say_open(&mut self, end: &End) -> Result<()> {
@@ -313,7 +342,9 @@ impl Ledger {
 
     /// Writes the checkpoint and the head file; nothing can be appended afterwards.
     pub fn close(mut self) -> Result<()> {
-        self.checkpoint("close")
+        let closed = self.checkpoint("close");
+        self.place
+            .named(&self.dir, closed)
             .with_context(|| format!("ledger {}: not closed", self.dir.display()))?;
         self.closed = true;
         self.compressor.wait();

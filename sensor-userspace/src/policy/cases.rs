@@ -1,7 +1,10 @@
 //! Runs a policy's own table of cases.
 
-use super::judge::{Decision, Object, pair};
-use super::language::{Case, CaseObject, Policy};
+use sensor_common::action::Action;
+
+use super::facts::Identity;
+use super::judge::{Circumstances, Decision, Object, pair};
+use super::language::{Case, CaseObject, Policy, Who};
 use super::pattern::Variables;
 use super::problem::{At, Errors};
 
@@ -21,22 +24,60 @@ impl Policy {
         let table = self.compile(&variables)?;
         let mut outcomes = Vec::new();
         for case in &self.cases {
-            // The values are sound once the table is compiled; a path that grows too long is unknown.
-            let path = match &case.path {
-                CaseObject::Path(pattern) => pattern.path(&variables).ok(),
-                _ => None,
-            };
-            let path2 = case.path2.as_ref().map(|pattern| pattern.path(&variables).ok());
-            let first = match case.path {
-                CaseObject::None => Object::None,
-                _ => Object::of(path.as_deref()),
-            };
-            let second = path2.as_ref().map(|path| Object::of(path.as_deref()));
-            let decision = table.judge(&pair(&case.actions, first, second));
+            let (path, path2) = case.paths(&variables);
+            let attempt = case.attempt(path.as_deref(), path2.as_deref());
+            let decision = table.judge(&attempt, &self.circumstances(case));
             let passed = decision.verdict == case.verdict
                 && case.rule.as_ref().is_none_or(|rule| *rule == decision.rule_id);
             outcomes.push(Outcome { case, at: case.at, decision, passed });
         }
         Ok(outcomes)
+    }
+
+    /// What the kernel would know of the case's agent.
+    pub(super) fn circumstances(&self, case: &Case) -> Circumstances {
+        let Who { agent, principal, role, env, task } = &case.who;
+        let who = Identity {
+            agent_id: agent.as_deref().unwrap_or_default(),
+            principal: principal.as_deref().unwrap_or_default(),
+            role: role.as_deref(),
+            environment: env.as_deref(),
+            task: task.as_deref(),
+        };
+        let time = case.time.unwrap_or_else(|| jiff::Timestamp::now().as_second());
+        Circumstances {
+            // Reading refuses more than 32.
+            labels: case.labels.iter().fold(0, |bits, label| bits | 1 << label),
+            risk: case.risk,
+            facts: self.facts_that_hold(&who, time),
+        }
+    }
+}
+
+impl Case {
+    /// Both paths. The values are sound once a table is compiled; a path that grows too long is unknown.
+    pub(super) fn paths(&self, variables: &Variables) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        let first = match &self.object {
+            CaseObject::Path(pattern) => pattern.literal(variables),
+            _ => None,
+        };
+        (first, self.path2.as_ref().and_then(|pattern| pattern.literal(variables)))
+    }
+
+    pub(super) fn attempt<'a>(
+        &self,
+        path: Option<&'a [u8]>,
+        path2: Option<&'a [u8]>,
+    ) -> Vec<(Action, Object<'a>)> {
+        let first = match self.object {
+            CaseObject::None => Object::None,
+            CaseObject::Nameless => Object::Nameless(b"memfd:x"),
+            CaseObject::Address { address, port, protocol } => {
+                Object::Address { address, port, protocol }
+            }
+            CaseObject::Path(_) | CaseObject::Unknown => Object::of(path),
+        };
+        let second = self.path2.as_ref().map(|_| Object::of(path2));
+        pair(&self.actions, first, second)
     }
 }

@@ -1,20 +1,27 @@
 //! From a `Policy` to the table that the kernel and the daemon both judge by.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::HashMap;
 use std::time::Duration;
 
-use sensor_common::table::{self, MAX_PLACES, MAX_RULES, Place, PlaceKey};
+use sensor_common::action::Action;
+use sensor_common::table::{
+    self, ACTIONS, Candidate, MAX_ALWAYS, MAX_OFFERED, MAX_RULES, MAX_SETS, SET,
+};
+use sha2::{Digest, Sha256};
 
-use super::language::{ObjectTest, Policy, Rule};
-use super::pattern::{Pattern, Variables};
-use super::place;
+use super::automaton::{Automaton, Globs};
+use super::address::{Destination, Host};
+use super::facts::{Fact, Identity, held};
+use super::language::{AddressTest, Effect, PathTest, Policy, Rule, SetId};
+use super::networks::{Network, Networks};
+use super::pattern::{Part, Variables};
 use super::problem::{At, Errors, Report};
 use crate::attempt::{Severity, Verdict};
 
-const SEEDS_TRIED: usize = 8;
 /// What concerns a file as a whole is told here.
-const TOP: At = At { line: 1, column: 1 };
+const TOP: At = At::TOP;
+/// Rules named in an error that concerns many.
+const NAMED: usize = 3;
 
 /// What userspace keeps of a rule beside the kernel's form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +31,12 @@ pub struct TableRule {
     pub severity: Severity,
     pub tags: Vec<String>,
     pub timeout: Option<Duration>,
-    /// The rule's places as written, variables and all.
+    /// The rule's places, or destinations, as written, variables and all.
     pub places: Vec<String>,
+    /// What it adds to the risk.
+    pub risk: i8,
+    /// How long each of its labels lasts, where not for the whole run.
+    pub lasts: Vec<(usize, Duration)>,
 }
 
 /// A compiled policy.
@@ -34,184 +45,352 @@ pub struct Table {
     pub name: String,
     /// Hex SHA-256 of the policy's text.
     pub hash: String,
-    /// What the kernel gets; `generation` is whoever loads it to set.
+    /// The same for the text and the variables' values: equal tables are one in the kernel.
+    pub identity: [u8; 32],
+    /// What the kernel gets as the head; whoever loads it puts the numbers of its own in.
     pub kernel: table::Policy,
-    /// In the order of `kernel.rules`.
+    /// In the policy's order, as are `rules`.
+    pub tests: Vec<table::Rule>,
     pub rules: Vec<TableRule>,
-    /// Every place that a rule names, once, sorted.
-    pub places: Vec<(Vec<u8>, Place)>,
-    seed: u64,
-    by_hash: HashMap<u64, Place>,
+    pub labels: Vec<String>,
+    pub facts: Vec<Fact>,
+    pub automaton: Automaton,
+    pub networks: Networks,
+    /// By action: what neither automaton nor networks offer.
+    pub always: Vec<Vec<Candidate>>,
+    /// By action: the first rules, for objects of unknown place.
+    pub unknown: Vec<Vec<Candidate>>,
 }
 
 impl Policy {
     /// Puts the variables' values in and builds the table.
     pub fn compile(&self, variables: &Variables) -> Result<Table, Errors> {
-        let mut report = Report::new(&self.file);
-        let mut places: BTreeMap<Vec<u8>, Place> = BTreeMap::new();
-        for (index, set) in self.sets.iter().enumerate() {
-            for pattern in set {
-                match pattern.path(variables) {
-                    Ok(path) => {
-                        let place = places.entry(path).or_default();
-                        let sets = if pattern.below { &mut place.below } else { &mut place.exact };
-                        *sets |= 1 << index;
-                    }
-                    Err((cause, hint)) => {
-                        report.enter_rule(self.user_of(index));
-                        report.error(pattern.at, format!("path `{}`: {cause}", pattern.text), hint);
-                    }
-                }
-            }
-        }
-        report.enter_rule(None);
-        if places.len() > MAX_PLACES as usize {
-            let text = format!("{} places, more than the limit of {MAX_PLACES}", places.len());
-            report.error(TOP, text, "name directories with `/dir/**` instead of their files");
-        }
+        let mut report = self.report();
+        let mut compiler = Compiler { policy: self, variables, report: &mut report, sets: HashMap::new() };
+        let mut table = compiler.table();
+        let mut identity = Sha256::new();
+        identity.update(self.hash.as_bytes());
+        compiler.automaton(&mut table, &mut identity);
+        compiler.networks(&mut table);
+        compiler.by_action(&mut table);
         report.finish()?;
-        let mut kernel = table::Policy {
-            rules: [table::Rule::default(); MAX_RULES],
-            count: 0,
-            default_effect: effect_number(self.default.verdict()),
-            on_unknown: effect_number(self.on_unknown.verdict()),
-            observe: self.observe.into(),
-            reserved: 0,
-            generation: 0,
-        };
-        // `parse` refuses more than MAX_RULES, and nothing else makes rules.
-        for (slot, rule) in kernel.rules.iter_mut().zip(&self.rules) {
-            *slot = kernel_rule(rule);
-            kernel.count += 1;
-        }
-        let mut table = Table {
-            name: self.name.clone(),
-            hash: self.hash.clone(),
-            kernel,
-            rules: self.rules.iter().map(|rule| self.table_rule(rule)).collect(),
-            places: places.into_iter().collect(),
-            seed: 0,
-            by_hash: HashMap::new(),
-        };
-        // Random, so that nobody can prepare a name that meets a place's hash. Two of the table's own
-        // places that meet are as good as impossible, and the next seed parts them.
-        if (0..SEEDS_TRIED).any(|_| table.reseed(RandomState::new().hash_one(table.seed))) {
-            return Ok(table);
-        }
-        let mut report = Report::new(&self.file);
-        let text =
-            format!("two of its places have the same hash under each of {SEEDS_TRIED} seeds");
-        report.error(TOP, text, "rename one of the directories, or name their parent");
-        report.finish()?;
+        table.identity = identity.finalize().into();
         Ok(table)
     }
+}
 
-    /// A rule that uses the set, to name in an error.
-    fn user_of(&self, set: usize) -> Option<String> {
-        let user = self.rules.iter().find(|rule| match rule.object {
-            ObjectTest::Any => false,
-            ObjectTest::In(sets) | ObjectTest::NotIn(sets) => sets & (1 << set) != 0,
-        });
-        user.map(|rule| rule.id.clone())
+struct Compiler<'a> {
+    policy: &'a Policy,
+    variables: &'a Variables,
+    report: &'a mut Report,
+    /// Number of each distinct list that a `not:` names.
+    sets: HashMap<Outside<'a>, u32>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Outside<'a> {
+    Paths(&'a [SetId]),
+    /// Destinations are not shared between rules.
+    Addresses(usize),
+}
+
+fn candidate(rule: u32) -> Candidate {
+    Candidate { rule, low: 0, high: u16::MAX, protocol: 0 }
+}
+
+impl<'a> Compiler<'a> {
+    fn table(&mut self) -> Table {
+        let policy = self.policy;
+        let mut kernel = table::Policy {
+            default_effect: effect_number(policy.default.verdict()),
+            on_unknown: effect_number(policy.on_unknown.verdict()),
+            observe: policy.observe.into(),
+            ..table::Policy::default()
+        };
+        if policy.rules.len() > MAX_RULES {
+            let text = format!("{} rules, more than the limit of {MAX_RULES}", policy.rules.len());
+            self.report.error(TOP, text, "put places that are treated alike into one rule's list");
+        }
+        let mut tests = Vec::with_capacity(policy.rules.len());
+        let mut rules = Vec::with_capacity(policy.rules.len());
+        for (index, rule) in policy.rules.iter().enumerate() {
+            let set = match (&rule.path, &rule.to) {
+                (PathTest::NotIn(sets), _) => self.set(Outside::Paths(sets)),
+                (_, AddressTest::NotIn(_)) => self.set(Outside::Addresses(index)),
+                _ => 0,
+            };
+            if rule.path != PathTest::Any {
+                kernel.walks |= rule.actions;
+            }
+            tests.push(kernel_rule(rule, set));
+            rules.push(self.told(rule));
+        }
+        kernel.count = tests.len() as u32;
+        if self.sets.len() > MAX_SETS {
+            let text = format!("{} different lists are named by `not:`; at most {MAX_SETS} can be", self.sets.len());
+            self.report.error(TOP, text, "give rules with like lists one list in `lists:`");
+        }
+        Table {
+            name: policy.name.clone(),
+            hash: policy.hash.clone(),
+            identity: [0; 32],
+            kernel,
+            tests,
+            rules,
+            labels: policy.labels.clone(),
+            facts: policy.facts.clone(),
+            automaton: Automaton::default(),
+            networks: Networks::default(),
+            always: vec![Vec::new(); ACTIONS],
+            unknown: vec![Vec::new(); ACTIONS],
+        }
     }
 
-    fn table_rule(&self, rule: &Rule) -> TableRule {
-        let sets = match rule.object {
-            ObjectTest::Any => 0,
-            ObjectTest::In(sets) | ObjectTest::NotIn(sets) => sets,
+    fn set(&mut self, outside: Outside<'a>) -> u32 {
+        let next = self.sets.len() as u32;
+        *self.sets.entry(outside).or_insert(next)
+    }
+
+    fn told(&self, rule: &Rule) -> TableRule {
+        let paths = match &rule.path {
+            PathTest::Any => &[][..],
+            PathTest::In(sets) | PathTest::NotIn(sets) => sets,
         };
-        let used = self.sets.iter().enumerate().filter(|(index, _)| sets & (1 << index) != 0);
-        let text = |pattern: &Pattern| pattern.text.clone();
+        let destinations = match &rule.to {
+            AddressTest::Any => &[][..],
+            AddressTest::In(to) | AddressTest::NotIn(to) => to,
+        };
+        let paths = paths.iter().flat_map(|set| &self.policy.sets[*set]).map(|pattern| pattern.text.clone());
         TableRule {
             id: rule.id.clone(),
             description: rule.description.clone(),
             severity: rule.severity,
             tags: rule.tags.clone(),
             timeout: rule.timeout,
-            places: used.flat_map(|(_, set)| set.iter().map(text)).collect(),
+            places: paths.chain(destinations.iter().map(|to| to.text.clone())).collect(),
+            risk: rule.risk,
+            lasts: rule.labels.iter().filter_map(|set| Some((set.label, set.lasts?))).collect(),
         }
+    }
+
+    fn automaton(&mut self, table: &mut Table, identity: &mut Sha256) {
+        let policy = self.policy;
+        let resolved: Vec<Vec<Vec<Part>>> = policy.sets.iter().enumerate().map(|(set, patterns)| {
+            let mut all = Vec::with_capacity(patterns.len());
+            for pattern in patterns {
+                match pattern.resolved(self.variables) {
+                    Ok(parts) => {
+                        if pattern.variable.is_some() {
+                            // What the values are, and that the text is the same, is all there is to a table.
+                            identity.update(format!("{parts:?}"));
+                        }
+                        all.push(parts);
+                    }
+                    Err((cause, hint)) => {
+                        self.report.enter_rule(self.user_of(set));
+                        self.report.error(pattern.at, format!("path `{}`: {cause}", pattern.text), hint);
+                    }
+                }
+            }
+            all
+        }).collect();
+        for (index, rule) in policy.rules.iter().enumerate() {
+            if let PathTest::In(sets) = &rule.path {
+                for parts in sets.iter().flat_map(|set| &resolved[*set]) {
+                    table.automaton.add(parts, candidate(index as u32));
+                }
+            }
+        }
+        for (outside, number) in &self.sets {
+            if let Outside::Paths(sets) = outside {
+                for parts in sets.iter().flat_map(|set| &resolved[*set]) {
+                    table.automaton.add(parts, candidate(SET | number));
+                }
+            }
+        }
+        for state in &mut table.automaton.states {
+            for list in [&mut state.below, &mut state.exact] {
+                list.sort_by_key(|candidate| candidate.rule);
+                list.dedup();
+                if list.len() > MAX_OFFERED as usize {
+                    let text = format!(
+                        "{} speak of one and the same path; at most {MAX_OFFERED} rules may",
+                        named(list.iter().map(|each| rule_name(policy, each.rule)))
+                    );
+                    self.report.error(TOP, text, "give the path to fewer rules");
+                }
+            }
+        }
+        if let Err(globs) = table.automaton.finish() {
+            let with = self.rules_with(&globs, &resolved);
+            let text = format!("the wildcards of {with} overlap in too many ways to be judged at one glance");
+            self.report.error(TOP, text, "use fewer `*` within one name, or name directories instead");
+        }
+    }
+
+    /// Rules that use some of these globs.
+    fn rules_with(&self, globs: &Globs, resolved: &[Vec<Vec<Part>>]) -> String {
+        let uses = |sets: &[SetId]| {
+            sets.iter().flat_map(|set| &resolved[*set]).flatten().any(|part| match part {
+                Part::Glob(pieces) => globs.contains(pieces),
+                _ => false,
+            })
+        };
+        let rules = self.policy.rules.iter().filter(|rule| match &rule.path {
+            PathTest::Any => false,
+            PathTest::In(sets) | PathTest::NotIn(sets) => uses(sets),
+        });
+        named(rules.map(|rule| rule.id.clone()))
+    }
+
+    /// A rule that uses the set, to name in an error.
+    fn user_of(&self, set: SetId) -> Option<String> {
+        let user = self.policy.rules.iter().find(|rule| match &rule.path {
+            PathTest::Any => false,
+            PathTest::In(sets) | PathTest::NotIn(sets) => sets.contains(&set),
+        });
+        user.map(|rule| rule.id.clone())
+    }
+
+    fn networks(&mut self, table: &mut Table) {
+        for (index, rule) in self.policy.rules.iter().enumerate() {
+            let (to, rule) = match &rule.to {
+                AddressTest::Any => continue,
+                AddressTest::In(to) => (to, index as u32),
+                AddressTest::NotIn(to) => (to, SET | self.sets[&Outside::Addresses(index)]),
+            };
+            for destination in to {
+                let Destination { ports: (low, high), protocol, .. } = destination;
+                let candidate =
+                    Candidate { rule, low: *low, high: *high, protocol: protocol.unwrap_or(0).into() };
+                match &destination.host {
+                    Host::Net { address, prefix } => {
+                        table.networks.add(Network::new(*address, *prefix), candidate);
+                    }
+                    // `read` refuses these until names are resolved.
+                    Host::Name(name) => {
+                        let text = format!("the host name `{name}` cannot be compiled yet");
+                        self.report.error(destination.at, text, "write its addresses");
+                    }
+                }
+            }
+        }
+        table.networks.finish();
+        for (network, list) in &table.networks.offered {
+            if list.len() > MAX_OFFERED as usize {
+                let text = format!(
+                    "{} speak of addresses around {}; at most {MAX_OFFERED} rules may speak of one",
+                    named(list.iter().map(|each| rule_name(self.policy, each.rule))),
+                    std::net::Ipv6Addr::from(network.address).to_canonical()
+                );
+                self.report.error(TOP, text, "give networks that are treated alike to one rule");
+            }
+        }
+    }
+
+    fn by_action(&mut self, table: &mut Table) {
+        for action in Action::ALL {
+            let of_action = |wanted: &dyn Fn(u8) -> bool| -> Vec<Candidate> {
+                let rules = table.tests.iter().enumerate();
+                let wanted = rules.filter(|(_, rule)| rule.actions & action.bit() != 0 && wanted(rule.object));
+                wanted.map(|(index, _)| candidate(index as u32)).collect()
+            };
+            let always = of_action(&|object| !matches!(object, table::object::IN | table::object::TO));
+            let mut unknown = of_action(&|_| true);
+            if always.len() > MAX_ALWAYS as usize {
+                let text = format!(
+                    "{} speak of every `{}`, or of all outside of something; at most {MAX_ALWAYS} rules may",
+                    named(always.iter().map(|each| rule_name(self.policy, each.rule))),
+                    action.verb()
+                );
+                self.report.error(TOP, text, "give them paths, or put their conditions together");
+            }
+            // Past these the policy's own word on unknown objects holds.
+            unknown.truncate(MAX_ALWAYS as usize);
+            table.always[*action as usize] = always;
+            table.unknown[*action as usize] = unknown;
+        }
+    }
+}
+
+fn rule_name(policy: &Policy, rule: u32) -> String {
+    match policy.rules.get(rule as usize) {
+        Some(rule) => rule.id.clone(),
+        None => "a list under `not:`".to_owned(),
+    }
+}
+
+/// `A, B, C and 61 more`
+fn named(names: impl Iterator<Item = String>) -> String {
+    let mut names: Vec<String> = names.collect();
+    names.dedup();
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match more {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
     }
 }
 
 impl Table {
+    /// A bit for each fact that holds, by `FactId`.
+    pub fn facts_that_hold(&self, who: &Identity<'_>, unix_seconds: i64) -> u64 {
+        held(&self.facts, who, unix_seconds)
+    }
+
     /// The table of no policy: everything is allowed, by `RULE_DEFAULT`.
     pub fn allow_all() -> Table {
-        let kernel = table::Policy {
-            rules: [table::Rule::default(); MAX_RULES],
-            count: 0,
-            default_effect: table::effect::ALLOW,
-            on_unknown: table::effect::ALLOW,
-            observe: 0,
-            reserved: 0,
-            generation: 0,
-        };
         let Policy { name, hash, .. } = Policy::allow_all();
         Table {
             name,
             hash,
-            kernel,
+            identity: [0; 32],
+            kernel: table::Policy::default(),
+            tests: Vec::new(),
             rules: Vec::new(),
-            places: Vec::new(),
-            seed: 0,
-            by_hash: HashMap::new(),
+            labels: Vec::new(),
+            facts: Vec::new(),
+            automaton: Automaton::default(),
+            networks: Networks::default(),
+            always: vec![Vec::new(); ACTIONS],
+            unknown: vec![Vec::new(); ACTIONS],
         }
-    }
-
-    /// Judges by this seed from now on. `false`, and nothing changed, if two places of the table have the
-    /// same hash under it: take another.
-    #[must_use]
-    pub fn reseed(&mut self, seed: u64) -> bool {
-        let mut by_hash = HashMap::with_capacity(self.places.len());
-        for (path, place) in &self.places {
-            if by_hash.insert(place::path_hash(seed, path), *place).is_some() {
-                return false;
-            }
-        }
-        self.seed = seed;
-        self.by_hash = by_hash;
-        true
-    }
-
-    pub fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    /// What goes into the kernel's map of places under policy number `policy`.
-    pub fn kernel_places(
-        &self,
-        seed: u64,
-        policy: u64,
-    ) -> impl Iterator<Item = (PlaceKey, Place)> + '_ {
-        self.places.iter().map(move |(path, place)| {
-            (PlaceKey { policy, path: place::path_hash(seed, path) }, *place)
-        })
-    }
-
-    /// The sets that a path lies in.
-    pub(super) fn sets_of(&self, path: &[u8]) -> u64 {
-        let mut sets = 0;
-        let mut last = Place::default();
-        for hash in place::walk(self.seed, path) {
-            last = self.by_hash.get(&hash).copied().unwrap_or_default();
-            sets |= last.below;
-        }
-        sets | last.exact
     }
 }
 
-fn kernel_rule(rule: &Rule) -> table::Rule {
-    let (object, sets) = match rule.object {
-        ObjectTest::Any => (table::object::ANY, 0),
-        ObjectTest::In(sets) => (table::object::IN, sets),
-        ObjectTest::NotIn(sets) => (table::object::NOT_IN, sets),
+fn kernel_rule(rule: &Rule, set: u32) -> table::Rule {
+    let object = match (&rule.path, &rule.to) {
+        (PathTest::In(_), _) => table::object::IN,
+        (PathTest::NotIn(_), _) => table::object::NOT_IN,
+        (_, AddressTest::In(_)) => table::object::TO,
+        (_, AddressTest::NotIn(_)) => table::object::NOT_TO,
+        _ => table::object::ANY,
     };
+    let bits = |numbers: &[usize]| numbers.iter().fold(0_u64, |bits, number| bits | 1 << (number & 63));
+    let (risk_min, risk_max) = rule.when.risk.unwrap_or((0, u8::MAX));
+    let set_labels: Vec<usize> = rule.labels.iter().map(|set| set.label).collect();
     table::Rule {
         actions: rule.actions,
-        effect: effect_number(rule.effect),
+        effect: match rule.effect {
+            Effect::Allow => table::effect::ALLOW,
+            Effect::Deny => table::effect::DENY,
+            Effect::Challenge => table::effect::CHALLENGE,
+            Effect::Watch => table::effect::WATCH,
+        },
         observe: rule.observe.into(),
         object,
         otherwise_allow: (rule.otherwise.verdict() == Verdict::Allow).into(),
-        sets,
+        set,
+        risk_min,
+        risk_max,
+        errno: rule.errno.unwrap_or(0),
+        reserved: 0,
+        facts: bits(&rule.when.facts),
+        labels_any: bits(&rule.when.labels_any) as u32,
+        labels_none: bits(&rule.when.labels_none) as u32,
+        labels_set: bits(&set_labels) as u32,
+        reserved2: 0,
     }
 }
 

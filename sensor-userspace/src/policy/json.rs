@@ -23,6 +23,7 @@ impl Problem {
     pub fn to_json(&self) -> Value {
         json!({
             "level": self.level.name(),
+            "file": self.file,
             "line": self.at.line,
             "column": self.at.column,
             "rule": self.rule,
@@ -50,10 +51,12 @@ impl Decision {
 
 impl Table {
     pub fn to_json(&self) -> Value {
-        let rules = self.rules.iter().zip(&self.kernel.rules).map(|(rule, kernel)| {
+        let rules = self.rules.iter().zip(&self.tests).map(|(rule, kernel)| {
             let object = match kernel.object {
                 table::object::IN => "in",
                 table::object::NOT_IN => "not_in",
+                table::object::TO => "to",
+                table::object::NOT_TO => "not_to",
                 _ => "any",
             };
             json!({
@@ -63,19 +66,11 @@ impl Table {
                 "observe": kernel.observe != 0,
                 "actions": verbs(kernel.actions).map(Action::verb).collect::<Vec<_>>(),
                 "object": object,
-                "sets": format!("{:#x}", kernel.sets),
                 "places": rule.places,
                 "severity": rule.severity.name(),
                 "tags": rule.tags,
                 "timeout_ms": rule.timeout.map(|timeout| timeout.as_millis() as u64),
                 "otherwise": if kernel.otherwise_allow != 0 { "allow" } else { "deny" },
-            })
-        });
-        let places = self.places.iter().map(|(path, place)| {
-            json!({
-                "path": String::from_utf8_lossy(path),
-                "below": format!("{:#x}", place.below),
-                "exact": format!("{:#x}", place.exact),
             })
         });
         json!({
@@ -85,7 +80,10 @@ impl Table {
             "default": effect_word(self.kernel.default_effect),
             "on_unknown": effect_word(self.kernel.on_unknown),
             "rules": rules.collect::<Vec<_>>(),
-            "places": places.collect::<Vec<_>>(),
+            "states": self.automaton.states.len(),
+            "byte_automata": self.automaton.bytes.len(),
+            "networks": self.networks.offered.len(),
+            "labels": self.labels,
         })
     }
 }

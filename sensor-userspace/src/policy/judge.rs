@@ -1,9 +1,14 @@
-//! The verdict, by the same table and the same hash as the kernel's.
+//! The verdict, by the same table as the kernel's.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::time::Duration;
 
 use sensor_common::action::Action;
-use sensor_common::table;
+use sensor_common::table::{self, Candidate, SET};
 
 use super::compile::{Table, verdict_of};
+use super::place::components;
 use super::{RULE_DEFAULT, RULE_UNKNOWN, reason};
 use crate::attempt::{Severity, Verdict};
 
@@ -16,8 +21,22 @@ pub enum Object<'a> {
     Path(&'a [u8]),
     /// A thing without a path: `memfd:x`, `pipe:`, `socket:`, `anon:KIND`.
     Nameless(&'a [u8]),
-    /// There is a place, and it cannot be told.
+    /// There is a place, or an address, and it cannot be told.
     Unknown,
+    /// An internet address; IPv4 as IPv6 has it.
+    Address { address: [u8; 16], port: u16, protocol: u8 },
+    /// A socket of another kind: no rule about addresses speaks of it.
+    OtherSocket,
+}
+
+/// How the agent stands when it acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Circumstances {
+    /// A bit for each of the policy's labels that is set.
+    pub labels: u32,
+    pub risk: u8,
+    /// A bit for each of the policy's facts that holds.
+    pub facts: u64,
 }
 
 impl<'a> Object<'a> {
@@ -55,10 +74,21 @@ pub struct Decision {
     pub observe: bool,
     /// What a challenge comes to where nothing can hold the process.
     pub otherwise: Verdict,
+    /// Watching rules that matched.
+    pub watched: Vec<usize>,
+}
+
+/// What comes of a decision, by its deciding rule and those that watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consequences {
+    /// Labels that are set if the action goes ahead, and how long each lasts; none: for the run.
+    pub labels: Vec<(usize, Option<Duration>)>,
+    /// What is added to the risk.
+    pub risk: i32,
 }
 
 /// One action's verdict as the kernel tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelHit {
     /// The deciding rule; none for `default` and `on_unknown`.
     pub rule: Option<u16>,
@@ -68,6 +98,8 @@ pub struct KernelHit {
     pub unknown: bool,
     /// The first matching rule in observe mode.
     pub would: Option<u16>,
+    /// Watching rules that matched.
+    pub watched: Vec<u16>,
 }
 
 /// How a rule came out, for `explain`.
@@ -83,8 +115,11 @@ pub enum StepResult {
     OtherAction,
     /// The object does not pass the rule's test.
     OtherObject,
+    /// The agent is not as the rule wants it: label, risk, who it is, the time.
+    OtherCircumstances,
     /// The object's place is unknown, so `on_unknown` takes the rule's place.
     Unknown,
+    Watches,
     Observed,
     Decides,
 }
@@ -94,7 +129,9 @@ impl StepResult {
         match self {
             StepResult::OtherAction => "other_action",
             StepResult::OtherObject => "other_object",
+            StepResult::OtherCircumstances => "other_circumstances",
             StepResult::Unknown => "unknown_place",
+            StepResult::Watches => "watches",
             StepResult::Observed => "observes",
             StepResult::Decides => "decides",
         }
@@ -102,7 +139,7 @@ impl StepResult {
 }
 
 /// One action's verdict, by numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Single {
     pub verdict: Verdict,
     pub rule: Option<usize>,
@@ -110,24 +147,32 @@ pub(super) struct Single {
     /// The rule that asked for an unknown place.
     pub asked: Option<usize>,
     pub would: Option<(Verdict, usize)>,
+    pub watched: Vec<usize>,
 }
 
-enum Test {
-    Passes,
-    Fails,
-    Unknown,
+impl Default for Single {
+    fn default() -> Single {
+        Single {
+            verdict: Verdict::Deny,
+            rule: None,
+            unknown: false,
+            asked: None,
+            would: None,
+            watched: Vec::new(),
+        }
+    }
 }
 
 impl Table {
     /// Judges an attempt: each action with the object it applies to; deny over challenge over allow.
-    pub fn judge(&self, attempt: &[(Action, Object<'_>)]) -> Decision {
-        self.trace(attempt, &mut |_| {})
+    pub fn judge(&self, attempt: &[(Action, Object<'_>)], how: &Circumstances) -> Decision {
+        self.trace(attempt, how, &mut |_| {})
     }
 
     /// The same, telling each rule that was looked at.
-    pub fn explain(&self, attempt: &[(Action, Object<'_>)]) -> (Decision, Vec<Step>) {
+    pub fn explain(&self, attempt: &[(Action, Object<'_>)], how: &Circumstances) -> (Decision, Vec<Step>) {
         let mut steps = Vec::new();
-        let decision = self.trace(attempt, &mut |step| steps.push(step));
+        let decision = self.trace(attempt, how, &mut |step| steps.push(step));
         (decision, steps)
     }
 
@@ -137,69 +182,138 @@ impl Table {
         hit: KernelHit,
         action: Action,
         object: Object<'_>,
+        how: &Circumstances,
     ) -> Decision {
         let place_unknown = hit.unknown || object == Object::Unknown;
         let observed = hit.would.map(usize::from).filter(|rule| *rule < self.rules.len());
         let would = observed.map(|index| {
-            let rule = &self.kernel.rules[index];
+            let rule = &self.tests[index];
             // An observing rule that asks for an unknown place would have left it to `on_unknown`.
             let left = place_unknown && rule.object != table::object::ANY;
             (verdict_of(if left { self.kernel.on_unknown } else { rule.effect }), index)
         });
         let asked = match hit.unknown {
-            true => self.single(action, Object::Unknown, &mut |_| {}).asked,
+            true => self.single(action, Object::Unknown, how, &mut |_| {}).asked,
             false => None,
         };
         let (verdict, rule) = (verdict_of(hit.effect), hit.rule.map(usize::from));
-        self.decision(Single { verdict, rule, unknown: hit.unknown, asked, would }, action, object)
+        let watched = hit.watched.iter().map(|rule| usize::from(*rule)).filter(|rule| *rule < self.rules.len());
+        let single = Single { verdict, rule, unknown: hit.unknown, asked, would, watched: watched.collect() };
+        self.decision(single, action, object)
     }
 
-    fn trace(&self, attempt: &[(Action, Object<'_>)], tell: &mut dyn FnMut(Step)) -> Decision {
+    fn trace(
+        &self,
+        attempt: &[(Action, Object<'_>)],
+        how: &Circumstances,
+        tell: &mut dyn FnMut(Step),
+    ) -> Decision {
         let decisions = attempt.iter().map(|(action, object)| {
-            let single = self.single(*action, *object, tell);
+            let single = self.single(*action, *object, how, tell);
             self.decision(single, *action, *object)
         });
         Decision::strictest(decisions).unwrap_or_else(|| self.decision_on_nothing())
     }
 
-    fn single(&self, action: Action, object: Object<'_>, tell: &mut dyn FnMut(Step)) -> Single {
-        let sets = match object {
-            Object::Path(path) => self.sets_of(path),
-            _ => 0,
-        };
-        let mut would = None;
-        for (index, rule) in self.kernel.rules.iter().take(self.rules.len()).enumerate() {
+    fn single(
+        &self,
+        action: Action,
+        object: Object<'_>,
+        how: &Circumstances,
+        tell: &mut dyn FnMut(Step),
+    ) -> Single {
+        let offered = self.offered(action, object);
+        let unknown_place = object == Object::Unknown || offered.too_many;
+        let mut found = Single::default();
+        let mut decided = false;
+        let candidates = if unknown_place { &self.unknown } else { &self.always };
+        // By rule: what the kernel collects in any order, a reader wants in the policy's.
+        let mut rules: Vec<usize> =
+            candidates[action as usize].iter().map(|candidate| candidate.rule as usize).collect();
+        if !unknown_place {
+            rules.extend(offered.rules.iter().map(|rule| *rule as usize));
+            rules.sort_unstable();
+            rules.dedup();
+        }
+        let mut others = 0..self.tests.len();
+        for index in rules {
+            self.pass_over(others.start..index, action, tell);
+            others.start = index + 1;
+            let rule = &self.tests[index];
             let mut step = |result| tell(Step { action, rule: index, result });
+            let asks = unknown_place && rule.object != table::object::ANY;
             if rule.actions & action.bit() == 0 {
                 step(StepResult::OtherAction);
-                continue;
-            }
-            let (verdict, unknown) = match test(rule, action, object, sets) {
-                Test::Fails => {
+            } else if !asks && !offered.takes(rule, action, object) {
+                step(StepResult::OtherObject);
+            } else if !rule.holds_for(how.labels, how.risk.into(), how.facts) {
+                step(StepResult::OtherCircumstances);
+            } else if rule.effect == table::effect::WATCH {
+                if asks {
                     step(StepResult::OtherObject);
-                    continue;
+                } else {
+                    step(StepResult::Watches);
+                    found.watched.push(index);
                 }
-                Test::Passes => (verdict_of(rule.effect), false),
-                Test::Unknown => (verdict_of(self.kernel.on_unknown), true),
-            };
-            if rule.observe != 0 {
+            } else if decided {
+                // Only what watches is still looked for.
+            } else if rule.observe != 0 {
                 step(StepResult::Observed);
-                would = would.or(Some((verdict, index)));
-                continue;
+                let effect = if asks { self.kernel.on_unknown } else { rule.effect };
+                found.would = found.would.or(Some((verdict_of(effect), index)));
+            } else {
+                step(if asks { StepResult::Unknown } else { StepResult::Decides });
+                decided = true;
+                found.unknown = asks;
+                found.asked = asks.then_some(index);
+                found.rule = (!asks).then_some(index);
+                found.verdict = verdict_of(if asks { self.kernel.on_unknown } else { rule.effect });
             }
-            step(if unknown { StepResult::Unknown } else { StepResult::Decides });
-            let asked = unknown.then_some(index);
-            let rule = (!unknown).then_some(index);
-            return Single { verdict, rule, unknown, asked, would };
         }
-        let verdict = verdict_of(self.kernel.default_effect);
-        Single { verdict, rule: None, unknown: false, asked: None, would }
+        if !decided {
+            self.pass_over(others, action, tell);
+            found.verdict = verdict_of(self.kernel.default_effect);
+        }
+        found
+    }
+
+    /// Tells of rules that nothing offered.
+    fn pass_over(&self, rules: Range<usize>, action: Action, tell: &mut dyn FnMut(Step)) {
+        for rule in rules {
+            let speaks = self.tests.get(rule).is_some_and(|test| test.actions & action.bit() != 0);
+            let result = if speaks { StepResult::OtherObject } else { StepResult::OtherAction };
+            tell(Step { action, rule, result });
+        }
+    }
+
+    /// What the automaton, or the networks, offer for this object.
+    fn offered(&self, action: Action, object: Object<'_>) -> Offered {
+        let mut offered = Offered::default();
+        let speaks = |candidate: &Candidate, port: u16, protocol: u8| {
+            (candidate.low..=candidate.high).contains(&port)
+                && (candidate.protocol == 0 || candidate.protocol == u32::from(protocol))
+        };
+        match object {
+            Object::Path(path) if self.kernel.walks & action.bit() != 0 => {
+                let reached = self.automaton.walk(components(path));
+                offered.too_many = reached.too_many;
+                reached.candidates.iter().for_each(|candidate| offered.take(candidate));
+            }
+            Object::Address { address, port, protocol } => {
+                let found = self.networks.look_up(address).iter();
+                found
+                    .filter(|candidate| speaks(candidate, port, protocol))
+                    .for_each(|candidate| offered.take(candidate));
+            }
+            _ => {}
+        }
+        offered
     }
 
     fn decision(&self, single: Single, action: Action, object: Object<'_>) -> Decision {
         let rule = single
             .rule
-            .and_then(|index| Some((self.kernel.rules.get(index)?, self.rules.get(index)?)));
+            .and_then(|index| Some((self.tests.get(index)?, self.rules.get(index)?)));
         let (rule_id, severity) = match (&rule, single.unknown, single.verdict) {
             (Some((_, rule)), _, _) => (rule.id.clone(), rule.severity),
             (None, true, Verdict::Allow) => (RULE_UNKNOWN.to_owned(), Severity::Low),
@@ -224,7 +338,26 @@ impl Table {
             unknown: single.unknown,
             observe: self.kernel.observe != 0,
             otherwise,
+            watched: single.watched,
         }
+    }
+
+    /// What comes of an attempt's decision: once, whichever of its actions the rules spoke of.
+    pub fn consequences(&self, decision: &Decision) -> Consequences {
+        let mut consequences = Consequences::default();
+        let rules = decision.rule.into_iter().chain(decision.watched.iter().copied());
+        for rule in rules.filter(|rule| *rule < self.rules.len()) {
+            let (told, test) = (&self.rules[rule], &self.tests[rule]);
+            // A refusal that risk has caused does not raise it.
+            let caused_by_risk = test.risk_min > 0 || test.risk_max < u8::MAX;
+            if test.effect == table::effect::WATCH || test.effect == table::effect::ALLOW || !caused_by_risk {
+                consequences.risk += i32::from(told.risk);
+            }
+            let set = (0..table::MAX_LABELS).filter(|label| test.labels_set & (1 << label) != 0);
+            let lasts = |label| told.lasts.iter().find(|(of, _)| *of == label).map(|(_, lasts)| *lasts);
+            consequences.labels.extend(set.map(|label| (label, lasts(label))));
+        }
+        consequences
     }
 
     /// An attempt that means no action is nobody's to forbid but the default's.
@@ -241,6 +374,7 @@ impl Table {
             unknown: false,
             observe: self.kernel.observe != 0,
             otherwise: verdict,
+            watched: Vec::new(),
         }
     }
 }
@@ -261,6 +395,12 @@ impl Decision {
             if let Some(would) = other.would.filter(stricter) {
                 kept.would = Some(would);
             }
+            // Consequences count once an attempt, whichever of its actions they come from.
+            for rule in other.watched {
+                if !kept.watched.contains(&rule) {
+                    kept.watched.push(rule);
+                }
+            }
             kept
         })
     }
@@ -274,24 +414,36 @@ fn rank(verdict: Verdict) -> u8 {
     }
 }
 
-fn test(rule: &table::Rule, action: Action, object: Object<'_>, sets: u64) -> Test {
-    let within = match (rule.object, object) {
-        (table::object::ANY, _) => return Test::Passes,
-        (_, Object::Unknown) => return Test::Unknown,
-        // Where an action has no place, a rule about places does not speak.
-        (_, Object::None) => return Test::Fails,
-        // No file name: within no place; outside of all only for what could run it as code.
-        (_, Object::Nameless(_)) if !matches!(action, Action::ProcExec | Action::FileMapExec) => {
-            return Test::Fails;
+/// What came to be offered for one object.
+#[derive(Default)]
+struct Offered {
+    rules: HashSet<u32>,
+    sets: HashSet<u32>,
+    too_many: bool,
+}
+
+impl Offered {
+    fn take(&mut self, candidate: &Candidate) {
+        if candidate.rule & SET != 0 {
+            self.sets.insert(candidate.rule & !SET);
+        } else {
+            self.rules.insert(candidate.rule);
         }
-        (_, Object::Nameless(_)) => false,
-        (_, Object::Path(_)) => rule.sets & sets != 0,
-    };
-    match (rule.object, within) {
-        (table::object::IN, true) | (table::object::NOT_IN, false) => Test::Passes,
-        (table::object::IN, false) | (table::object::NOT_IN, true) => Test::Fails,
-        // A kind of test that this table's walker does not know fails closed.
-        _ => Test::Unknown,
+    }
+
+    /// Whether a rule that was offered, or that nothing has to offer, speaks of the object.
+    fn takes(&self, rule: &table::Rule, action: Action, object: Object<'_>) -> bool {
+        let outside = !self.sets.contains(&rule.set);
+        match (rule.object, object) {
+            (table::object::NOT_IN, Object::Path(_)) => outside,
+            // No file name: outside of all places only for what could run it as code.
+            (table::object::NOT_IN, Object::Nameless(_)) => {
+                matches!(action, Action::ProcExec | Action::FileMapExec)
+            }
+            (table::object::NOT_TO, Object::Address { .. }) => outside,
+            (table::object::NOT_IN | table::object::NOT_TO, _) => false,
+            _ => true,
+        }
     }
 }
 

@@ -4,9 +4,18 @@ use std::time::Duration;
 
 use sensor_common::action::Action;
 
+use super::address::Destination;
+use super::facts::Fact;
 use super::pattern::Pattern;
-use super::problem::{At, Problem};
+use super::problem::{At, Problem, Report};
 use crate::attempt::{Severity, Verdict};
+
+/// Index of a list of places in the policy.
+pub type SetId = usize;
+/// Index of a label's name in the policy.
+pub type LabelId = usize;
+/// Index of a fact in the policy.
+pub type FactId = usize;
 
 /// `default:` and `on_unknown:`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +33,51 @@ impl Fallback {
     }
 }
 
-/// What a rule asks of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ObjectTest {
+pub enum Effect {
+    Allow,
+    Deny,
+    Challenge,
+    /// Decides nothing; its consequences count wherever it stands.
+    Watch,
+}
+
+/// What a rule asks of the object's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathTest {
     Any,
-    /// In one of these sets (a bit each).
-    In(u64),
+    /// In one of these sets.
+    In(Vec<SetId>),
     /// In none of them.
-    NotIn(u64),
+    NotIn(Vec<SetId>),
+}
+
+/// What a rule asks of the destination.
+#[derive(Clone, Debug)]
+pub enum AddressTest {
+    Any,
+    In(Vec<Destination>),
+    NotIn(Vec<Destination>),
+}
+
+/// When a rule holds; all of it must.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct When {
+    /// The agent has one of these, if there is any.
+    pub labels_any: Vec<LabelId>,
+    /// It has none of these.
+    pub labels_none: Vec<LabelId>,
+    /// Lowest and highest risk, both included.
+    pub risk: Option<(u8, u8)>,
+    pub facts: Vec<FactId>,
+}
+
+/// A label that a rule sets when its action goes ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetLabel {
+    pub label: LabelId,
+    /// None: as long as the run.
+    pub lasts: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,8 +87,15 @@ pub struct Rule {
     pub description: Option<String>,
     /// `Action::bit` of each action it speaks of.
     pub actions: u32,
-    pub effect: Verdict,
-    pub object: ObjectTest,
+    pub effect: Effect,
+    pub path: PathTest,
+    pub to: AddressTest,
+    pub when: When,
+    pub labels: Vec<SetLabel>,
+    /// Added to the agent's risk.
+    pub risk: i8,
+    /// What a refused call returns, in place of EACCES.
+    pub errno: Option<u8>,
     /// `mode: observe`: records what it would have done, and the search goes on.
     pub observe: bool,
     pub severity: Severity,
@@ -51,6 +104,10 @@ pub struct Rule {
     pub timeout: Option<Duration>,
     /// … and what holds when none comes.
     pub otherwise: Fallback,
+    pub owner: Option<String>,
+    pub reason: Option<String>,
+    /// Unix seconds; there is a `Fact::Before` in `when` for it.
+    pub expires: Option<i64>,
 }
 
 /// One case of `tests:`.
@@ -59,8 +116,13 @@ pub struct Case {
     pub(super) at: At,
     pub name: Option<String>,
     pub actions: Vec<Action>,
-    pub path: CaseObject,
+    pub object: CaseObject,
     pub path2: Option<Pattern>,
+    pub labels: Vec<LabelId>,
+    pub risk: u8,
+    pub who: Who,
+    /// Unix seconds; none is now.
+    pub time: Option<i64>,
     pub verdict: Verdict,
     pub rule: Option<String>,
 }
@@ -69,8 +131,25 @@ pub struct Case {
 pub enum CaseObject {
     None,
     Path(Pattern),
+    /// `nameless: true`: something without a file name, such as a memfd.
+    Nameless,
     /// `unknown: true`: the kernel could not tell the place.
     Unknown,
+    Address {
+        address: [u8; 16],
+        port: u16,
+        protocol: u8,
+    },
+}
+
+/// Who the agent of a case is.
+#[derive(Clone, Debug, Default)]
+pub struct Who {
+    pub agent: Option<String>,
+    pub principal: Option<String>,
+    pub role: Option<String>,
+    pub env: Option<String>,
+    pub task: Option<String>,
 }
 
 /// A policy that was read and found sound.
@@ -85,10 +164,14 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     pub cases: Vec<Case>,
     pub warnings: Vec<Problem>,
-    pub(super) file: String,
-    /// Distinct lists of places; the bit of a rule's object is the index here.
+    /// The labels' names.
+    pub labels: Vec<String>,
+    pub facts: Vec<Fact>,
+    /// The file, and after it those it includes; `At::file` is the index here.
+    pub(super) files: Vec<String>,
+    /// Distinct lists of places.
     pub(super) sets: Vec<Vec<Pattern>>,
-    /// Hex SHA-256 of the text.
+    /// Hex SHA-256 of the texts.
     pub(super) hash: String,
 }
 
@@ -107,19 +190,31 @@ impl Policy {
             rules: Vec::new(),
             cases: Vec::new(),
             warnings: Vec::new(),
-            file: "(no policy)".to_owned(),
+            labels: Vec::new(),
+            facts: Vec::new(),
+            files: vec!["(no policy)".to_owned()],
             sets: Vec::new(),
-            hash: hash_of(ALLOW_ALL),
+            hash: hash_of([ALLOW_ALL]),
         }
     }
 
-    /// Hex SHA-256 of the policy's text.
+    /// Hex SHA-256 of the policy's text and of all that it includes.
     pub fn hash(&self) -> &str {
         &self.hash
     }
+
+    /// Gathers problems that are found after reading.
+    pub(super) fn report(&self) -> Report {
+        Report::over(self.files.clone())
+    }
 }
 
-pub(super) fn hash_of(text: &str) -> String {
+/// One text: its hash. Several: the hash of their hashes, so that none can reach into the next.
+pub(super) fn hash_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     use sha2::{Digest, Sha256};
-    hex::encode(Sha256::digest(text.as_bytes()))
+    let hashes: Vec<_> = texts.into_iter().map(|text| Sha256::digest(text.as_bytes())).collect();
+    match hashes.as_slice() {
+        [one] => hex::encode(one),
+        all => hex::encode(Sha256::digest(all.concat())),
+    }
 }

@@ -3,34 +3,55 @@
 //! `parse` reads a file and tells every error in it; `Policy::compile` makes the `Table` that the kernel
 //! gets; `Table::judge` walks the same table for what no hook saw, for `explain` and for `test`.
 
+mod address;
+mod automaton;
+mod bytes;
 mod cases;
 mod compile;
+mod facts;
+mod glob;
+mod include;
 mod json;
 mod judge;
 mod language;
+mod lists;
+mod networks;
 mod pattern;
 pub mod place;
 mod problem;
 mod read;
 mod read_case;
+mod read_consequence;
 mod read_rule;
+mod read_when;
 mod reason;
 mod shadow;
+mod vocabulary;
+mod window;
 mod words;
 mod yaml;
 
 #[cfg(test)]
 mod tests;
 
+pub use address::{Destination, Host, exact, protocol_number};
+pub use automaton::ROOT;
+pub use bytes::ByteAutomaton;
 pub use cases::Outcome;
 pub use compile::{Table, TableRule};
+pub use facts::{Fact, Identity, Words};
+pub use include::read_text;
 pub use json::effect_word;
-pub use judge::{Decision, KernelHit, Object, Step, StepResult, pair};
-pub use language::{Case, CaseObject, Fallback, ObjectTest, Policy, Rule};
-pub use pattern::{Pattern, Variable, Variables};
+pub use judge::{Circumstances, Consequences, Decision, KernelHit, Object, Step, StepResult, pair};
+pub use language::{
+    AddressTest, Case, CaseObject, Effect, FactId, Fallback, LabelId, PathTest, Policy, Rule,
+    SetId, SetLabel, When, Who,
+};
+pub use pattern::{Part, Pattern, Piece, Variable, Variables};
 pub use problem::{At, Errors, Level, Problem};
-pub use read::parse;
-pub use read_rule::has_place;
+pub use read::{Included, parse, parse_file, parse_given};
+pub use read_rule::{has_address, has_place};
+pub use window::Window;
 pub use words::verbs;
 
 /// The rule id of the policy's `default:`.

@@ -1,14 +1,13 @@
-//! One path of a policy: literal components, perhaps below a variable, perhaps with all below it.
+//! One path of a policy as parts, what it covers, and what its variable stands for.
 
 use std::path::PathBuf;
 
-use super::problem::{At, Report};
-use super::words::suggestion;
+use super::problem::At;
 
 const MAX_COMPONENT: usize = 255;
 const MAX_PATH: usize = 4095;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Variable {
     Workspace,
     Home,
@@ -56,158 +55,193 @@ impl Variables {
     }
 }
 
+/// One component.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    Name(Vec<u8>),
+    /// `*`: any one name.
+    Any,
+    /// A name with wildcards in it.
+    Glob(Vec<Piece>),
+    /// `**`: any number of names, none included.
+    Deep,
+}
+
+/// What a `Part::Glob` consists of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Piece {
+    Byte(u8),
+    /// `?`: any one byte.
+    One,
+    /// `*`: any number of bytes.
+    Many,
+    /// A bit for each byte; `!` is already applied.
+    Class([u64; 4]),
+}
+
 #[derive(Clone, Debug)]
 pub struct Pattern {
     pub(super) at: At,
-    /// As written.
+    /// As written, with its braces written out.
     pub(super) text: String,
     pub(super) variable: Option<Variable>,
-    /// What follows the variable or the root.
-    pub(super) tail: Vec<String>,
-    /// `/**` at the end: the place and all below it.
-    pub(super) below: bool,
+    /// What follows the variable or the root; a `Deep` at the end is `/**`.
+    pub(super) parts: Vec<Part>,
 }
 
 impl Pattern {
-    /// The place's path once the variable is known.
-    pub(super) fn path(&self, variables: &Variables) -> Result<Vec<u8>, (String, String)> {
-        use std::os::unix::ffi::OsStrExt;
-
-        let mut path = Vec::new();
+    /// The parts from the root on, once the variable is known.
+    pub(super) fn resolved(&self, variables: &Variables) -> Result<Vec<Part>, (String, String)> {
+        let mut parts = Vec::new();
         if let Some(variable) = self.variable {
-            let name = variable.name();
-            let value = variables.get(variable).ok_or_else(|| {
-                let hint = format!("give it (`--{name} DIR`), or write the directory itself");
-                (format!("`${{{name}}}` has no value here"), hint)
-            })?;
-            let bytes = value.as_os_str().as_bytes();
-            let absolute = bytes.starts_with(b"/") && !bytes.contains(&0);
-            let plain = |part: &[u8]| part != b".." && part.len() <= MAX_COMPONENT;
-            if !absolute || !bytes.split(|byte| *byte == b'/').all(plain) {
-                let text = format!(
-                    "the value of `${{{name}}}` is no absolute path without `..`: {}",
-                    value.display()
-                );
-                return Err((text, "give the directory's absolute path".to_owned()));
-            }
-            for part in super::place::components(bytes) {
-                path.push(b'/');
-                path.extend_from_slice(part);
-            }
+            let names = directory(variable, variables)?;
+            parts.extend(names.into_iter().map(Part::Name));
         }
-        for part in &self.tail {
-            path.push(b'/');
-            path.extend_from_slice(part.as_bytes());
-        }
-        if path.len() > MAX_PATH {
-            let text = format!(
-                "the path has {} bytes; the kernel knows none longer than {MAX_PATH}",
-                path.len()
-            );
+        parts.extend(self.parts.iter().cloned());
+        let bytes: usize = parts
+            .iter()
+            .map(|part| if let Part::Name(name) = part { name.len() + 1 } else { 1 })
+            .sum();
+        if bytes > MAX_PATH {
+            let text =
+                format!("the path has {bytes} bytes; the kernel knows none longer than {MAX_PATH}");
             return Err((text, "shorten it".to_owned()));
+        }
+        Ok(parts)
+    }
+
+    /// The path of a pattern without wildcards.
+    pub(super) fn literal(&self, variables: &Variables) -> Option<Vec<u8>> {
+        let mut path = Vec::new();
+        for part in self.resolved(variables).ok()? {
+            let Part::Name(name) = part else { return None };
+            path.push(b'/');
+            path.extend_from_slice(&name);
         }
         if path.is_empty() {
             path.push(b'/');
         }
-        Ok(path)
+        Some(path)
     }
 
-    /// Whether every path of `other` lies in `self`, whatever the variables stand for.
+    /// Whether every path of `other` lies in `self`, whatever the variables stand for. `false` may also
+    /// mean that it cannot be told.
     pub(super) fn covers(&self, other: &Pattern) -> bool {
-        if self.below && self.variable.is_none() && self.tail.is_empty() {
-            return true;
+        if self.variable == other.variable {
+            return parts_cover(&self.parts, &other.parts);
         }
-        self.variable == other.variable
-            && if self.below {
-                other.tail.starts_with(&self.tail)
-            } else {
-                !other.below && self.tail == other.tail
-            }
+        // Whatever the variable stands for, `**` at the start takes it in.
+        if self.variable.is_some() || self.parts.first() != Some(&Part::Deep) {
+            return false;
+        }
+        let other: Vec<Part> = std::iter::once(Part::Deep).chain(other.parts.clone()).collect();
+        parts_cover(&self.parts, &other)
+    }
+
+    /// Whether a path lies in the pattern, told in the simplest way: what the table is tested against.
+    #[cfg(test)]
+    pub(super) fn matches_path(&self, variables: &Variables, path: &[u8]) -> bool {
+        let Ok(parts) = self.resolved(variables) else { return false };
+        let names: Vec<&[u8]> = super::place::components(path).collect();
+        names_match(&parts, &names)
     }
 }
 
-/// Reads one path as written in a policy.
-pub(super) fn read(text: &str, at: At, report: &mut Report) -> Option<Pattern> {
-    match parse(text) {
-        Ok((variable, tail, below)) => {
-            Some(Pattern { at, text: text.to_owned(), variable, tail, below })
-        }
-        Err((cause, hint)) => {
-            report.error(at, format!("path `{text}`: {cause}"), hint);
-            None
-        }
-    }
-}
+/// The names of a variable's directory.
+fn directory(variable: Variable, variables: &Variables) -> Result<Vec<Vec<u8>>, (String, String)> {
+    use std::os::unix::ffi::OsStrExt;
 
-type Parsed = (Option<Variable>, Vec<String>, bool);
-
-fn parse(text: &str) -> Result<Parsed, (String, String)> {
-    let fail = |cause: &str, hint: &str| Err((cause.to_owned(), hint.to_owned()));
-    let (variable, rest) = match text.strip_prefix("${") {
-        Some(rest) => {
-            let Some((name, rest)) = rest.split_once('}') else {
-                return fail("the variable is not closed", "write `${workspace}` or `${home}`");
-            };
-            let Some(variable) = Variable::ALL.into_iter().find(|variable| variable.name() == name)
-            else {
-                let hint = suggestion(name, Variable::ALL.iter().map(|variable| variable.name()))
-                    .unwrap_or_else(|| "the variables are `${workspace}` and `${home}`".to_owned());
-                return Err((format!("unknown variable `${{{name}}}`"), hint));
-            };
-            (Some(variable), rest)
-        }
-        None => (None, text),
-    };
-    if rest.contains("${") {
-        return fail(
-            "a variable stands only at the start",
-            "write `${workspace}/…` or `${home}/…`",
+    let name = variable.name();
+    let value = variables.get(variable).ok_or_else(|| {
+        let hint = format!("give it (`--{name} DIR`), or write the directory itself");
+        (format!("`${{{name}}}` has no value here"), hint)
+    })?;
+    let bytes = value.as_os_str().as_bytes();
+    let absolute = bytes.starts_with(b"/") && !bytes.contains(&0);
+    let plain = |part: &[u8]| part != b".." && part.len() <= MAX_COMPONENT;
+    if !absolute || !bytes.split(|byte| *byte == b'/').all(plain) {
+        let text = format!(
+            "the value of `${{{name}}}` is no absolute path without `..`: {}",
+            value.display()
         );
+        return Err((text, "give the directory's absolute path".to_owned()));
     }
-    if rest.contains('\0') {
-        return fail("it holds a NUL byte, which no path does", "remove it");
-    }
-    let (literal, below) = match rest.strip_suffix("/**") {
-        Some(literal) => (literal, true),
-        None => (rest, false),
-    };
-    if literal.contains(['*', '?', '[', '{', '\\']) {
-        let hint = "only `/**` at the end is understood: name the directories one by one, or `/dir/**` for all below one";
-        return fail("wildcards inside a path are not supported yet", hint);
-    }
-    if variable.is_none() && !rest.starts_with('/') {
-        return fail("it is relative", "begin it with `/`, `${workspace}` or `${home}`");
-    }
-    if variable.is_some() && !literal.is_empty() && !literal.starts_with('/') {
-        return fail("a `/` must follow the variable", "write `${workspace}/name`");
-    }
-    let tail = match literal.strip_prefix('/') {
-        Some("") if variable.is_none() && !below => Vec::new(),
-        Some(inner) => inner.split('/').map(str::to_owned).collect(),
-        None => Vec::new(),
-    };
-    for part in &tail {
-        match part.as_str() {
-            "" => {
-                return fail(
-                    "it has an empty component (`//`, or `/` at the end)",
-                    "write `/dir` or `/dir/**`",
-                );
+    Ok(super::place::components(bytes).map(<[u8]>::to_vec).collect())
+}
+
+/// Row by row: which beginnings of `inner` the outer parts so far can take in whole.
+fn parts_cover(outer: &[Part], inner: &[Part]) -> bool {
+    let mut taken = vec![false; inner.len() + 1];
+    taken[0] = true;
+    for part in outer {
+        let mut next = vec![false; inner.len() + 1];
+        if *part == Part::Deep {
+            let first = taken.iter().position(|taken| *taken).unwrap_or(taken.len());
+            next[first..].fill(true);
+        } else {
+            for (index, inner) in inner.iter().enumerate() {
+                next[index + 1] = taken[index] && part_covers(part, inner);
             }
-            "." | ".." => {
-                return fail(
-                    "`.` and `..` name nothing in a policy",
-                    "write the path that is meant",
-                );
+        }
+        taken = next;
+    }
+    taken[inner.len()]
+}
+
+fn part_covers(outer: &Part, inner: &Part) -> bool {
+    match (outer, inner) {
+        (Part::Any, inner) => *inner != Part::Deep,
+        (Part::Glob(pieces), Part::Name(name)) => name_matches(pieces, name),
+        (outer, inner) => outer == inner,
+    }
+}
+
+/// Whether a name is one of those the pieces stand for.
+pub(super) fn name_matches(pieces: &[Piece], name: &[u8]) -> bool {
+    let (mut piece, mut at) = (0, 0);
+    // Where the last `*` stood, and how much of the name it has taken so far.
+    let mut star: Option<(usize, usize)> = None;
+    while at < name.len() {
+        let fits = match pieces.get(piece) {
+            Some(Piece::Many) => {
+                star = Some((piece, at));
+                piece += 1;
+                continue;
             }
-            part if part.len() > MAX_COMPONENT => {
-                return fail(
-                    "a component has more than 255 bytes: no file has such a name",
-                    "shorten it",
-                );
+            Some(Piece::One) => true,
+            Some(Piece::Byte(byte)) => *byte == name[at],
+            Some(Piece::Class(bits)) => {
+                bits[usize::from(name[at] >> 6)] >> (name[at] & 63) & 1 == 1
             }
-            _ => {}
+            None => false,
+        };
+        match (&mut star, fits) {
+            (_, true) => (piece, at) = (piece + 1, at + 1),
+            (Some((many, taken)), false) => {
+                *taken += 1;
+                (piece, at) = (*many + 1, *taken);
+            }
+            (None, false) => return false,
         }
     }
-    Ok((variable, tail, below))
+    pieces[piece..].iter().all(|piece| *piece == Piece::Many)
+}
+
+#[cfg(test)]
+fn names_match(parts: &[Part], names: &[&[u8]]) -> bool {
+    match (parts.split_first(), names.split_first()) {
+        (None, first) => first.is_none(),
+        (Some((Part::Deep, after)), first) => {
+            names_match(after, names) || first.is_some_and(|(_, rest)| names_match(parts, rest))
+        }
+        (Some(_), None) => false,
+        (Some((part, after)), Some((name, rest))) => {
+            let fits = match part {
+                Part::Name(wanted) => wanted == name,
+                Part::Glob(pieces) => name_matches(pieces, name),
+                Part::Any | Part::Deep => true,
+            };
+            fits && names_match(after, rest)
+        }
+    }
 }

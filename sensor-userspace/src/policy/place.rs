@@ -1,7 +1,5 @@
 //! Paths as bytes: their components, and arguments resolved without asking the filesystem.
 
-use sensor_common::hash::{self, Secret};
-
 /// The names a path consists of; `//`, `.` and a trailing `/` add none.
 pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".")
@@ -38,22 +36,4 @@ pub fn normalise(base: &[u8], argument: &[u8]) -> Option<Vec<u8>> {
         path.extend_from_slice(name);
     }
     Some(path)
-}
-
-/// The running hash of each place on the way: the root first, the whole path last.
-pub(super) fn walk(seed: u64, path: &[u8]) -> impl Iterator<Item = u64> {
-    let secret = Secret::new(seed);
-    let mut running = hash::path_start(secret);
-    std::iter::once(running).chain(components(path).map(move |name| {
-        running = hash::path_step(running, hash::component(secret, name), secret);
-        running
-    }))
-}
-
-/// The hash of a whole path.
-pub(super) fn path_hash(seed: u64, path: &[u8]) -> u64 {
-    let secret = Secret::new(seed);
-    components(path).fold(hash::path_start(secret), |running, name| {
-        hash::path_step(running, hash::component(secret, name), secret)
-    })
 }

@@ -1,20 +1,35 @@
-//! From YAML to a `Policy`: the top of the file.
+//! From YAML to a `Policy`: the top of its files.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::path::Path;
 
-use sensor_common::table::{MAX_RULES, MAX_SETS};
-
+use super::include::{self, File, Files, Open};
 use super::language::{Fallback, Policy, hash_of};
-use super::pattern::{self, Pattern};
+use super::lists::Lists;
 use super::problem::{At, Errors, Report};
-use super::words::{TOP_KEYS, suggestion, unknown_key};
-use super::yaml::{self, Entry, Kind, Node};
+use super::vocabulary::Vocabulary;
+use super::words::{INCLUDED_KEYS, TOP_KEYS, suggestion, unknown_key};
+use super::yaml::{Entry, Kind};
 use super::{read_case, read_rule, shadow};
 
-/// Reads a policy. All errors of the file are told, not only the first.
+/// Rules of one policy.
+const MAX_RULES: usize = 16_384;
+
+/// Reads a policy that includes no other file. All errors are told, not only the first.
 pub fn parse(file_name: &str, text: &str) -> Result<Policy, Errors> {
-    let mut report = Report::new(file_name);
-    let policy = read(file_name, text, &mut report);
+    parse_with(file_name, text, &mut |_| {
+        Err("only a policy read from a file may include".to_owned())
+    })
+}
+
+/// Reads a policy and the files it includes, each by `open`.
+pub(super) fn parse_with(
+    file_name: &str,
+    text: &str,
+    open: &mut Open<'_>,
+) -> Result<Policy, Errors> {
+    let mut report = Report::over(vec![file_name.to_owned()]);
+    let policy = read(file_name, text, open, &mut report);
     let warnings = report.finish()?;
     match policy {
         Some(policy) => Ok(Policy { warnings, ..policy }),
@@ -23,49 +38,99 @@ pub fn parse(file_name: &str, text: &str) -> Result<Policy, Errors> {
     }
 }
 
-fn read(file_name: &str, text: &str, report: &mut Report) -> Option<Policy> {
-    let root = yaml::read(text, report)?;
-    let Kind::Map(entries) = &root.kind else {
-        let cause = format!("a policy is a map of keys, this is {}", root.describe());
-        report.error(root.at, cause, "begin with `version: 1`");
-        return None;
-    };
-    for entry in entries.iter().filter(|entry| !TOP_KEYS.contains(&entry.key.as_str())) {
-        unknown_key(entry, TOP_KEYS, false, report);
-    }
-    let get = |key: &str| entries.iter().find(|entry| entry.key == key);
+/// The texts that a policy includes, each with the name it is included by.
+pub type Included = Vec<(String, String)>;
 
-    version(get("version"), root.at, report);
-    let name = match get("name") {
+/// Reads a policy and the files it includes; their texts as well, for whoever cannot read the files.
+pub fn parse_file(file_name: &str, text: &str) -> Result<(Policy, Included), Errors> {
+    let mut included = Vec::new();
+    let policy = parse_with(file_name, text, &mut |path| {
+        let text = include::read_text(path)?;
+        included.push((path.to_string_lossy().into_owned(), text.clone()));
+        Ok(text)
+    })?;
+    Ok((policy, included))
+}
+
+/// The same from texts that somebody else has read.
+pub fn parse_given(file_name: &str, text: &str, included: &Included) -> Result<Policy, Errors> {
+    parse_with(file_name, text, &mut |path| {
+        let wanted = path.to_string_lossy();
+        let found = included.iter().find(|(name, _)| *name == wanted);
+        found.map(|(_, text)| text.clone()).ok_or_else(|| "its text did not come along".to_owned())
+    })
+}
+
+/// What reading one rule may add to.
+pub(super) struct Reading {
+    pub observe: bool,
+    pub lists: Lists,
+    pub vocabulary: Vocabulary,
+}
+
+fn read(file_name: &str, text: &str, open: &mut Open<'_>, report: &mut Report) -> Option<Policy> {
+    let mut sources = Files::new(open);
+    // Some files may be read where others are not: their mistakes are told as well.
+    let sound = sources.read(file_name, text, report);
+    let Files { files, texts, .. } = sources;
+    let main = files.last().filter(|file| file.number == 0)?;
+    for file in &files {
+        let known = if file.number == 0 { TOP_KEYS } else { INCLUDED_KEYS };
+        for entry in file.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            if TOP_KEYS.contains(&entry.key.as_str()) {
+                let text = format!("`{}` belongs to the including file", entry.key);
+                report.error(entry.at, text, "remove it here, and say it there");
+            } else {
+                unknown_key(entry, known, false, report);
+            }
+        }
+        version(get(file, "version"), file.at, report);
+    }
+    let name = match get(main, "name") {
         Some(entry) => word(entry, report).unwrap_or_default(),
         None => stem(file_name),
     };
-    let description = get("description").and_then(|entry| word(entry, report));
+    let description = get(main, "description").and_then(|entry| word(entry, report));
     let mode = [("observe", true), ("enforce", false)];
-    let observe = choice(get("mode"), &mode, false, report);
+    let observe = choice(get(main, "mode"), &mode, false, report);
     let fallback = [("allow", Fallback::Allow), ("deny", Fallback::Deny)];
-    let default = choice(get("default"), &fallback, Fallback::Allow, report);
-    let on_unknown = choice(get("on_unknown"), &fallback, Fallback::Deny, report);
-
-    let mut lists = Lists::read(get("lists"), report);
+    let default = choice(get(main, "default"), &fallback, Fallback::Allow, report);
+    let on_unknown = choice(get(main, "on_unknown"), &fallback, Fallback::Deny, report);
     let mut policy = Policy {
         name,
         description,
         observe,
         default,
         on_unknown,
-        hash: hash_of(text),
-        file: file_name.to_owned(),
+        hash: hash_of(texts.iter().map(String::as_str)),
+        files: report.files().to_vec(),
         ..Policy::allow_all()
     };
-    rules(get("rules"), root.at, &mut policy, &mut lists, report);
-    lists.warn_unused(report);
-    if let Some(entry) = get("tests") {
+
+    let mut lists = Lists::default();
+    for entry in files.iter().filter_map(|file| get(file, "lists")) {
+        lists.add(entry, report);
+    }
+    let mut reading = Reading { observe, lists, vocabulary: Vocabulary::default() };
+    let mut ids = HashMap::new();
+    for entry in files.iter().filter_map(|file| get(file, "rules")) {
+        rules(entry, &mut ids, &mut policy, &mut reading, report);
+    }
+    if files.iter().all(|file| get(file, "rules").is_none()) {
+        report.error(main.at, "`rules` is missing", "a policy has at least one rule");
+    }
+    reading.lists.finish(report);
+    (policy.labels, policy.facts) = reading.vocabulary.finish(report);
+    policy.sets = reading.lists.sets;
+    if let Some(entry) = get(main, "tests") {
         policy.cases = read_case::cases(entry, &policy, report);
     }
-    policy.sets = lists.sets;
     shadow::warn(&policy, report);
-    Some(policy)
+    sound.map(|()| policy)
+}
+
+fn get<'a>(file: &'a File, key: &str) -> Option<&'a Entry> {
+    file.entries.iter().find(|entry| entry.key == key)
 }
 
 fn version(entry: Option<&Entry>, top: At, report: &mut Report) {
@@ -80,16 +145,12 @@ fn version(entry: Option<&Entry>, top: At, report: &mut Report) {
 }
 
 fn rules(
-    entry: Option<&Entry>,
-    top: At,
+    entry: &Entry,
+    ids: &mut HashMap<String, At>,
     policy: &mut Policy,
-    lists: &mut Lists,
+    reading: &mut Reading,
     report: &mut Report,
 ) {
-    let Some(entry) = entry else {
-        report.error(top, "`rules` is missing", "a policy has at least one rule");
-        return;
-    };
     let Kind::List(nodes) = &entry.value.kind else {
         let text = format!("`rules` must be a list, this is {}", entry.value.describe());
         report.error(entry.value.at, text, "write each rule as `- id: NAME`");
@@ -98,21 +159,22 @@ fn rules(
     if nodes.is_empty() {
         report.error(entry.value.at, "`rules` is empty", "a policy has at least one rule");
     }
-    if let Some(node) = nodes.get(MAX_RULES) {
-        let text = format!("{} rules, more than the limit of {MAX_RULES}", nodes.len());
-        report.error(node.at, text, "join rules that differ only in their paths or actions");
-    }
-    let mut ids: BTreeMap<String, usize> = BTreeMap::new();
     for node in nodes {
-        let Some(rule) = read_rule::rule(node, policy.observe, lists, report) else { continue };
+        let Some(rule) = read_rule::rule(node, reading, report) else { continue };
         report.enter_rule(Some(rule.id.clone()));
-        if let Some(line) = ids.get(&rule.id) {
-            let text = format!("the id `{}` is taken by the rule in line {line}", rule.id);
+        if let Some(first) = ids.get(&rule.id) {
+            let place = report.place(*first, rule.at);
+            let text = format!("the id `{}` is taken by the rule in {place}", rule.id);
             report.error(rule.at, text, "give each rule an id of its own");
         } else {
-            ids.insert(rule.id.clone(), rule.at.line);
+            ids.insert(rule.id.clone(), rule.at);
         }
         report.enter_rule(None);
+        if policy.rules.len() == MAX_RULES {
+            let text = format!("more than the limit of {MAX_RULES} rules");
+            report.error(rule.at, text, "join rules that differ only in their paths or actions");
+            return;
+        }
         policy.rules.push(rule);
     }
 }
@@ -126,6 +188,28 @@ pub(super) fn word(entry: &Entry, report: &mut Report) -> Option<String> {
         format!("`{}` must be a word or a sentence, this is {}", entry.key, entry.value.describe());
     report.error(entry.value.at, text, "write it after the colon");
     None
+}
+
+/// The words of a list, or the one word in its place.
+pub(super) fn words(entry: &Entry, report: &mut Report) -> Option<Vec<String>> {
+    let nodes = entry.value.items();
+    let mut words = Vec::new();
+    for node in nodes {
+        match node.text() {
+            Some(word) => words.push(word.to_owned()),
+            None => {
+                let text = format!("`{}` holds {} in place of a word", entry.key, node.describe());
+                report.error(node.at, text, "write one word, or a list of words in brackets");
+                return None;
+            }
+        }
+    }
+    if words.is_empty() {
+        let text = format!("`{}` is an empty list", entry.key);
+        report.error(entry.value.at, text, "name something, or remove it");
+        return None;
+    }
+    Some(words)
 }
 
 /// One of a few words; `absent` where the key is missing.
@@ -152,121 +236,6 @@ pub(super) fn choice<T: Copy>(
 }
 
 fn stem(file_name: &str) -> String {
-    let stem = std::path::Path::new(file_name).file_stem();
+    let stem = Path::new(file_name).file_stem();
     stem.map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_else(|| "unnamed".to_owned())
-}
-
-/// The lists of a policy, and the distinct sets that its rules ask for.
-pub(super) struct Lists {
-    named: Vec<(At, String, Vec<Pattern>, bool)>,
-    sets: Vec<Vec<Pattern>>,
-    over: bool,
-}
-
-impl Lists {
-    fn read(entry: Option<&Entry>, report: &mut Report) -> Lists {
-        let mut named = Vec::new();
-        let entries = match entry.map(|entry| (&entry.value, &entry.value.kind)) {
-            None => &[][..],
-            Some((_, Kind::Map(entries))) => entries.as_slice(),
-            Some((value, _)) => {
-                let text = format!(
-                    "`lists` must be a map of names to lists, this is {}",
-                    value.describe()
-                );
-                report.error(value.at, text, "write `lists:` and below it `  name: [\"/dir/**\"]`");
-                &[]
-            }
-        };
-        for Entry { at, key, value } in entries {
-            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-            if !key.chars().all(plain) {
-                let text = format!(
-                    "the list's name `{key}` has other characters than letters, digits, `_` and `-`"
-                );
-                report.error(*at, text, "rename it");
-            }
-            let patterns = match &value.kind {
-                Kind::List(items) => {
-                    items.iter().filter_map(|item| list_item(key, item, report)).collect()
-                }
-                _ => {
-                    let text =
-                        format!("the list `{key}` must be a list, this is {}", value.describe());
-                    report.error(value.at, text, "put it in brackets: `[\"/dir/**\"]`");
-                    Vec::new()
-                }
-            };
-            if matches!(&value.kind, Kind::List(items) if items.is_empty()) {
-                report.error(
-                    value.at,
-                    format!("the list `{key}` is empty"),
-                    "put a path into it, or remove it",
-                );
-            }
-            named.push((*at, key.clone(), patterns, false));
-        }
-        Lists { named, sets: Vec::new(), over: false }
-    }
-
-    /// The set of the list `$name`.
-    pub fn named(&mut self, name: &str, at: At, report: &mut Report) -> Option<u64> {
-        let Some(list) = self.named.iter_mut().find(|(_, known, ..)| known == name) else {
-            let hint = suggestion(name, self.named.iter().map(|(_, known, ..)| known.as_str()))
-                .unwrap_or_else(|| "name it under `lists:`".to_owned());
-            report.error(at, format!("no list is named `{name}`"), hint);
-            return None;
-        };
-        list.3 = true;
-        let patterns = list.2.clone();
-        self.set(patterns, at, report)
-    }
-
-    /// The bit of the set that holds exactly these places.
-    pub fn set(&mut self, mut patterns: Vec<Pattern>, at: At, report: &mut Report) -> Option<u64> {
-        patterns.sort_by(|one, other| one.text.cmp(&other.text));
-        patterns.dedup_by(|one, other| one.text == other.text);
-        let same = |set: &Vec<Pattern>| {
-            set.len() == patterns.len()
-                && set.iter().zip(&patterns).all(|(one, other)| one.text == other.text)
-        };
-        if let Some(index) = self.sets.iter().position(same) {
-            return Some(1 << index);
-        }
-        if self.sets.len() == MAX_SETS {
-            if !std::mem::replace(&mut self.over, true) {
-                let text = format!("more than {MAX_SETS} distinct lists of paths");
-                report.error(at, text, "let rules share lists");
-            }
-            return None;
-        }
-        self.sets.push(patterns);
-        Some(1 << (self.sets.len() - 1))
-    }
-
-    fn warn_unused(&self, report: &mut Report) {
-        for (at, name, _, used) in &self.named {
-            if !used {
-                report.warning(
-                    *at,
-                    format!("no rule uses the list `{name}`"),
-                    "remove it, or write a rule with `path: $".to_owned() + name + "`",
-                );
-            }
-        }
-    }
-}
-
-fn list_item(list: &str, node: &Node, report: &mut Report) -> Option<Pattern> {
-    let Some(text) = node.text() else {
-        let text = format!("the list `{list}` holds {} where a path was expected", node.describe());
-        report.error(node.at, text, "write a path, in quotes if it begins with `*` or `$`");
-        return None;
-    };
-    if text.starts_with('$') && !text.starts_with("${") {
-        let text = format!("`{text}`: lists within lists are not supported yet");
-        report.error(node.at, text, "name both lists in the rule: `path: [$one, $two]`");
-        return None;
-    }
-    pattern::read(text, node.at, report)
 }

@@ -1,18 +1,41 @@
 //! From YAML to the cases of `tests:`.
 
+use std::collections::HashSet;
+
 use sensor_common::action::Action;
 
-use super::language::{Case, CaseObject, Policy};
-use super::pattern::{self, Pattern};
+use super::address::{exact, protocol_number};
+use super::language::{Case, CaseObject, LabelId, Policy, Who};
+use super::pattern::{Part, Pattern};
 use super::problem::Report;
-use super::read::{choice, word};
+use super::read::{choice, word, words};
 use super::read_rule::has_place;
+use super::window::moment;
 use super::words::{suggestion, unknown_key};
 use super::yaml::{Entry, Kind, Node};
-use super::{RULE_DEFAULT, RULE_UNKNOWN};
+use super::{RULE_DEFAULT, RULE_UNKNOWN, glob};
 use crate::attempt::Verdict;
 
-const CASE_KEYS: &[&str] = &["name", "action", "path", "path2", "unknown", "verdict", "rule"];
+const CASE_KEYS: &[&str] = &[
+    "name",
+    "action",
+    "path",
+    "path2",
+    "to",
+    "protocol",
+    "unknown",
+    "nameless",
+    "labels",
+    "risk",
+    "agent",
+    "principal",
+    "role",
+    "env",
+    "task",
+    "at",
+    "verdict",
+    "rule",
+];
 const VERDICTS: [(&str, Verdict); 6] = [
     ("allow", Verdict::Allow),
     ("deny", Verdict::Deny),
@@ -32,10 +55,18 @@ pub(super) fn cases(entry: &Entry, policy: &Policy, report: &mut Report) -> Vec<
         );
         return Vec::new();
     };
-    nodes.iter().filter_map(|node| case(node, policy, report)).collect()
+    let ids: HashSet<&str> = policy.rules.iter().map(|rule| rule.id.as_str()).collect();
+    let cases: Vec<Case> =
+        nodes.iter().filter_map(|node| case(node, policy, &ids, report)).collect();
+    let timed = policy.facts.iter().any(|fact| fact.changes());
+    if let Some(case) = cases.iter().find(|case| timed && case.time.is_none()) {
+        let text = "rules of this policy depend on the time, and the case does not say `at:`";
+        report.warning(case.at, text, "write `at: 2026-11-21T10:00:00Z`: it is judged as of now");
+    }
+    cases
 }
 
-fn case(node: &Node, policy: &Policy, report: &mut Report) -> Option<Case> {
+fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) -> Option<Case> {
     let Kind::Map(entries) = &node.kind else {
         let text = format!("a case is a map of keys, this is {}", node.describe());
         report.error(node.at, text, "write `- { action: file.read, path: /x, verdict: allow }`");
@@ -52,22 +83,9 @@ fn case(node: &Node, policy: &Policy, report: &mut Report) -> Option<Case> {
             return None;
         }
     };
-    let unknown = choice(get("unknown"), &[("true", true), ("false", false)], false, report);
-    let path = match (get("path"), unknown) {
-        (Some(entry), false) => CaseObject::Path(literal(entry, report)?),
-        (Some(entry), true) => {
-            report.error(
-                entry.at,
-                "the case says both `path:` and `unknown: true`",
-                "remove one of them",
-            );
-            return None;
-        }
-        (None, true) => CaseObject::Unknown,
-        (None, false) => CaseObject::None,
-    };
-    if let (CaseObject::None, Some(action)) =
-        (&path, actions.iter().find(|action| has_place(**action)))
+    let object = object(entries, report)?;
+    if let (CaseObject::None | CaseObject::Address { .. }, Some(action)) =
+        (&object, actions.iter().find(|action| has_place(**action)))
     {
         let text = format!("the case has no `path`, and `{}` needs one", action.verb());
         report.error(
@@ -88,25 +106,114 @@ fn case(node: &Node, policy: &Policy, report: &mut Report) -> Option<Case> {
         );
         return None;
     };
+    let mut text = |key: &str| get(key).and_then(|entry| word(entry, report));
+    let who = Who {
+        agent: text("agent"),
+        principal: text("principal"),
+        role: text("role"),
+        env: text("env"),
+        task: text("task"),
+    };
+    let name = text("name");
     let rule = get("rule")
-        .and_then(|entry| word(entry, report).inspect(|rule| known(rule, entry, policy, report)));
+        .and_then(|entry| word(entry, report).inspect(|rule| known(rule, entry, ids, report)));
     Some(Case {
         at: node.at,
-        name: get("name").and_then(|entry| word(entry, report)),
+        name,
         actions,
-        path,
+        object,
         path2,
+        labels: get("labels").map(|entry| labels(entry, policy, report)).unwrap_or_default(),
+        risk: get("risk").map_or(0, |entry| risk(entry, report)),
+        who,
+        time: get("at").and_then(|entry| time(entry, report)),
         verdict: choice(Some(verdict), &VERDICTS, Verdict::Deny, report),
         rule,
     })
 }
 
+/// `path`, `to`, `unknown` or `nameless`, of which there is at most one.
+fn object(entries: &[Entry], report: &mut Report) -> Option<CaseObject> {
+    let get = |key: &str| entries.iter().find(|entry| entry.key == key);
+    let truth = [("true", true), ("false", false)];
+    let mut said: Vec<&Entry> = Vec::new();
+    for key in ["path", "to"] {
+        said.extend(get(key));
+    }
+    for key in ["unknown", "nameless"] {
+        said.extend(get(key).filter(|entry| choice(Some(*entry), &truth, false, report)));
+    }
+    if let [one, other, ..] = said.as_slice() {
+        let word = |entry: &Entry| match entry.key.as_str() {
+            key @ ("path" | "to") => format!("`{key}:`"),
+            key => format!("`{key}: true`"),
+        };
+        let text = format!("the case says both {} and {}", word(one), word(other));
+        report.error(one.at, text, "remove one of them");
+        return None;
+    }
+    if let (Some(entry), None) = (get("protocol"), get("to")) {
+        report.error(entry.at, "`protocol:` stands without `to:`", "write `to: 1.2.3.4:53`");
+    }
+    let Some(entry) = said.first() else { return Some(CaseObject::None) };
+    match entry.key.as_str() {
+        "path" => literal(entry, report).map(CaseObject::Path),
+        "to" => address(entry, get("protocol"), report),
+        "unknown" => Some(CaseObject::Unknown),
+        _ => Some(CaseObject::Nameless),
+    }
+}
+
+fn address(entry: &Entry, protocol: Option<&Entry>, report: &mut Report) -> Option<CaseObject> {
+    let text = word(entry, report)?;
+    let number = |name| (name, protocol_number(name));
+    let given = choice(protocol, &[number("tcp"), number("udp")], None, report);
+    match exact(&text) {
+        Ok((address, port, protocol)) => {
+            Some(CaseObject::Address { address, port, protocol: given.unwrap_or(protocol) })
+        }
+        Err(text) => {
+            report.error(entry.value.at, text, "a case names one address and one port");
+            None
+        }
+    }
+}
+
+fn labels(entry: &Entry, policy: &Policy, report: &mut Report) -> Vec<LabelId> {
+    let mut labels = Vec::new();
+    for word in words(entry, report).unwrap_or_default() {
+        match policy.labels.iter().position(|label| *label == word) {
+            Some(label) => labels.push(label),
+            None => {
+                let hint = suggestion(&word, policy.labels.iter().map(String::as_str))
+                    .unwrap_or_else(|| "name a label that a rule sets or asks for".to_owned());
+                report.error(entry.value.at, format!("no rule knows the label `{word}`"), hint);
+            }
+        }
+    }
+    labels
+}
+
+fn risk(entry: &Entry, report: &mut Report) -> u8 {
+    let risk = entry.value.text().and_then(|text| text.parse().ok()).filter(|risk| *risk <= 100);
+    risk.unwrap_or_else(|| {
+        let text = format!("the case's `risk` cannot be {}", entry.value.describe());
+        report.error(entry.value.at, text, "write a number from 0 to 100");
+        0
+    })
+}
+
+fn time(entry: &Entry, report: &mut Report) -> Option<i64> {
+    let time = entry.value.text().and_then(moment);
+    if time.is_none() {
+        let text = format!("the case's `at` cannot be {}", entry.value.describe());
+        report.error(entry.value.at, text, "write `2026-11-21T10:00:00Z`");
+    }
+    time
+}
+
 /// Single verbs: an attempt means certain actions, not a family of them.
 fn actions(entry: &Entry, report: &mut Report) -> Option<Vec<Action>> {
-    let nodes = match &entry.value.kind {
-        Kind::List(items) => items.as_slice(),
-        _ => std::slice::from_ref(&entry.value),
-    };
     let action = |node: &Node| {
         let action = node.text().and_then(Action::from_verb);
         if action.is_none() {
@@ -121,38 +228,38 @@ fn actions(entry: &Entry, report: &mut Report) -> Option<Vec<Action>> {
         }
         action
     };
-    nodes.iter().map(action).collect()
+    entry.value.items().iter().map(action).collect()
 }
 
-/// A path of a case stands for itself, so `/**` means nothing in it.
+/// A path of a case stands for itself, so wildcards mean nothing in it.
 fn literal(entry: &Entry, report: &mut Report) -> Option<Pattern> {
     let Some(text) = entry.value.text() else {
         let text = format!("`{}` must be a path, this is {}", entry.key, entry.value.describe());
         report.error(entry.value.at, text, "write one path: `/dir/file`");
         return None;
     };
-    let pattern = pattern::read(text, entry.value.at, report)?;
-    if pattern.below {
-        report.error(
-            entry.value.at,
-            format!("path `{text}`: a case names one file"),
-            "write a file below it",
-        );
-        return None;
+    let mut patterns = glob::read(text, entry.value.at, report)?;
+    let plain = |pattern: &Pattern| pattern.parts.iter().all(|part| matches!(part, Part::Name(_)));
+    match patterns.pop() {
+        Some(pattern) if patterns.is_empty() && plain(&pattern) => Some(pattern),
+        _ => {
+            report.error(
+                entry.value.at,
+                format!("path `{text}`: a case names one file"),
+                "write a file below it, or `\\` before a character that is no wildcard",
+            );
+            None
+        }
     }
-    Some(pattern)
 }
 
-fn known(rule: &str, entry: &Entry, policy: &Policy, report: &mut Report) {
-    let ids =
-        || policy.rules.iter().map(|rule| rule.id.as_str()).chain([RULE_DEFAULT, RULE_UNKNOWN]);
-    if !ids().any(|id| id == rule) {
-        let hint = suggestion(rule, ids())
-            .unwrap_or_else(|| "name a rule of this file, or `RULE_DEFAULT`".to_owned());
-        report.error(
-            entry.value.at,
-            format!("the case names the rule `{rule}`, which is not in this file"),
-            hint,
-        );
+fn known(rule: &str, entry: &Entry, ids: &HashSet<&str>, report: &mut Report) {
+    if ids.contains(rule) || [RULE_DEFAULT, RULE_UNKNOWN].contains(&rule) {
+        return;
     }
+    let near = ids.iter().copied().take(256).chain([RULE_DEFAULT, RULE_UNKNOWN]);
+    let hint = suggestion(rule, near)
+        .unwrap_or_else(|| "name a rule of this file, or `RULE_DEFAULT`".to_owned());
+    let text = format!("the case names the rule `{rule}`, which is not in this file");
+    report.error(entry.value.at, text, hint);
 }

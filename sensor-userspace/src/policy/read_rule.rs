@@ -1,20 +1,26 @@
 //! From YAML to a `Rule`.
 
-use std::time::Duration;
-
 use sensor_common::action::Action;
 
-use super::language::{Fallback, ObjectTest, Rule};
-use super::pattern;
+use super::address::Destination;
+use super::facts::Fact;
+use super::language::{AddressTest, Effect, Fallback, PathTest, Rule, SetId, When};
+use super::lists::{self, reference};
 use super::problem::{At, Report};
-use super::read::{Lists, choice, word};
+use super::read::{Reading, choice, word};
+use super::read_consequence::{errno, expires, labels, mode, risk, tags, timeout};
+use super::read_when::{self, when};
 use super::words::{self, RULE_KEYS, unknown_key};
 use super::yaml::{Entry, Kind, Node};
 use super::{RULE_DEFAULT, RULE_UNKNOWN};
-use crate::attempt::{Severity, Verdict};
+use crate::attempt::Severity;
 
-const EFFECTS: [(&str, Verdict); 3] =
-    [("allow", Verdict::Allow), ("deny", Verdict::Deny), ("challenge", Verdict::Challenge)];
+const EFFECTS: [(&str, Effect); 4] = [
+    ("allow", Effect::Allow),
+    ("deny", Effect::Deny),
+    ("challenge", Effect::Challenge),
+    ("watch", Effect::Watch),
+];
 const SEVERITIES: [(&str, Severity); 5] = [
     ("info", Severity::Info),
     ("low", Severity::Low),
@@ -23,19 +29,18 @@ const SEVERITIES: [(&str, Severity); 5] = [
     ("critical", Severity::Critical),
 ];
 const MAX_ID: usize = 64;
-const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// Actions whose object is a place.
 pub fn has_place(action: Action) -> bool {
     action.verb().starts_with("file.") || matches!(action, Action::DirList | Action::ProcExec)
 }
 
-pub(super) fn rule(
-    node: &Node,
-    policy_observes: bool,
-    lists: &mut Lists,
-    report: &mut Report,
-) -> Option<Rule> {
+/// Actions whose object is an address.
+pub fn has_address(action: Action) -> bool {
+    matches!(action, Action::NetConnect | Action::NetSend | Action::NetBind)
+}
+
+pub(super) fn rule(node: &Node, reading: &mut Reading, report: &mut Report) -> Option<Rule> {
     let Kind::Map(entries) = &node.kind else {
         let text = format!("a rule is a map of keys, this is {}", node.describe());
         report.error(node.at, text, "write `- id: NAME`, and its other keys below");
@@ -45,18 +50,12 @@ pub(super) fn rule(
     // Before anything else: every problem of the rule then names it.
     let written = get("id").and_then(|entry| entry.value.text());
     report.enter_rule(written.map(str::to_owned));
-    let rule = body(node.at, entries, policy_observes, lists, report);
+    let rule = body(node.at, entries, reading, report);
     report.enter_rule(None);
     rule
 }
 
-fn body(
-    at: At,
-    entries: &[Entry],
-    policy_observes: bool,
-    lists: &mut Lists,
-    report: &mut Report,
-) -> Option<Rule> {
+fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -> Option<Rule> {
     let get = |key: &str| entries.iter().find(|entry| entry.key == key);
     for entry in entries.iter().filter(|entry| !RULE_KEYS.contains(&entry.key.as_str())) {
         unknown_key(entry, RULE_KEYS, true, report);
@@ -68,23 +67,46 @@ fn body(
             None
         }
     };
-    let effect = effect(at, entries, report);
-    let mut actions = effect.and_then(|(_, entry)| actions(entry, report));
-    let object = match get("path") {
-        None => Some(ObjectTest::Any),
-        Some(entry) => {
-            if let (Some(mask), Some((_, effect))) = (&mut actions, effect) {
-                narrow(mask, effect, report);
-            }
-            object(&entry.value, lists, report)
+    let found = effect(at, entries, report);
+    let effect = found.map(|(effect, _)| effect);
+    let mut actions = found.and_then(|(_, entry)| actions(entry, report));
+    if let (Some(_), Some(entry)) = (get("path"), get("to")) {
+        let text = "the rule has both `path:` and `to:`, and no action has both";
+        report.error(entry.at, text, "make two rules of it");
+        actions = None;
+    }
+    let mut narrowed = |key: &str, fits: fn(Action) -> bool, report: &mut Report| {
+        if let (Some(mask), Some((_, effect))) = (&mut actions, found) {
+            narrow(mask, key, fits, effect, report);
         }
     };
-    let observe = mode(get("mode"), policy_observes, report);
-    let verdict = effect.map(|(verdict, _)| verdict);
-    let usual = if verdict == Some(Verdict::Allow) { Severity::Info } else { Severity::Medium };
+    let path = match get("path") {
+        None => Some(PathTest::Any),
+        Some(entry) => {
+            narrowed("path", has_place, report);
+            path(&entry.value, reading, report)
+        }
+    };
+    let to = match get("to") {
+        None => Some(AddressTest::Any),
+        Some(entry) => {
+            narrowed("to", has_address, report);
+            to(&entry.value, reading, report)
+        }
+    };
+    let conditions = conditions(entries, reading, report);
+    let observe = mode(get("mode"), reading.observe, report);
+    if let (Some(entry), Some(Effect::Watch)) = (get("mode").filter(|_| observe), effect) {
+        report.error(entry.at, "`watch:` never decides, observed or not", "remove `mode:`");
+    }
+    let usual = match effect {
+        Some(Effect::Allow | Effect::Watch) => Severity::Info,
+        _ => Severity::Medium,
+    };
     let severity = choice(get("severity"), &SEVERITIES, usual, report);
     for key in ["timeout", "otherwise"] {
-        if let (Some(entry), Some(Verdict::Allow | Verdict::Deny)) = (get(key), verdict) {
+        let other = effect.filter(|effect| *effect != Effect::Challenge);
+        if let (Some(entry), Some(_)) = (get(key), other) {
             report.error(
                 entry.at,
                 format!("`{key}:` speaks of a challenge only"),
@@ -93,20 +115,68 @@ fn body(
         }
     }
     let fallback = [("allow", Fallback::Allow), ("deny", Fallback::Deny)];
-    let rule = Rule {
+    let labels = get("label").map(|entry| labels(entry, reading, report)).unwrap_or_default();
+    let mut text = |key: &str| get(key).and_then(|entry| word(entry, report));
+    let (description, owner, reason) = (text("description"), text("owner"), text("reason"));
+    let risk = get("risk").map_or(0, |entry| risk(entry, report));
+    let errno = get("errno").and_then(|entry| errno(entry, effect, report));
+    let tags = get("tags").map(|entry| tags(entry, report)).unwrap_or_default();
+    let timeout = get("timeout").and_then(|entry| timeout(entry, report));
+    let otherwise = choice(get("otherwise"), &fallback, Fallback::Deny, report);
+    let (when, expires) = conditions?;
+    Some(Rule {
         id: id?,
         at,
-        description: get("description").and_then(|entry| word(entry, report)),
+        description,
         actions: actions?,
-        effect: verdict?,
-        object: object?,
+        effect: effect?,
+        path: path?,
+        to: to?,
+        when,
+        labels,
+        risk,
+        errno,
         observe,
         severity,
-        tags: get("tags").map(|entry| tags(entry, report)).unwrap_or_default(),
-        timeout: get("timeout").and_then(|entry| timeout(entry, report)),
-        otherwise: choice(get("otherwise"), &fallback, Fallback::Deny, report),
+        tags,
+        timeout,
+        otherwise,
+        owner,
+        reason,
+        expires,
+    })
+}
+
+/// `when:`, and what `scope:` and `expires:` add to it.
+fn conditions(
+    entries: &[Entry],
+    reading: &mut Reading,
+    report: &mut Report,
+) -> Option<(When, Option<i64>)> {
+    let get = |key: &str| entries.iter().find(|entry| entry.key == key);
+    let mut sound = Some(());
+    let mut conditions = match get("when") {
+        None => When::default(),
+        Some(entry) => {
+            let read = when(entry, reading, report);
+            sound = read.as_ref().map(|_| ());
+            read.unwrap_or_default()
+        }
     };
-    Some(rule)
+    if let Some(entry) = get("scope") {
+        let fact = read_when::scope(entry, report);
+        sound = sound.and(
+            fact.and_then(|fact| read_when::add(fact, entry.at, &mut conditions, reading, report)),
+        );
+    }
+    let end = get("expires").map(|entry| (entry, expires(entry, report)));
+    if let Some((entry, end)) = end {
+        let fact = end.map(Fact::Before);
+        sound = sound.and(
+            fact.and_then(|fact| read_when::add(fact, entry.at, &mut conditions, reading, report)),
+        );
+    }
+    sound.map(|()| (conditions, end.and_then(|(_, end)| end)))
 }
 
 fn check_id(id: &str, at: At, report: &mut Report) {
@@ -121,10 +191,10 @@ fn check_id(id: &str, at: At, report: &mut Report) {
     }
 }
 
-fn effect<'a>(at: At, entries: &'a [Entry], report: &mut Report) -> Option<(Verdict, &'a Entry)> {
+fn effect<'a>(at: At, entries: &'a [Entry], report: &mut Report) -> Option<(Effect, &'a Entry)> {
     let mut found = entries.iter().filter_map(|entry| {
-        let (_, verdict) = EFFECTS.iter().find(|(name, _)| *name == entry.key)?;
-        Some((*verdict, entry))
+        let (_, effect) = EFFECTS.iter().find(|(name, _)| *name == entry.key)?;
+        Some((*effect, entry))
     });
     let first = found.next();
     match (&first, found.next()) {
@@ -132,12 +202,11 @@ fn effect<'a>(at: At, entries: &'a [Entry], report: &mut Report) -> Option<(Verd
             let text = format!("the rule says both `{}:` and `{}:`", one.key, other.key);
             report.error(other.at, text, "a rule has one effect: make two rules of it");
         }
-        // `watch:` has told its own error.
-        (None, _) if !entries.iter().any(|entry| entry.key == "watch") => {
+        (None, _) => {
             report.error(
                 at,
                 "the rule has no effect",
-                "say `allow:`, `deny:` or `challenge:` and the actions",
+                "say `allow:`, `deny:`, `challenge:` or `watch:` and the actions",
             );
         }
         _ => {}
@@ -146,11 +215,7 @@ fn effect<'a>(at: At, entries: &'a [Entry], report: &mut Report) -> Option<(Verd
 }
 
 fn actions(entry: &Entry, report: &mut Report) -> Option<u32> {
-    let mut words = Vec::new();
-    match &entry.value.kind {
-        Kind::List(items) => words.extend(items),
-        _ => words.push(&entry.value),
-    }
+    let words = entry.value.items();
     if words.is_empty() {
         report.error(
             entry.value.at,
@@ -182,38 +247,48 @@ fn actions(entry: &Entry, report: &mut Report) -> Option<u32> {
     mask
 }
 
-/// With a path the rule speaks only of actions whose object is a place; a verb without one is a mistake.
-fn narrow(mask: &mut u32, effect: &Entry, report: &mut Report) {
-    let nodes = match &effect.value.kind {
-        Kind::List(items) => items.as_slice(),
-        _ => std::slice::from_ref(&effect.value),
-    };
+/// With a test on its object the rule speaks only of actions that have one; a verb without is a mistake.
+fn narrow(
+    mask: &mut u32,
+    key: &str,
+    fits: fn(Action) -> bool,
+    effect: &Entry,
+    report: &mut Report,
+) {
+    let (what, example) =
+        if key == "path" { ("path", "file.*") } else { ("destination", "net.connect") };
     let mut told = false;
-    for node in nodes {
+    for node in effect.value.items() {
         let action = node.text().and_then(Action::from_verb);
-        if let Some(action) = action.filter(|action| !has_place(*action)) {
+        if let Some(action) = action.filter(|action| !fits(*action)) {
             told = true;
-            let text = format!("`{}` has no path that `path:` could be tested on", action.verb());
-            report.error(node.at, text, "write a rule of its own for it, without `path:`");
+            let text =
+                format!("`{}` has no {what} that `{key}:` could be tested on", action.verb());
+            report.error(
+                node.at,
+                text,
+                format!("write a rule of its own for it, without `{key}:`"),
+            );
         }
     }
     *mask = words::verbs(*mask)
-        .filter(|action| has_place(*action))
+        .filter(|action| fits(*action))
         .fold(0, |mask, action| mask | action.bit());
     if *mask == 0 && !told {
-        let text = "none of the rule's actions has a path that `path:` could be tested on";
-        report.error(effect.value.at, text, "remove `path:`, or name a `file.*` action");
+        let text =
+            format!("none of the rule's actions has a {what} that `{key}:` could be tested on");
+        report.error(effect.value.at, text, format!("remove `{key}:`, or name `{example}`"));
     }
 }
 
-fn object(node: &Node, lists: &mut Lists, report: &mut Report) -> Option<ObjectTest> {
+fn path(node: &Node, reading: &mut Reading, report: &mut Report) -> Option<PathTest> {
     let Kind::Map(entries) = &node.kind else {
-        return sets(node, lists, report).map(ObjectTest::In);
+        return sets(node, reading, report).map(PathTest::In);
     };
     let mut test = None;
     for entry in entries {
         match entry.key.as_str() {
-            "not" => test = sets(&entry.value, lists, report).map(ObjectTest::NotIn),
+            "not" => test = sets(&entry.value, reading, report).map(PathTest::NotIn),
             "written_by_agent" => {
                 let text = "`written_by_agent:` is not supported yet";
                 report.error(entry.at, text, "name the directories the agent can write to");
@@ -228,103 +303,87 @@ fn object(node: &Node, lists: &mut Lists, report: &mut Report) -> Option<ObjectT
 }
 
 /// The sets that a path, a list, `$list` or a list with both in it stands for.
-fn sets(node: &Node, lists: &mut Lists, report: &mut Report) -> Option<u64> {
-    let nodes = match &node.kind {
-        Kind::List(items) => items.as_slice(),
-        _ => std::slice::from_ref(node),
-    };
-    if nodes.is_empty() {
-        report.error(
-            node.at,
-            "the list of paths is empty",
-            "put a path into it, or remove `path:`",
-        );
-        return None;
-    }
-    let mut mask = Some(0);
+fn sets(node: &Node, reading: &mut Reading, report: &mut Report) -> Option<Vec<SetId>> {
+    let mut sets = Vec::new();
     let mut own = Vec::new();
-    for item in nodes {
-        match item.text() {
-            Some(text) if text.starts_with('$') && !text.starts_with("${") => {
-                let set = lists.named(&text[1..], item.at, report);
-                mask = mask.zip(set).map(|(mask, set)| mask | set);
-            }
-            Some(text) => match pattern::read(text, item.at, report) {
-                Some(pattern) => own.push(pattern),
-                None => mask = None,
-            },
-            None => {
-                let text = format!("{} stands where a path was expected", item.describe());
-                report.error(item.at, text, "write a path, `$list`, or `{ not: [\"/dir/**\"] }`");
-                mask = None;
-            }
-        }
-    }
-    if own.is_empty() {
-        return mask;
-    }
-    mask.and_then(|mask| Some(mask | lists.set(own, node.at, report)?))
-}
-
-fn mode(entry: Option<&Entry>, policy_observes: bool, report: &mut Report) -> bool {
-    let observe = choice(entry, &[("observe", true), ("enforce", false)], false, report);
-    if let Some(entry) =
-        entry.filter(|entry| policy_observes && entry.value.text() == Some("enforce"))
-    {
-        let text =
-            "`mode: enforce` of one rule in a policy with `mode: observe` is not supported yet";
-        report.error(
-            entry.value.at,
-            text,
-            "set the policy to `mode: enforce` and the other rules to `mode: observe`",
-        );
-    }
-    observe
-}
-
-fn tags(entry: &Entry, report: &mut Report) -> Vec<String> {
-    let nodes = match &entry.value.kind {
-        Kind::List(items) => items.as_slice(),
-        _ => std::slice::from_ref(&entry.value),
-    };
-    let mut tags = Vec::new();
-    for node in nodes {
-        match node.text() {
-            Some(tag) => tags.push(tag.to_owned()),
-            None => report.error(
-                node.at,
-                format!("a tag is a word, this is {}", node.describe()),
-                "write `[attack.T1485]`",
-            ),
-        }
-    }
-    tags
-}
-
-fn timeout(entry: &Entry, report: &mut Report) -> Option<Duration> {
-    let parsed = entry.value.text().and_then(|text| {
-        let split = text.find(|c: char| !c.is_ascii_digit())?;
-        let (number, unit) = text.split_at(split);
-        let number: u64 = number.parse().ok()?;
-        let millis = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            _ => return None,
+    let mut sound = not_empty(node, "path", report);
+    for item in node.items() {
+        let Some(text) = item.text() else {
+            let text = format!("{} stands where a path was expected", item.describe());
+            report.error(item.at, text, "write a path, `$list`, or `{ not: [\"/dir/**\"] }`");
+            sound = None;
+            continue;
         };
-        Some(Duration::from_millis(number.checked_mul(millis)?))
-    });
-    match parsed {
-        Some(duration) if !duration.is_zero() && duration <= MAX_TIMEOUT => Some(duration),
-        _ => {
-            let text = format!("`timeout` cannot be {}", entry.value.describe());
-            report.error(
-                entry.value.at,
-                text,
-                "write a number and a unit, `500ms`, `60s`, `5m`, up to `24h`",
-            );
-            None
-        }
+        let read = match reference(text) {
+            Some(name) => reading.lists.places(name, item.at, report).map(|set| sets.push(set)),
+            None => {
+                let read = reading.lists.patterns(text, item.at, report);
+                read.map(|patterns| own.extend(patterns))
+            }
+        };
+        sound = sound.and(read);
     }
+    sound?;
+    if !own.is_empty() {
+        sets.push(reading.lists.set(own));
+    }
+    sets.sort_unstable();
+    sets.dedup();
+    Some(sets)
+}
+
+fn to(node: &Node, reading: &mut Reading, report: &mut Report) -> Option<AddressTest> {
+    let Kind::Map(entries) = &node.kind else {
+        return destinations(node, reading, report).map(AddressTest::In);
+    };
+    for entry in entries.iter().filter(|entry| entry.key != "not") {
+        unknown_key(entry, &["not"], true, report);
+    }
+    let Some(entry) = entries.iter().find(|entry| entry.key == "not") else {
+        if entries.is_empty() {
+            report.error(node.at, "`to` is an empty map", "write `to: { not: [10.0.0.0/8] }`");
+        }
+        return None;
+    };
+    destinations(&entry.value, reading, report).map(AddressTest::NotIn)
+}
+
+fn destinations(
+    node: &Node,
+    reading: &mut Reading,
+    report: &mut Report,
+) -> Option<Vec<Destination>> {
+    let mut found = Vec::new();
+    let mut sound = not_empty(node, "to", report);
+    for item in node.items() {
+        let Some(text) = item.text() else {
+            let text = format!("{} stands where a destination was expected", item.describe());
+            report.error(
+                item.at,
+                text,
+                "write `10.0.0.0/8`, `1.2.3.4:443`, or `$list`; quotes around `\"[…]\"`",
+            );
+            sound = None;
+            continue;
+        };
+        let read = match reference(text) {
+            Some(name) => reading.lists.destinations(name, item.at, report),
+            None => lists::destination(text, item.at, report).map(|one| vec![one]),
+        };
+        sound = sound.and(read.map(|read| found.extend(read)));
+    }
+    sound.map(|()| found)
+}
+
+fn not_empty(node: &Node, key: &str, report: &mut Report) -> Option<()> {
+    if !node.items().is_empty() {
+        return Some(());
+    }
+    let text = if key == "path" {
+        "the list of paths is empty"
+    } else {
+        "the list of destinations is empty"
+    };
+    report.error(node.at, text, format!("put something into it, or remove `{key}:`"));
+    None
 }

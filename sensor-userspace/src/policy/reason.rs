@@ -1,5 +1,7 @@
 //! Why, in one short sentence.
 
+use std::net::Ipv6Addr;
+
 use sensor_common::action::Action;
 use sensor_common::table;
 
@@ -37,7 +39,7 @@ pub(super) fn sentence(
     let Some(index) = single.rule else {
         return format!("{what}: no rule matches, the default {does}");
     };
-    let (Some(rule), Some(text)) = (table.kernel.rules.get(index), table.rules.get(index)) else {
+    let (Some(rule), Some(text)) = (table.tests.get(index), table.rules.get(index)) else {
         return format!(
             "{what}: rule number {index}, which policy {} does not have, {does}",
             table.name
@@ -59,6 +61,8 @@ fn places(rule: &table::Rule, texts: &[String]) -> Option<String> {
     let side = match rule.object {
         table::object::IN => "inside",
         table::object::NOT_IN => "outside",
+        table::object::TO => "to",
+        table::object::NOT_TO => "to all but",
         _ => return None,
     };
     let named: Vec<&str> = texts.iter().take(MAX_PLACES).map(String::as_str).collect();
@@ -72,13 +76,22 @@ fn places(rule: &table::Rule, texts: &[String]) -> Option<String> {
 impl Table {
     /// The place test of a rule for a reader: `outside /tmp/**`; none where it asks for no place.
     pub fn places_text(&self, rule: usize) -> Option<String> {
-        places(self.kernel.rules.get(rule)?, &self.rules.get(rule)?.places)
+        places(self.tests.get(rule)?, &self.rules.get(rule)?.places)
     }
 }
 
 fn what(action: Action, object: Object<'_>) -> String {
     match object {
         Object::None => action.verb().to_owned(),
+        Object::Address { address, port, .. } => {
+            let address = Ipv6Addr::from(address);
+            let address = address.to_ipv4_mapped().map_or_else(
+                || format!("[{address}]:{port}"),
+                |address| format!("{address}:{port}"),
+            );
+            format!("{} to {address}", action.verb())
+        }
+        Object::OtherSocket => format!("{} on a socket that is not of IP", action.verb()),
         Object::Unknown => format!("{} of an object whose place is unknown", action.verb()),
         Object::Path(name) | Object::Nameless(name) => {
             format!("{} of {}", action.verb(), readable(name))

@@ -1,21 +1,33 @@
 //! Warnings: rules that can never decide, and policies that never deny.
 
-use super::language::{Fallback, ObjectTest, Policy, Rule};
+use std::cell::Cell;
+
+use super::address::Destination;
+use super::language::{AddressTest, Effect, Fallback, PathTest, Policy, Rule, SetId, When};
 use super::pattern::Pattern;
 use super::problem::Report;
 use super::words::verbs;
-use crate::attempt::Verdict;
+
+/// Every rule is held against all before it: more rules than this are not looked at …
+const MAX_RULES: usize = 512;
+/// … nor more pairs of paths or destinations.
+const MAX_PAIRS: usize = 2_000_000;
 
 pub(super) fn warn(policy: &Policy, report: &mut Report) {
-    for (index, rule) in policy.rules.iter().enumerate() {
+    let search = Search { policy, pairs: Cell::new(MAX_PAIRS) };
+    for (index, rule) in policy.rules.iter().take(MAX_RULES).enumerate() {
+        if rule.effect == Effect::Watch {
+            continue;
+        }
         let earlier = &policy.rules[..index];
         // Each action may be decided by another of the earlier rules.
         let deciders: Option<Vec<&Rule>> = verbs(rule.actions)
             .map(|action| {
                 let decides = |earlier: &&Rule| {
                     !earlier.observe
+                        && earlier.effect != Effect::Watch
                         && earlier.actions & action.bit() != 0
-                        && wider(policy, earlier, rule)
+                        && search.wider(earlier, rule)
                 };
                 earlier.iter().find(decides)
             })
@@ -23,8 +35,10 @@ pub(super) fn warn(policy: &Policy, report: &mut Report) {
         let Some(mut deciders) = deciders else { continue };
         deciders.sort_by_key(|rule| rule.at);
         deciders.dedup_by_key(|rule| rule.at);
-        let names: Vec<String> =
-            deciders.iter().map(|rule| format!("`{}` (line {})", rule.id, rule.at.line)).collect();
+        let names: Vec<String> = deciders
+            .iter()
+            .map(|one| format!("`{}` ({})", one.id, report.place(one.at, rule.at)))
+            .collect();
         if names.is_empty() {
             continue;
         }
@@ -41,7 +55,7 @@ pub(super) fn warn(policy: &Policy, report: &mut Report) {
         );
         report.enter_rule(None);
     }
-    let only_allows = policy.rules.iter().all(|rule| rule.effect == Verdict::Allow);
+    let only_allows = policy.rules.iter().all(|rule| rule.effect == Effect::Allow);
     if let (Fallback::Allow, true, Some(first)) =
         (policy.default, only_allows, policy.rules.first())
     {
@@ -50,23 +64,65 @@ pub(super) fn warn(policy: &Policy, report: &mut Report) {
     }
 }
 
-/// Whether `earlier` matches every object that `rule` does.
-fn wider(policy: &Policy, earlier: &Rule, rule: &Rule) -> bool {
-    match (earlier.object, rule.object) {
-        (ObjectTest::Any, _) => true,
-        (ObjectTest::In(outer), ObjectTest::In(inner)) => contains(policy, outer, inner),
-        // Outside of less is more.
-        (ObjectTest::NotIn(outer), ObjectTest::NotIn(inner)) => contains(policy, inner, outer),
-        _ => false,
+struct Search<'a> {
+    policy: &'a Policy,
+    pairs: Cell<usize>,
+}
+
+impl Search<'_> {
+    /// Whether `earlier` matches everything that `rule` does.
+    fn wider(&self, earlier: &Rule, rule: &Rule) -> bool {
+        let paths = match (&earlier.path, &rule.path) {
+            (PathTest::Any, _) => true,
+            (PathTest::In(outer), PathTest::In(inner)) => self.contains(outer, inner),
+            // Outside of less is more.
+            (PathTest::NotIn(outer), PathTest::NotIn(inner)) => self.contains(inner, outer),
+            _ => false,
+        };
+        let addresses = || match (&earlier.to, &rule.to) {
+            (AddressTest::Any, _) => true,
+            (AddressTest::In(outer), AddressTest::In(inner)) => self.holds(outer, inner),
+            (AddressTest::NotIn(outer), AddressTest::NotIn(inner)) => self.holds(inner, outer),
+            _ => false,
+        };
+        paths && holds_whenever(&earlier.when, &rule.when) && addresses()
+    }
+
+    /// Whether every place of `inner` lies in one of `outer`.
+    fn contains(&self, outer: &[SetId], inner: &[SetId]) -> bool {
+        if inner.iter().all(|set| outer.contains(set)) {
+            return true;
+        }
+        let patterns = |sets: &[SetId]| {
+            sets.iter().flat_map(|set| &self.policy.sets[*set]).collect::<Vec<_>>()
+        };
+        let (outer, inner): (Vec<&Pattern>, Vec<&Pattern>) = (patterns(outer), patterns(inner));
+        self.spend(outer.len() * inner.len())
+            && inner.iter().all(|inner| outer.iter().any(|outer| outer.covers(inner)))
+    }
+
+    fn holds(&self, outer: &[Destination], inner: &[Destination]) -> bool {
+        self.spend(outer.len() * inner.len())
+            && inner.iter().all(|inner| outer.iter().any(|outer| outer.covers(inner)))
+    }
+
+    fn spend(&self, pairs: usize) -> bool {
+        let left = self.pairs.get().checked_sub(pairs);
+        left.inspect(|left| self.pairs.set(*left)).is_some()
     }
 }
 
-/// Whether every place of `inner` lies in one of `outer`.
-fn contains(policy: &Policy, outer: u64, inner: u64) -> bool {
-    let patterns = |mask: u64| {
-        let used =
-            policy.sets.iter().enumerate().filter(move |(index, _)| mask & (1 << index) != 0);
-        used.flat_map(|(_, set)| set)
+/// Whether `wide` holds at every time at which `narrow` does.
+fn holds_whenever(wide: &When, narrow: &When) -> bool {
+    let within = |few: &[usize], many: &[usize]| few.iter().all(|one| many.contains(one));
+    let any = wide.labels_any.is_empty()
+        || !narrow.labels_any.is_empty() && within(&narrow.labels_any, &wide.labels_any);
+    let risk = match (wide.risk, narrow.risk) {
+        (None, _) => true,
+        (Some(wide), Some(narrow)) => wide.0 <= narrow.0 && narrow.1 <= wide.1,
+        (Some(_), None) => false,
     };
-    patterns(inner).all(|inner: &Pattern| patterns(outer).any(|outer| outer.covers(inner)))
+    any && risk
+        && within(&wide.labels_none, &narrow.labels_none)
+        && within(&wide.facts, &narrow.facts)
 }

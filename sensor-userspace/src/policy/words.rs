@@ -5,14 +5,29 @@ use sensor_common::action::{Action, Class};
 use super::problem::{At, Report};
 use super::yaml::Entry;
 
-pub(super) const TOP_KEYS: &[&str] =
-    &["version", "name", "description", "mode", "default", "on_unknown", "lists", "rules", "tests"];
+pub(super) const TOP_KEYS: &[&str] = &[
+    "version",
+    "name",
+    "description",
+    "include",
+    "mode",
+    "default",
+    "on_unknown",
+    "lists",
+    "rules",
+    "tests",
+];
+/// Of a file that another includes.
+pub(super) const INCLUDED_KEYS: &[&str] =
+    &["version", "name", "description", "include", "lists", "rules", "tests"];
 /// Part of the language, not of this version.
 const TOP_LATER: &[(&str, &str)] = &[
-    ("include", "copy the included lists and rules into this file"),
     ("on_stale", "leave it out: what is in force stays in force while no daemon lives"),
     ("sensitivity", "name the places under `lists:` and write a rule for each list"),
-    ("exceptions", "write an `allow:` rule before the rule it excepts from"),
+    (
+        "exceptions",
+        "write an `allow:` rule with `owner:`, `reason:` and `expires:` before the rule it excepts from",
+    ),
 ];
 
 pub(super) const RULE_KEYS: &[&str] = &[
@@ -21,19 +36,29 @@ pub(super) const RULE_KEYS: &[&str] = &[
     "allow",
     "deny",
     "challenge",
+    "watch",
     "path",
+    "to",
+    "when",
     "mode",
     "severity",
     "tags",
+    "label",
+    "risk",
+    "errno",
     "timeout",
     "otherwise",
+    "owner",
+    "reason",
+    "expires",
+    "scope",
 ];
+pub(super) const WHEN_KEYS: &[&str] =
+    &["label", "risk", "principal", "role", "env", "task", "time"];
 const EVERY_TIME: &str =
     "leave the rule out, or write it without this condition if it shall hold always";
 const NO_CONSEQUENCE: &str = "leave it out: the effect alone is enforced and recorded";
 const RULE_LATER: &[(&str, &str)] = &[
-    ("watch", "leave the rule out: every attempt is recorded anyway"),
-    ("to", "leave the rule out, or write it without `to:` if it shall speak of every destination"),
     ("unix", "leave the rule out, or write it without `unix:` if it shall speak of every socket"),
     ("unresolved", "leave it out"),
     ("exe", "leave the rule out, or write it without `exe:` if it shall speak of every program"),
@@ -43,27 +68,23 @@ const RULE_LATER: &[(&str, &str)] = &[
     ),
     ("capability", "leave the rule out, or deny the action that needs the capability"),
     ("tool", "leave the rule out"),
-    ("protocol", "leave the rule out"),
-    ("when", EVERY_TIME),
     ("limit", EVERY_TIME),
-    ("principal", EVERY_TIME),
-    ("role", EVERY_TIME),
-    ("env", EVERY_TIME),
-    ("task", EVERY_TIME),
     ("sensitivity", EVERY_TIME),
-    ("time", EVERY_TIME),
     ("approval", EVERY_TIME),
     ("incomplete", EVERY_TIME),
-    ("label", NO_CONSEQUENCE),
-    ("risk", NO_CONSEQUENCE),
     ("alert", NO_CONSEQUENCE),
     ("contain", NO_CONSEQUENCE),
     ("snapshot", NO_CONSEQUENCE),
-    ("errno", "leave it out: a denied call returns -EACCES"),
-    ("owner", "say it in `description:`"),
-    ("reason", "say it in `description:`"),
-    ("expires", "leave it out, and remove the rule when it is no longer wanted"),
-    ("scope", EVERY_TIME),
+];
+/// Words of the language that stand elsewhere, and where.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("principal", "write `when: { principal: … }`"),
+    ("role", "write `when: { role: … }`"),
+    ("env", "write `when: { env: … }`"),
+    ("task", "write `when: { task: … }`"),
+    ("time", "write `when: { time: … }`"),
+    ("protocol", "write it before the address: `to: \"udp/*:53\"`"),
+    ("port", "write it behind the address: `to: \"10.0.0.0/8:443\"`"),
 ];
 
 /// Tells of a key that is not among `known`: not supported yet, or not a key at all.
@@ -72,6 +93,10 @@ pub(super) fn unknown_key(entry: &Entry, known: &[&str], in_rule: bool, report: 
     let key = &entry.key;
     if let Some((_, way_out)) = later.iter().find(|(name, _)| name == key) {
         report.error(entry.at, format!("`{key}:` is not supported yet"), *way_out);
+        return;
+    }
+    if let Some((_, place)) = ELSEWHERE.iter().find(|(name, _)| in_rule && name == key) {
+        report.error(entry.at, format!("`{key}:` does not stand here"), *place);
         return;
     }
     let words = known.iter().copied().chain(later.iter().map(|(name, _)| *name));

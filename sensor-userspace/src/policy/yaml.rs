@@ -3,6 +3,8 @@
 //! Only what a policy needs: maps with plain keys, lists, scalars. Anchors, tags and several documents
 //! are refused, so that what a reader sees in the file is what is in force.
 
+use std::collections::HashMap;
+
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::problem::{At, Report};
@@ -47,6 +49,14 @@ impl Node {
         }
     }
 
+    /// The items of a list, or the one thing in its place.
+    pub fn items(&self) -> &[Node] {
+        match &self.kind {
+            Kind::List(items) => items,
+            _ => std::slice::from_ref(self),
+        }
+    }
+
     /// The text of a scalar that is not null.
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
@@ -62,15 +72,15 @@ impl Node {
 }
 
 /// The one document of `text`; `None` if it cannot be read, with the reason in `report`.
-pub(super) fn read(text: &str, report: &mut Report) -> Option<Node> {
-    let top = At { line: 1, column: 1 };
+pub(super) fn read(text: &str, file: u16, report: &mut Report) -> Option<Node> {
+    let top = At { file, ..At::TOP };
     if text.len() > MAX_BYTES {
         let cause =
             format!("the file has {} bytes, more than the limit of {MAX_BYTES}", text.len());
         report.error(top, cause, "split it into several policies");
         return None;
     }
-    let mut reader = Reader { parser: Parser::new_from_str(text), report };
+    let mut reader = Reader { parser: Parser::new_from_str(text), file, report };
     let mut root = None;
     loop {
         let (event, at) = reader.next()?;
@@ -96,16 +106,17 @@ pub(super) fn read(text: &str, report: &mut Report) -> Option<Node> {
 
 struct Reader<'input, 'report> {
     parser: Parser<'input, saphyr_parser::StrInput<'input>>,
+    file: u16,
     report: &'report mut Report,
 }
 
 impl<'input> Reader<'input, '_> {
     fn next(&mut self) -> Option<(Event<'input>, At)> {
         match self.parser.next_event() {
-            Some(Ok((event, span))) => Some((event, place(span))),
+            Some(Ok((event, span))) => Some((event, place(self.file, span))),
             Some(Err(error)) => {
                 let marker = error.marker();
-                let at = At { line: marker.line(), column: marker.col() + 1 };
+                let at = At { file: self.file, line: marker.line(), column: marker.col() + 1 };
                 let text = format!("not valid YAML: {}", error.info());
                 let hint = "check the indentation, and put quotes around `\"*\"`, `\"**/…\"`, `\"${…}\"` and whatever holds `: `";
                 self.report.error(at, text, hint);
@@ -114,7 +125,7 @@ impl<'input> Reader<'input, '_> {
             // The parser ends with StreamEnd; running dry before it is an error of its own.
             None => {
                 self.report.error(
-                    At { line: 1, column: 1 },
+                    At { file: self.file, ..At::TOP },
                     "the YAML ends in the middle",
                     "complete the file",
                 );
@@ -184,6 +195,8 @@ impl<'input> Reader<'input, '_> {
 
     fn map(&mut self, at: At, depth: usize) -> Option<Node> {
         let mut entries: Vec<Entry> = Vec::new();
+        // Lists may be thousands.
+        let mut lines: HashMap<String, usize> = HashMap::new();
         loop {
             let (event, key_at) = self.next()?;
             if event == Event::MappingEnd {
@@ -197,17 +210,17 @@ impl<'input> Reader<'input, '_> {
                 self.report.error(key_at, text, "write `key: value`");
                 continue;
             };
-            if let Some(first) = entries.iter().find(|entry| entry.key == name) {
-                let text =
-                    format!("`{name}` stands here a second time (first in line {})", first.at.line);
+            if let Some(line) = lines.get(&name) {
+                let text = format!("`{name}` stands here a second time (first in line {line})");
                 self.report.error(key_at, text, "keep one of the two");
                 continue;
             }
+            lines.insert(name.clone(), key_at.line);
             entries.push(Entry { at: key_at, key: name, value });
         }
     }
 }
 
-fn place(span: Span) -> At {
-    At { line: span.start.line(), column: span.start.col() + 1 }
+fn place(file: u16, span: Span) -> At {
+    At { file, line: span.start.line(), column: span.start.col() + 1 }
 }

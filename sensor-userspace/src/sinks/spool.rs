@@ -1,14 +1,15 @@
 //! The ledger as a sink sees it: lines in order, a place that is kept, and the way back to it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::ledger::place::Place;
 use crate::ledger::{Cursor, Position, Reader};
 
 /// A named cursor over a ledger, and the reader that runs ahead of it.
 pub struct Spool {
-    dir: PathBuf,
+    place: Place,
     cursor: Cursor,
     reader: Reader,
 }
@@ -16,11 +17,15 @@ pub struct Spool {
 impl Spool {
     /// From where the cursor of this name was left; from the ledger's first line when it is new.
     pub fn open(dir: &Path, name: &str) -> Result<Self> {
-        let cursor = Cursor::open(dir, name)
-            .with_context(|| format!("cursor {name} of ledger {}", dir.display()))?;
-        let reader = place(dir, &cursor)?;
+        let context = || format!("cursor {name} of ledger {}", dir.display());
+        // The ledger may be renamed, or another put in its place, while it is read.
+        let held = Place::open(dir).with_context(context)?;
+        let cursor = Cursor::open(held.path(), name);
+        let cursor = held.named(dir, cursor).with_context(context)?;
+        let reader = place(held.path(), &cursor);
+        let reader = held.named(dir, reader)?;
         Ok(Self {
-            dir: dir.to_owned(),
+            place: held,
             cursor,
             reader,
         })
@@ -41,7 +46,7 @@ impl Spool {
 
     /// Back to the last committed place.
     pub fn rewind(&mut self) -> Result<()> {
-        self.reader = place(&self.dir, &self.cursor)?;
+        self.reader = place(self.place.path(), &self.cursor)?;
         Ok(())
     }
 }
@@ -64,8 +69,9 @@ fn place(dir: &Path, cursor: &Cursor) -> Result<Reader> {
         let place = reader.position();
         let past = (place.segment, place.offset) > (goal.segment, goal.offset);
         if past || reader.next_line(&mut line)?.is_none() {
+            let name = std::fs::read_link(dir).unwrap_or_else(|_| dir.to_owned());
             tracing::warn!(
-                ledger = %dir.display(), place = goal.seq, segment = goal.segment,
+                ledger = %name.display(), place = goal.seq, segment = goal.segment,
                 "the ledger does not have the place where a sink had stopped (lines lost with the machine's power?): sending its segment again from the start"
             );
             return Reader::at(dir, start);
@@ -78,6 +84,7 @@ fn place(dir: &Path, cursor: &Cursor) -> Result<Reader> {
 mod tests {
     use super::*;
     use std::fs;
+    use std::path::PathBuf;
 
     /// A ledger directory with one segment of three lines, and what names it.
     fn ledger(name: &str) -> (PathBuf, PathBuf) {

@@ -1,7 +1,7 @@
 //! One boot of a kernel: the scripts of `tests/vm` run in it, and what they told.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -112,15 +112,34 @@ pub struct Script {
     pub timeout: &'static str,
 }
 
+/// Programs for the VM, which has no compiler.
+fn tools(scripts: &Path) -> Result<PathBuf, Missing> {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vm-tools");
+    let made = std::fs::create_dir_all(&dir).and_then(|()| {
+        let mut cc = Command::new("cc");
+        cc.args(["-static", "-O1", "-o"]).arg(dir.join("full"));
+        cc.arg(scripts.join("full.c")).output()
+    });
+    match made {
+        Ok(done) if done.status.success() => Ok(dir),
+        Ok(done) => Err(Missing::Failed(
+            String::from_utf8_lossy(&done.stderr).into_owned(),
+        )),
+        Err(error) => Err(Missing::Failed(format!("cc: {error}"))),
+    }
+}
+
 pub fn boot(kernel: &str, mode: Mode, script: Script) -> Result<Told, Missing> {
     let Some(xtask) = std::env::var_os("XTASK").filter(|path| !path.is_empty()) else {
         let reason = "XTASK does not name the xtask program: `cargo xtask test` sets it";
         return Err(Missing::Skipped(reason.into()));
     };
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm");
+    let tools = tools(&scripts)?;
     let mut command = Command::new(xtask);
     command.args(["vm", "--kernel", kernel, "--timeout", script.timeout, "--add"]);
     command.arg(format!("{}:/t", scripts.display()));
+    command.arg("--add").arg(format!("{}:/full", tools.display()));
     match (mode, kernel) {
         (Mode::FmodRet, _) => drop(command.args(["--lsm", "lockdown,yama,apparmor"])),
         (Mode::Lsm, "5.10") => drop(command.args(["--lsm", "lockdown,yama,apparmor,bpf"])),
@@ -137,9 +156,10 @@ pub fn boot(kernel: &str, mode: Mode, script: Script) -> Result<Told, Missing> {
         String::from_utf8_lossy(&done.stdout),
         String::from_utf8_lossy(&done.stderr),
     );
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("vm-{kernel}-{}{}", mode.name(), script.words.join("-").replace('/', "_")));
-    let _ = std::fs::write(file.with_extension("out"), &done.stdout);
-    let _ = std::fs::write(file.with_extension("err"), &done.stderr);
+    let file = |extension| format!("vm-{kernel}-{}{}.{extension}", mode.name(), script.words.concat().replace('/', "_"));
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let _ = std::fs::write(dir.join(file("out")), &done.stdout);
+    let _ = std::fs::write(dir.join(file("err")), &done.stderr);
     if done.status.code() == Some(77) {
         let reason = err
             .lines()

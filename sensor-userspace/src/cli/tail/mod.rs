@@ -4,12 +4,12 @@ mod errno;
 mod filter;
 pub mod row;
 
-use std::io::{BufWriter, StdoutLock, Write};
+use std::io::{BufWriter, ErrorKind, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::Value;
 
@@ -65,11 +65,8 @@ pub struct TailArgs {
 pub fn run(args: TailArgs) -> Result<ExitCode> {
     let dir = ledger_dir(args.ledger.as_deref())?;
     let filter = Filter::new(&args)?;
-    if !dir.exists() && !args.follow {
-        bail!(
-            "ledger {}: no such directory; `--ledger DIR` names another one",
-            dir.display()
-        );
+    if !args.follow {
+        must_be_there(&dir)?;
     }
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut printer = Printer {
@@ -84,8 +81,8 @@ pub fn run(args: TailArgs) -> Result<ExitCode> {
     loop {
         // Asked before reading: what was written before the end is then read.
         let closed = args.until_closed && is_closed(&dir);
-        if reader.is_none() && dir.exists() {
-            reader = Some(Reader::open(&dir).with_context(|| format!("ledger {}", dir.display()))?);
+        if reader.is_none() && is_there(&dir)? {
+            reader = Some(Reader::open(&dir)?);
         }
         if let Some(reader) = &mut reader {
             while reader.next_line(&mut line)?.is_some() {
@@ -106,6 +103,32 @@ pub fn ledger_dir(given: Option<&Path>) -> Result<PathBuf> {
         Some(dir) => Ok(dir.to_path_buf()),
         None => Ok(Config::load(None, &[])?.ledger_dir),
     }
+}
+
+/// An error where it cannot be told: what may not be seen is not what is not there.
+fn is_there(dir: &Path) -> Result<bool> {
+    match dir.read_dir() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => bail!(
+            "ledger {}: {error}; ask as the user whose it is (`sudo`), or name another with `--ledger DIR`",
+            dir.display()
+        ),
+        Err(error) => bail!(
+            "ledger {}: {error}; `--ledger DIR` names another one",
+            dir.display()
+        ),
+    }
+}
+
+pub fn must_be_there(dir: &Path) -> Result<()> {
+    if !is_there(dir)? {
+        bail!(
+            "ledger {}: no such directory; `--ledger DIR` names another one",
+            dir.display()
+        );
+    }
+    Ok(())
 }
 
 fn is_closed(dir: &Path) -> bool {

@@ -60,8 +60,8 @@ fn places_of_errors_are_exact() {
         "8:19 [A] path `/a/../b`: `.` and `..`",
     );
     one(
-        rule("  - { id: A, deny: file.read, path: '/ä/*/b' }\n"),
-        "6:37 [A] path `/ä/*/b`: wildcards inside a path are not supported yet",
+        rule("  - { id: A, deny: file.read, path: '/ä/a**/b' }\n"),
+        "6:37 [A] path `/ä/a**/b`: `**` stands alone",
     );
     one(
         with("rulez: []\nrules: [{id: A, deny: '*'}]\n"),
@@ -72,39 +72,34 @@ fn places_of_errors_are_exact() {
 #[test]
 fn what_this_version_does_not_understand_is_an_error() {
     let keys = [
-        "to: 10.0.0.0/8",
-        "when: { label: x }",
-        "label: secret",
-        "risk: +20",
         "limit: { count: 3 }",
         "unix: /run/s",
         "unresolved: deny",
-        "principal: x",
-        "role: x",
-        "env: x",
-        "task: x",
         "sensitivity: x",
-        "time: x",
         "approval: x",
         "incomplete: x",
         "alert: x",
         "contain: true",
         "snapshot: true",
-        "errno: EPERM",
         "exe: /bin/sh",
         "signal: KILL",
         "capability: x",
-        "owner: x",
-        "reason: x",
-        "expires: x",
-        "scope: x",
+        "tool: x",
     ];
     for key in keys {
         let name = key.split(':').next().unwrap();
         let text = format!("  - id: A\n    deny: net.connect\n    {key}\n");
         one(rule(&text), &format!("8:5 [A] `{name}:` is not supported yet | "));
     }
-    one(rule("  - id: W\n    watch: file.read\n"), "7:5 [W] `watch:` is not supported yet");
+    for key in ["approval: x", "limit: x", "incomplete: true"] {
+        let name = key.split(':').next().unwrap();
+        let text = format!("  - id: A\n    deny: net.connect\n    when: {{ {key} }}\n");
+        one(rule(&text), &format!("8:13 [A] `{name}:` is not supported yet | "));
+    }
+    one(
+        rule("  - id: A\n    deny: net.connect\n    to: { not: ['*.example.com:443'] }\n"),
+        "8:17 [A] `*.example.com:443`: host names are not supported yet",
+    );
     one(
         rule("  - id: A\n    deny: file.read\n    path: { written_by_agent: true }\n"),
         "8:13 [A] `written_by_agent:` is not supported yet",
@@ -118,15 +113,30 @@ fn what_this_version_does_not_understand_is_an_error() {
         "5:1 [-] `on_stale:` is not supported yet",
     );
     one(
-        with("include: x.yaml\nrules: [{id: A, deny: '*'}]\n"),
-        "5:1 [-] `include:` is not supported yet",
+        with("sensitivity: x\nrules: [{id: A, deny: '*'}]\n"),
+        "5:1 [-] `sensitivity:` is not supported yet",
     );
-    for path in
-        ["**/.env", "/a/*", "/a/b?", "/a/[x]", "/{a,b}", "/a/**/b", "/a/b**", "**", "/**/**"]
-    {
-        let text = format!("  - id: A\n    deny: file.read\n    path: \"{path}\"\n");
-        one(rule(&text), "8:11 [A] path `...wildcards inside a path are not supported yet");
+}
+
+#[test]
+fn what_stands_in_the_wrong_place_is_an_error() {
+    for key in ["principal: x", "role: x", "env: x", "task: x", "time: x", "protocol: udp"] {
+        let name = key.split(':').next().unwrap();
+        let text = format!("  - id: A\n    deny: net.connect\n    {key}\n");
+        one(rule(&text), &format!("8:5 [A] `{name}:` does not stand here | write "));
     }
+    one(
+        rule("  - id: A\n    watch: file.read\n    mode: observe\n"),
+        "8:5 [A] `watch:` never decides",
+    );
+    one(
+        rule("  - id: A\n    allow: file.read\n    errno: EPERM\n"),
+        "8:5 [A] `errno:` speaks of a refusal only",
+    );
+    one(
+        rule("  - id: A\n    deny: '*'\n    path: /a\n    to: 1.2.3.4\n"),
+        "9:5 [A] the rule has both `path:` and `to:`",
+    );
 }
 
 #[test]
@@ -141,9 +151,28 @@ fn unsound_paths_and_lists_are_errors() {
         ("/a/${home}", "only at the start"),
         ("${home}x", "must follow"),
         ("$nolist", "no list is named `nolist`"),
+        ("a/**", "relative"),
+        ("*/a", "relative"),
+        ("/a**", "`**` stands alone"),
+        ("/a/***", "`**` stands alone"),
+        ("/a/[x", "a `[` is not closed"),
+        ("/a/[]", "a `[` is not closed"),
+        ("/a/[z-a]", "the range `z-a` is empty"),
+        ("/a/[^a]", "ambiguous"),
+        ("/a/[[:alpha:]]", "named classes"),
+        ("/a/[x/y]", "no name holds a `/`"),
+        ("/a/[ä]", "`ä` has several bytes"),
+        ("/{a,b", "a `{` is not closed"),
+        ("/a}", "closes nothing"),
+        ("/{a,..}/b", "`.` and `..`"),
+        ("/a{,/}", "empty component"),
+        ("{/a,b}", "relative"),
+        ("/{${home},a}", "only at the start"),
+        ("/{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}", "more than 1024"),
+        ("/{{{{{{{{{{{{{{{{{a}}}}}}}}}}}}}}}}}", "more than 16 deep"),
     ];
     for (path, wanted) in cases {
-        let text = format!("  - id: A\n    deny: file.read\n    path: \"{path}\"\n");
+        let text = format!("  - id: A\n    deny: file.read\n    path: '{path}'\n");
         one(rule(&text), &format!("8:11 [A] ...{wanted}"));
     }
     let long = format!("/{}", "x".repeat(256));
@@ -171,10 +200,21 @@ fn unsound_paths_and_lists_are_errors() {
         with("lists: { e: [] }\nrules: [{id: A, deny: file.read, path: $e}]\n"),
         "5:13 [-] the list `e` is empty",
     );
+    one(rule("  - id: A\n    deny: file.read\n    path: '/a\\'\n"), "8:11 [A] ...a lone `\\`");
+    let lists = |lists: &str, use_of: &str| {
+        with(&format!("lists: {{ {lists} }}\nrules: [{{id: A, deny: '*', {use_of}}}]\n"))
+    };
+    one(lists("a: [/a, $b], b: [$a]", "path: $a"), "5:27 [A] `$a`: the list comes back to itself");
+    one(lists("a: [$a]", "path: $a"), "5:14 [A] `$a`: the list comes back to itself");
     one(
-        with("lists: { a: [/a], b: [$a] }\nrules: [{id: A, deny: file.read, path: [$a, $b]}]\n"),
-        "5:23 [-] `$a`: lists within lists",
+        lists("a: [/a, 1.2.3.4]", "path: $a"),
+        "5:18 [A] `1.2.3.4`: ...both paths and destinations",
     );
+    one(lists("a: [1.2.3.4]", "path: $a"), "6:34 [A] the list `a` holds destinations, not paths");
+    one(lists("a: [/a]", "to: $a"), "6:32 [A] the list `a` holds paths, not destinations");
+    one(lists("a: [a/b]", "path: /x"), "5:14 [-] path `a/b`: it is relative");
+    let chain: String = (0..40).map(|index| format!("l{index}: [$l{}], ", index + 1)).collect();
+    one(lists(&format!("{chain}l40: [/a]"), "path: $l0"), "5:...nested more than 16 deep");
 }
 
 #[test]
@@ -250,19 +290,51 @@ fn limits_are_errors() {
             |index| format!("  - id: R{index}\n    deny: file.read\n    path: [{}]\n", path(index));
         (0..count).map(text).collect::<String>()
     };
-    assert!(rule(&rules(64, &|index| format!("/r{index}"))).is_ok());
-    one(rule(&rules(65, &|_| "/same".to_owned())), "198:5 [-] 65 rules, more than the limit of 64");
-    // One list in each rule and another of its own make two sets a rule.
-    let lists: String = (0..40).map(|index| format!("  l{index}: [/l{index}]\n")).collect();
-    let text =
-        format!("lists:\n{lists}rules:\n{}", rules(40, &|index| format!("/r{index}, $l{index}")));
-    one(with(&text), "...more than 64 distinct lists of paths");
+    let many = rules(10_000, &|index| format!("/r{index}, /s/*/{index}"));
+    let began = std::time::Instant::now();
+    let policy = rule(&many).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((policy.rules.len(), policy.warnings.len()), (10_000, 0));
+    // Unoptimised on a busy machine; what is quadratic takes minutes.
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+    one(rule(&rules(16_385, &|_| "/same".to_owned())), "...more than the limit of 16384 rules");
+    let set = |count: usize| {
+        let labels: Vec<String> = (0..count).map(|index| format!("l{index}")).collect();
+        rule(&format!("  - id: A\n    watch: '*'\n    label: [{}]\n", labels.join(", ")))
+    };
+    assert!(set(32).is_ok());
+    one(set(33), "8:...[A] more than 32 labels");
+    let facts = |count: usize| {
+        let fact =
+            |index| format!("  - id: R{index}\n    deny: '*'\n    when: {{ role: r{index} }}\n");
+        rule(&(0..count).map(fact).collect::<String>())
+    };
+    assert!(facts(64).is_ok());
+    one(facts(66), "200:...[R64] more than 64 distinct conditions");
+    let odd = told(rule(&"  - {}\n".repeat(3000)));
+    assert_eq!(odd.len(), 1000);
+    // A long list that many rules name is not copied for each.
+    let list: Vec<String> =
+        (0..20_000).map(|index| format!("10.{}.{}.1", index / 250, index % 250)).collect();
+    let users: String = (0..2000)
+        .map(|index| format!("  - id: R{index}\n    deny: net.connect\n    to: $l\n"))
+        .collect();
+    one(
+        with(&format!("lists: {{ l: [{}] }}\nrules:\n{users}", list.join(", "))),
+        "48:9 [R13] with braces and lists written out",
+    );
+    let alternatives = "/{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}";
+    let bombs: Vec<String> =
+        (0..30_000).map(|index| format!("\"/{index}{alternatives}\"")).collect();
+    one(
+        rule(&format!("  - id: A\n    deny: file.read\n    path: [{}]\n", bombs.join(", "))),
+        "8:...[A] with braces and lists written out the policy has more than 262144",
+    );
 }
 
 #[test]
 fn all_errors_are_told_in_the_order_of_the_file() {
     let errors = told(with(
-        "rules:\n  - id: A\n    deny: nope\n    to: x\n  - id: B\n    allow: file.read\n    path: x\nodd: 1\n",
+        "rules:\n  - id: A\n    deny: nope\n    exe: x\n  - id: B\n    allow: file.read\n    path: x\nodd: 1\n",
     ));
     let starts: Vec<&str> = errors.iter().map(|error| error.split(' ').next().unwrap()).collect();
     assert_eq!(starts, ["7:11", "8:5", "11:11", "12:1"], "{errors:#?}");
@@ -320,7 +392,7 @@ fn a_rule_that_never_decides_is_a_warning_naming_both() {
 #[test]
 fn the_form_of_a_message() {
     let errors = rule("  - id: A\n    deny: file.read\n    path: x\n").unwrap_err();
-    let text = "t.yaml:8:11: error: [A] path `x`: it is relative\n  help: begin it with `/`, `${workspace}` or `${home}`";
+    let text = "t.yaml:8:11: error: [A] path `x`: it is relative\n  help: begin it with `/`, `${workspace}`, `${home}` or `**/`";
     assert_eq!(errors.to_string(), text);
 }
 
@@ -359,13 +431,7 @@ rules:
     path: { written_by_agent: true }
 "#;
     let wanted = [
-        "7:51 [-] path `**/.env`: wildcards",
-        "11:5 [TOO_HOT] `when:`",
-        "18:5 [SECRET_READ] `watch:`",
-        "20:5 [SECRET_READ] `label:`",
-        "21:5 [SECRET_READ] `risk:`",
-        "24:5 [NO_EXFIL] `to:`",
-        "25:5 [NO_EXFIL] `when:`",
+        "24:70 [NO_EXFIL] `api.example.com:443`: host names",
         "30:13 [NO_OWN_BINARIES] `written_by_agent:`",
     ];
     let errors = told(parse("t.yaml", text));

@@ -8,8 +8,11 @@ use sensor_common::action::Action;
 use super::Random;
 use crate::attempt::Verdict;
 use crate::policy::{
-    Object, Policy, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, has_place, parse,
+    Circumstances, Object, Policy, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, has_place, parse,
 };
+
+/// Of an agent that nothing is known of.
+const NOW: Circumstances = Circumstances { labels: 0, risk: 0, facts: 0 };
 
 const NAMES: [&str; 6] = ["a", "b", "ab", "tmp", "a-name-of-more-than-sixteen-bytes", "ü x"];
 
@@ -170,7 +173,7 @@ fn the_judge_agrees_with_a_naive_reader() {
                     (*action, Object::of(path.as_ref().map(|path| path.as_bytes())))
                 })
                 .collect();
-            let decision = table.judge(&pairs);
+            let decision = table.judge(&pairs, &NOW);
             let all: Vec<_> = attempt
                 .iter()
                 .map(|(action, path)| naive(&model, &workspace, *action, path.as_deref()))
@@ -208,7 +211,7 @@ fn no_policy_allows_everything() {
             for object in
                 [Object::None, Object::Unknown, Object::Path(b"/x"), Object::Nameless(b"memfd:x")]
             {
-                let decision = table.judge(&[(*action, object)]);
+                let decision = table.judge(&[(*action, object)], &NOW);
                 assert_eq!(
                     (decision.verdict, decision.rule_id.as_str()),
                     (Verdict::Allow, RULE_DEFAULT)
@@ -226,7 +229,7 @@ fn no_policy_allows_everything() {
 fn rules_about_places_do_not_speak_of_what_has_none() {
     let text = "version: 1\ndefault: allow\nrules:\n  - { id: A, deny: \"*\", path: { not: [/usr/**] } }\n";
     let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
-    let verdict = |action, object| table.judge(&[(action, object)]).verdict;
+    let verdict = |action, object| table.judge(&[(action, object)], &NOW).verdict;
     for action in Action::ALL.iter().filter(|action| !has_place(**action)) {
         assert_eq!(verdict(*action, Object::None), Verdict::Allow);
         assert_eq!(verdict(*action, Object::Unknown), Verdict::Allow);

@@ -1,0 +1,284 @@
+//! The automaton over names: which of a policy's globs a path matches, whatever their number.
+//!
+//! One name a step. The states that the walk is in stay in the slot, so that the verifier sees each function
+//! once.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use sensor_common::{
+    event::{Fault, MAX_DEPTH, MAX_MOUNT_DEPTH, MOUNT_ROOM, Slot, pair},
+    table::{EdgeKey, MAX_ACTIVE, bytes, state},
+};
+
+use crate::{
+    emit,
+    judge::{LAST, NAME_ROOM},
+    maps,
+    rules::offer_range,
+    section::used,
+};
+
+/// Names per call of `step_names`.
+const CHUNK: u32 = 8;
+/// Bytes per call of `run_bytes`.
+const BYTES: u32 = 64;
+/// States that one name's bytes may lead to.
+const TARGETS: u32 = MAX_ACTIVE as u32;
+
+/// Takes the path that `walk` holds through the policy's automaton.
+#[inline(always)]
+pub fn run(slot: *mut Slot, index: u32) {
+    // SAFETY: `slot` points to a whole map value.
+    let root = unsafe {
+        let Some(policy) = maps::POLICIES.get((*slot).walk.policy) else {
+            (*slot).walk.about |= u32::from(pair::UNKNOWN);
+            return;
+        };
+        if policy.walks & (1 << ((*slot).walk.action & 31)) == 0 {
+            return;
+        }
+        (*slot).walk.actives = 0;
+        (*slot).walk.nexts = 0;
+        policy.root
+    };
+    enter(index, root);
+    advance(slot);
+    for _ in 0..MAX_MOUNT_DEPTH {
+        if step_mount(index) != 0 {
+            break;
+        }
+    }
+    for _ in 0..(MAX_DEPTH as u32 / CHUNK) {
+        if step_names(index) != 0 {
+            break;
+        }
+    }
+    for which in 0..MAX_ACTIVE as u32 {
+        if end(index, which) != 0 {
+            break;
+        }
+    }
+}
+
+/// The states after the name become those before the next.
+#[inline(always)]
+fn advance(slot: *mut Slot) {
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        (*slot).walk.active = (*slot).walk.next;
+        (*slot).walk.actives = (*slot).walk.nexts;
+        (*slot).walk.nexts = 0;
+    }
+}
+
+/// Takes the next name of the filesystem's own place.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn step_mount(index: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        let left = core::ptr::read_volatile(&raw const (*slot).walk.left) as usize;
+        if left == 0 || left > MAX_MOUNT_DEPTH || (*slot).walk.actives == 0 {
+            return 1;
+        }
+        (*slot).walk.left = left as u32 - 1;
+        let root = (*slot).walk.root;
+        let Some(place) = maps::FILESYSTEMS.get(&root) else {
+            // Forgotten in between: where it stood is not known any more.
+            (*slot).walk.about |= u32::from(pair::UNKNOWN);
+            return 1;
+        };
+        let which = (left - 1) & (MAX_MOUNT_DEPTH - 1);
+        let (hash, name) = (place.hashes[which], place.names[which]);
+        let (from, len) = ((name & 0xffff) as usize, name >> 16);
+        // The name's bytes are wanted in the area: behind what is used of it there is room for one.
+        let at = used(slot);
+        if at > LAST || from > MOUNT_ROOM - NAME_ROOM as usize {
+            (*slot).walk.about |= u32::from(pair::UNKNOWN);
+            return 1;
+        }
+        let to = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
+        let text = (&raw const place.text).cast::<u8>().add(from);
+        bpf_probe_read_kernel(to.cast(), NAME_ROOM as u32, text.cast());
+        step(index, hash, at as u32, len);
+    }
+    0
+}
+
+/// Takes the next few names below the filesystem's root.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn step_names(index: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
+    for _ in 0..CHUNK {
+        // SAFETY: `slot` points to a whole map value.
+        unsafe {
+            let left = core::ptr::read_volatile(&raw const (*slot).walk.depth) as usize;
+            // Without a state there is nothing more to match.
+            if left == 0 || left > MAX_DEPTH || (*slot).walk.actives == 0 {
+                return 1;
+            }
+            let which = (left - 1) & (MAX_DEPTH - 1);
+            (*slot).walk.depth = left as u32 - 1;
+            let name = (*slot).walk.names[which];
+            step(index, (*slot).walk.hashes[which], name & 0xffff, name >> 16);
+        }
+    }
+    0
+}
+
+/// One name: from every state the walk is in.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn step(index: u32, hash: u64, at: u32, len: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
+    for which in 0..MAX_ACTIVE as u32 {
+        // SAFETY: `slot` points to a whole map value.
+        if which >= unsafe { core::ptr::read_volatile(&raw const (*slot).walk.actives) } {
+            break;
+        }
+        follow(index, which, hash, at, len);
+    }
+    advance(slot);
+    0
+}
+
+/// Where one state leads to by this name.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn follow(index: u32, which: u32, hash: u64, at: u32, len: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
+    // SAFETY: `slot` points to a whole map value.
+    let number = unsafe { (*slot).walk.active[which as usize & (MAX_ACTIVE - 1)] };
+    let Some(from) = maps::STATES.get(number) else { return 1 };
+    if from.flags & state::LOOPS != 0 {
+        be_in(index, number);
+    }
+    if from.flags & state::EDGES != 0 {
+        let key = EdgeKey { state: u64::from(number), name: hash };
+        // SAFETY: the value is read at once.
+        if let Some(to) = unsafe { maps::EDGES.get(&key) } {
+            enter(index, *to);
+        }
+    }
+    if from.any != 0 {
+        enter(index, from.any);
+    }
+    let (first, targets) = (from.bytes, from.targets);
+    if first != 0 {
+        by_bytes(index, first, targets, at, len);
+    }
+    0
+}
+
+/// Where the bytes of the name lead to.
+#[inline(always)]
+fn by_bytes(index: u32, first: u32, targets: u32, at: u32, len: u32) {
+    let Some(classes) = maps::CELLS.get(first) else { return };
+    let stride = bytes::stride(*classes as u32);
+    let mut reached = 1;
+    for chunk in 0..NAME_ROOM as u32 / BYTES {
+        if chunk * BYTES >= len || reached == 0 {
+            break;
+        }
+        reached = run_bytes(index, first, reached as u32 | stride << 16, at + chunk * BYTES, len - chunk * BYTES);
+    }
+    let Some(accept) = maps::CELLS.get(first + bytes::ROWS + reached as u32 * stride) else { return };
+    let (patterns, count) = (*accept as u32, (*accept >> 32) as u32);
+    for which in 0..TARGETS {
+        if which >= count {
+            break;
+        }
+        let Some(pattern) = maps::CELLS.get(patterns + which) else { return };
+        if let Some(target) = maps::CELLS.get(targets + *pattern as u32) {
+            enter(index, *target as u32);
+        }
+    }
+}
+
+/// Takes up to `BYTES` bytes; `from` is the state and, in its high half, a row's length. The state reached.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn run_bytes(index: u32, first: u32, from: u32, at: u32, len: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 0 };
+    let (mut reached, stride) = (from & 0xffff, from >> 16);
+    let at = core::hint::black_box(u64::from(at));
+    if at > LAST + NAME_ROOM {
+        return 0;
+    }
+    for offset in 0..BYTES {
+        if offset >= len || reached == 0 {
+            break;
+        }
+        // SAFETY: within the area, by the test above.
+        let byte = u32::from(unsafe { *(&raw const (*slot).area).cast::<u8>().add((at + u64::from(offset)) as usize) });
+        let Some(classes) = maps::CELLS.get(first + bytes::CLASSES + (byte >> 3)) else { return 0 };
+        let class = (*classes >> ((byte & 7) * 8)) as u32 & 0xff;
+        let Some(row) = maps::CELLS.get(first + bytes::ROWS + reached * stride + 1 + (class >> 2)) else { return 0 };
+        reached = (*row >> ((class & 3) * 16)) as u32 & 0xffff;
+    }
+    u64::from(reached)
+}
+
+/// Comes to a state: what it offers to all below it is offered.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn enter(index: u32, number: u32) -> u64 {
+    let Some(to) = maps::STATES.get(number) else { return 1 };
+    let (star, below) = (to.star, to.below);
+    be_in(index, number);
+    if star != 0 {
+        be_in(index, star);
+    }
+    if below.count != 0 {
+        offer_range(index, below.first, below.count);
+    }
+    0
+}
+
+/// Adds a state to those after this name, once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn be_in(index: u32, number: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        let count = core::ptr::read_volatile(&raw const (*slot).walk.nexts) as usize;
+        for which in 0..MAX_ACTIVE {
+            if which >= count {
+                break;
+            }
+            if (*slot).walk.next[which] == number {
+                return 0;
+            }
+        }
+        if count >= MAX_ACTIVE {
+            emit::fault(Fault::TooManyStates);
+            (*slot).walk.about |= u32::from(pair::UNKNOWN);
+            return 1;
+        }
+        (*slot).walk.next[count & (MAX_ACTIVE - 1)] = number;
+        (*slot).walk.nexts = count as u32 + 1;
+    }
+    0
+}
+
+/// The path ended in this state.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn end(index: u32, which: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
+    // SAFETY: `slot` points to a whole map value.
+    let number = unsafe {
+        if which >= (*slot).walk.actives {
+            return 1;
+        }
+        (*slot).walk.active[which as usize & (MAX_ACTIVE - 1)]
+    };
+    let Some(last) = maps::STATES.get(number) else { return 1 };
+    let exact = last.exact;
+    if exact.count != 0 {
+        offer_range(index, exact.first, exact.count);
+    }
+    0
+}

@@ -1,0 +1,319 @@
+//! Rules: which of those offered are let through, and which decides.
+
+use aya_ebpf::maps::lpm_trie::Key;
+use sensor_common::{
+    action::Action,
+    event::{Fault, NO_RULE, Slot, pair, section},
+    table::{
+        Candidate, MAX_ALWAYS, MAX_LABELS, MAX_OFFERED, MAX_SETS, MAX_WATCHED, NETWORK_BITS, Rule, SET, effect, object,
+    },
+};
+
+use crate::{
+    emit,
+    judge::LAST,
+    maps,
+    section::{header, used},
+};
+
+/// Of a walk's `best`: the policy's word on objects of unknown place decides.
+const BY_UNKNOWN: u32 = NO_RULE as u32 - 1;
+
+pub struct Decision {
+    pub effect: u8,
+    pub rule: u16,
+    /// The first observing rule that stands before the deciding one.
+    pub would: u16,
+    /// A refusal is only observed, or a challenge passes.
+    passes: bool,
+}
+
+impl Decision {
+    #[inline(always)]
+    pub fn refuses(&self) -> bool {
+        self.effect != effect::ALLOW && !self.passes
+    }
+}
+
+#[inline(always)]
+fn rule_of(slot: *mut Slot, number: u32) -> Option<&'static Rule> {
+    // SAFETY: `slot` points to a whole map value.
+    let policy = maps::POLICIES.get(unsafe { (*slot).walk.policy })?;
+    if number >= policy.count {
+        return None;
+    }
+    maps::RULES.get(policy.rules + number)
+}
+
+/// Offers the candidates of a state or a network.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn offer_range(index: u32, first: u32, count: u32) -> u64 {
+    for which in 0..MAX_OFFERED {
+        if which >= count {
+            break;
+        }
+        consider(index, first + which);
+    }
+    0
+}
+
+/// Offers what the address is in.
+#[inline(always)]
+pub fn offer_network(index: u32) {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return };
+    let mut data = [0; 20];
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        data[..4].copy_from_slice(&(*slot).walk.policy.to_be_bytes());
+        data[4..].copy_from_slice(&(*slot).walk.address);
+    }
+    if let Some(range) = maps::NETWORKS.get(Key::new(NETWORK_BITS + 128, data)) {
+        let (first, count) = (range.first, range.count);
+        offer_range(index, first, count);
+    }
+}
+
+/// A candidate is a set, which is entered, or a rule, which is offered.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn consider(index: u32, candidate: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
+    let Some(candidate) = maps::CANDIDATES.get(candidate) else { return 1 };
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        if (*slot).walk.about & u32::from(pair::ADDRESS) != 0 && !speaks_of(candidate, (*slot).walk.port, (*slot).walk.protocol)
+        {
+            return 0;
+        }
+        if candidate.rule & SET != 0 {
+            let set = (candidate.rule & !SET) as usize & (MAX_SETS - 1);
+            (*slot).walk.sets[set / 64] |= 1 << (set % 64);
+            return 0;
+        }
+    }
+    offer(index, candidate.rule)
+}
+
+#[inline(always)]
+fn speaks_of(candidate: &Candidate, port: u16, protocol: u16) -> bool {
+    port >= candidate.low && port <= candidate.high && (candidate.protocol == 0 || candidate.protocol == u32::from(protocol))
+}
+
+/// A rule whose object matches: if it speaks of the action, and the agent is as it wants, it counts.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn offer(index: u32, number: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
+    let Some(rule) = rule_of(slot, number) else { return 1 };
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        let walk = &raw mut (*slot).walk;
+        if rule.actions & (1 << ((*walk).action & 31)) == 0
+            || !rule.holds_for((*walk).labels, (*walk).risk, (*walk).facts)
+        {
+            return 0;
+        }
+        if rule.effect == effect::WATCH {
+            watch(slot, number as u16);
+        } else if rule.observe != 0 {
+            if number < (*walk).would {
+                (*walk).would = number;
+            }
+        } else if number < (*walk).best {
+            (*walk).best = number;
+        }
+    }
+    0
+}
+
+/// Notes a watching rule, once.
+#[inline(always)]
+unsafe fn watch(slot: *mut Slot, number: u16) {
+    // SAFETY: the caller's `slot` points to a whole map value.
+    unsafe {
+        let count = core::ptr::read_volatile(&raw const (*slot).walk.watched) as usize;
+        for which in 0..MAX_WATCHED {
+            if which >= count {
+                break;
+            }
+            if (*slot).walk.watching[which] == number {
+                return;
+            }
+        }
+        if count >= MAX_WATCHED {
+            emit::fault(Fault::SectionsFull);
+            return;
+        }
+        (*slot).walk.watching[count & (MAX_WATCHED - 1)] = number;
+        (*slot).walk.watched = count as u32 + 1;
+    }
+}
+
+/// A rule that the automaton does not offer: it asks nothing of the object, or that it lies outside of a set.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn consider_always(index: u32, candidate: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
+    let Some(candidate) = maps::CANDIDATES.get(candidate) else { return 1 };
+    let number = candidate.rule;
+    let Some(rule) = rule_of(slot, number) else { return 1 };
+    // SAFETY: `slot` points to a whole map value.
+    let (about, action, outside) = unsafe {
+        let set = rule.set as usize & (MAX_SETS - 1);
+        let outside = (*slot).walk.sets[set / 64] & (1 << (set % 64)) == 0;
+        ((*slot).walk.about as u8, (*slot).walk.action, outside)
+    };
+    let matches = match rule.object {
+        object::ANY => true,
+        object::NOT_IN if about & pair::NAMELESS != 0 => {
+            action == Action::ProcExec as u32 || action == Action::FileMapExec as u32
+        }
+        object::NOT_IN => outside && about & (pair::BARE | pair::ADDRESS) == 0,
+        object::NOT_TO => outside && about & pair::ADDRESS != 0,
+        _ => false,
+    };
+    if matches { offer(index, number) } else { 0 }
+}
+
+/// The object's place is unknown: the first rule that would have to know it leaves the verdict to the policy.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn consider_unknown(index: u32, candidate: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
+    let Some(candidate) = maps::CANDIDATES.get(candidate) else { return 1 };
+    let number = candidate.rule;
+    let Some(rule) = rule_of(slot, number) else { return 1 };
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        let walk = &raw mut (*slot).walk;
+        // Once decided, only what watches is still looked for.
+        if (*walk).best != u32::from(NO_RULE) && rule.effect != effect::WATCH {
+            return 0;
+        }
+        if rule.object == object::ANY {
+            return offer(index, number);
+        }
+        if rule.effect == effect::WATCH || !rule.holds_for((*walk).labels, (*walk).risk, (*walk).facts) {
+            return 0;
+        }
+        if rule.observe != 0 {
+            if number < (*walk).would {
+                (*walk).would = number;
+            }
+        } else {
+            (*walk).best = BY_UNKNOWN;
+        }
+    }
+    0
+}
+
+/// Decides by what was offered, and by the rules that nothing offers.
+#[inline(always)]
+pub fn decide(index: u32) -> Decision {
+    let unsure = Decision { effect: effect::DENY, rule: NO_RULE, would: NO_RULE, passes: false };
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return unsure };
+    // SAFETY: `slot` points to a whole map value, here and below.
+    let (number, action, about) = unsafe { ((*slot).walk.policy, (*slot).walk.action, (*slot).walk.about) };
+    let Some(policy) = maps::POLICIES.get(number) else { return unsure };
+    let unknown = about & u32::from(pair::UNKNOWN) != 0;
+    if unknown {
+        // What the automaton offered before it gave up may be wrong.
+        // SAFETY: as above.
+        unsafe {
+            (*slot).walk.best = u32::from(NO_RULE);
+            (*slot).walk.would = u32::from(NO_RULE);
+        }
+    }
+    let ranges = if unknown { &policy.unknown } else { &policy.always };
+    let range = ranges[(action & 31) as usize];
+    for which in 0..MAX_ALWAYS {
+        if which >= range.count {
+            break;
+        }
+        if unknown {
+            consider_unknown(index, range.first + which);
+        } else {
+            consider_always(index, range.first + which);
+        }
+    }
+    // SAFETY: as above.
+    let (best, would) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*slot).walk.best),
+            core::ptr::read_volatile(&raw const (*slot).walk.would),
+        )
+    };
+    // One that stands behind the deciding rule was never come to.
+    let would = if would < best || best == BY_UNKNOWN { would as u16 } else { NO_RULE };
+    let observes = policy.observe != 0;
+    if best == BY_UNKNOWN {
+        return Decision { effect: policy.on_unknown, rule: NO_RULE, would, passes: observes };
+    }
+    if best == u32::from(NO_RULE) {
+        return Decision { effect: policy.default_effect, rule: NO_RULE, would, passes: observes };
+    }
+    let Some(rule) = rule_of(slot, best) else { return unsure };
+    // A challenge cannot be held yet: it acts as its `otherwise`.
+    let passes = rule.effect == effect::CHALLENGE && rule.otherwise_allow != 0;
+    Decision { effect: rule.effect, rule: best as u16, would, passes: observes || passes }
+}
+
+/// Tells the daemon which watching rules matched the pair just noted.
+#[inline(always)]
+pub unsafe fn tell_watching(slot: *mut Slot) {
+    // SAFETY: the caller's `slot` points to a whole map value.
+    unsafe {
+        let count = core::ptr::read_volatile(&raw const (*slot).walk.watched) as u64;
+        let at = used(slot);
+        if count == 0 || count > MAX_WATCHED as u64 {
+            return;
+        }
+        if at > LAST {
+            emit::fault(Fault::SectionsFull);
+            return;
+        }
+        let to = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
+        header(to, section::WATCHED, 2 + 2 * count as u16);
+        to.add(4).cast::<u16>().write_unaligned(u16::from((*slot).attempt.pairs).wrapping_sub(1));
+        for which in 0..MAX_WATCHED {
+            to.add(6 + 2 * which).cast::<u16>().write_unaligned((*slot).walk.watching[which]);
+        }
+        (*slot).attempt.sections = (at + 6 + 2 * count) as u32;
+    }
+}
+
+/// The action goes ahead: labels of the deciding and of the watching rules are set from now on.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn consequences(index: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
+    // SAFETY: `slot` points to a whole map value, here and below.
+    let (best, watched, agent) =
+        unsafe { ((*slot).walk.best, (*slot).walk.watched, (*slot).attempt.head.agent) };
+    let mut labels = 0;
+    if let Some(rule) = rule_of(slot, best) {
+        labels |= rule.labels_set;
+    }
+    for which in 0..MAX_WATCHED {
+        if which as u32 >= watched {
+            break;
+        }
+        // SAFETY: as above.
+        let number = u32::from(unsafe { (*slot).walk.watching[which] });
+        if let Some(rule) = rule_of(slot, number) {
+            labels |= rule.labels_set;
+        }
+    }
+    if labels == 0 {
+        return 0;
+    }
+    let Some(governed) = maps::GOVERNED.get_ptr_mut(agent) else { return 1 };
+    for label in 0..MAX_LABELS {
+        if labels & (1 << label) != 0 {
+            // SAFETY: a pointer into a map value.
+            unsafe { (*governed).labels[label] = 1 };
+        }
+    }
+    0
+}

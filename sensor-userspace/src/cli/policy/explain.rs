@@ -1,0 +1,164 @@
+//! `rgt policy explain`: which rule decides an attempt, and why.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use clap::Args;
+use sensor_common::action::Action;
+use serde_json::{Value, json};
+
+use super::{Failure, Given, headline, load};
+use crate::policy::{self, Circumstances, Identity, Object, Policy, place};
+
+#[derive(Args, Debug)]
+pub(super) struct Explain {
+    /// What is attempted: `file.delete`; several with commas, if one call means several.
+    #[arg(long, value_name = "VERB", required = true, value_delimiter = ',')]
+    action: Vec<String>,
+    /// Its object, an absolute path.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["unknown", "to"])]
+    path: Option<OsString>,
+    /// The second path of a rename or a link.
+    #[arg(long, value_name = "PATH")]
+    path2: Option<OsString>,
+    /// Where it goes: `1.2.3.4:443`, `[::1]:80`; `udp/1.2.3.4:53` for UDP.
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "unknown")]
+    to: Option<String>,
+    /// The kernel cannot tell the object's place.
+    #[arg(long)]
+    unknown: bool,
+    #[command(flatten)]
+    agent: Agent,
+    #[command(flatten)]
+    variables: Given,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// What holds of the agent at the time.
+#[derive(Args, Debug)]
+struct Agent {
+    /// A label that the agent has; several with commas.
+    #[arg(long, value_name = "LABEL", value_delimiter = ',')]
+    label: Vec<String>,
+    /// Its risk.
+    #[arg(long, value_name = "0-100", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    risk: u8,
+    /// Its name, which `scope:` asks for.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    agent: String,
+    #[arg(long, value_name = "WHO", default_value = "")]
+    principal: String,
+    #[arg(long)]
+    role: Option<String>,
+    #[arg(long)]
+    env: Option<String>,
+    #[arg(long)]
+    task: Option<String>,
+    /// When: `2026-11-21T10:00:00Z` [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<jiff::Timestamp>,
+}
+
+impl Agent {
+    fn circumstances(&self, policy: &Policy) -> Result<Circumstances, Failure> {
+        let mut labels = 0;
+        for name in &self.label {
+            let label = policy.labels.iter().position(|label| label == name).ok_or_else(|| {
+                let known = match policy.labels.join(", ") {
+                    none if none.is_empty() => "it has none".to_owned(),
+                    known => format!("they are: {known}"),
+                };
+                Failure::Usage(format!("no rule of the policy knows the label `{name}`; {known}"))
+            })?;
+            labels |= 1 << label;
+        }
+        let who = Identity {
+            agent_id: &self.agent,
+            principal: &self.principal,
+            role: self.role.as_deref(),
+            environment: self.env.as_deref(),
+            task: self.task.as_deref(),
+        };
+        let at = self.at.unwrap_or_else(jiff::Timestamp::now);
+        let facts = policy.facts_that_hold(&who, at.as_second());
+        Ok(Circumstances { labels, risk: self.risk, facts })
+    }
+}
+
+pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Failure> {
+    let policy = load(&question.file)?;
+    let table = policy.compile(&question.variables.variables())?;
+    let circumstances = question.agent.circumstances(&policy)?;
+    let actions = actions(&question.action)?;
+    let path = absolute(question.path.as_ref())?;
+    let path2 = absolute(question.path2.as_ref())?;
+    let placeless = path.is_none() && !question.unknown;
+    if let Some(action) = actions.iter().find(|action| placeless && policy::has_place(**action)) {
+        let text = format!(
+            "{} has a path: give it with --path, or --unknown if it cannot be told",
+            action.verb()
+        );
+        return Err(Failure::Usage(text));
+    }
+    let first = match (&path, &question.to) {
+        (Some(path), _) => Object::Path(path),
+        (None, Some(to)) => address(to)?,
+        (None, None) if question.unknown => Object::Unknown,
+        (None, None) => Object::None,
+    };
+    let second = path2.as_deref().map(Object::Path);
+    let (decision, steps) = table.explain(&policy::pair(&actions, first, second), &circumstances);
+    if question.json {
+        let steps: Vec<Value> = steps
+            .iter()
+            .map(|step| json!({ "action": step.action.verb(), "rule": table.rules[step.rule].id, "result": step.result.name() }))
+            .collect();
+        let mut answer = decision.to_json();
+        answer["steps"] = Value::Array(steps);
+        writeln!(out, "{answer}")?;
+        return Ok(0);
+    }
+    writeln!(out, "{}", headline(&decision))?;
+    writeln!(out, "  {}", decision.reason)?;
+    if let Some((verdict, rule)) = &decision.would {
+        writeln!(out, "  {rule} observes: it would have said {}", verdict.name())?;
+    }
+    for step in steps {
+        let places = table.places_text(step.rule).unwrap_or_else(|| "any object".to_owned());
+        let (verb, id) = (step.action.verb(), &table.rules[step.rule].id);
+        writeln!(out, "    {verb:<14} {id}: {} ({places})", step.result.name().replace('_', " "))?;
+    }
+    Ok(0)
+}
+
+fn actions(words: &[String]) -> Result<Vec<Action>, Failure> {
+    let action = |word: &String| {
+        Action::from_verb(word).ok_or_else(|| {
+            let verbs: Vec<&str> = Action::ALL.iter().map(|action| action.verb()).collect();
+            Failure::Usage(format!("no action is called `{word}`; they are: {}", verbs.join(", ")))
+        })
+    };
+    words.iter().map(action).collect()
+}
+
+fn absolute(path: Option<&OsString>) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    let known = place::normalise(b"", path.as_bytes());
+    known.map(Some).ok_or_else(|| {
+        Failure::Usage(format!(
+            "the path `{}` is not absolute; begin it with `/`",
+            path.to_string_lossy()
+        ))
+    })
+}
+
+fn address(text: &str) -> Result<Object<'static>, Failure> {
+    let (address, port, protocol) = policy::exact(text).map_err(Failure::Usage)?;
+    Ok(Object::Address { address, port, protocol })
+}

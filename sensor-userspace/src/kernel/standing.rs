@@ -1,0 +1,78 @@
+//! How each agent stands, in memory that the kernel side reads: changed without a call, and in force at once.
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd},
+    ptr,
+};
+
+use sensor_common::{
+    event::{Governed, MAX_AGENTS},
+    table::MAX_LABELS,
+};
+
+use super::AgentNo;
+
+pub struct Standings {
+    base: *mut Governed,
+}
+
+// SAFETY: the mapping is shared with the kernel alone and lives as long as this value.
+unsafe impl Send for Standings {}
+
+const LENGTH: usize = size_of::<Governed>() * MAX_AGENTS as usize;
+
+impl Standings {
+    pub fn map(fd: BorrowedFd<'_>) -> io::Result<Standings> {
+        let how = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a fresh mapping of the map's own length.
+        let base = unsafe { libc::mmap(ptr::null_mut(), LENGTH, how, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Standings { base: base.cast() })
+    }
+
+    fn of(&self, agent: AgentNo) -> *mut Governed {
+        // SAFETY: within the mapping.
+        unsafe { self.base.add((agent % MAX_AGENTS) as usize) }
+    }
+
+    /// Judged by this policy from now on (none: by none); in one write, so that no hook sees half of it.
+    pub fn judge_by(&mut self, agent: AgentNo, policy: Option<u32>, observe: bool) {
+        let word = policy.map_or(0, |number| u64::from(number) + 1) | u64::from(observe) << 32;
+        // SAFETY: `policy` and `observe` are the first eight bytes, aligned.
+        unsafe { self.of(agent).cast::<u64>().write_volatile(word) }
+    }
+
+    /// Forgets what the agent before had under this number.
+    pub fn reset(&mut self, agent: AgentNo) {
+        // SAFETY: a whole entry within the mapping.
+        unsafe { self.of(agent).write_volatile(Governed::default()) }
+    }
+
+    pub fn set_facts(&mut self, agent: AgentNo, facts: u64) {
+        // SAFETY: a field of an entry within the mapping.
+        unsafe { (&raw mut (*self.of(agent)).facts).write_volatile(facts) }
+    }
+
+    pub fn set_risk(&mut self, agent: AgentNo, risk: u8) {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*self.of(agent)).risk).write_volatile(risk.into()) }
+    }
+
+    /// Sets, or takes away, the labels given as bits.
+    pub fn change_labels(&mut self, agent: AgentNo, labels: u32, set: bool) {
+        for label in (0..MAX_LABELS).filter(|label| labels & (1 << label) != 0) {
+            // SAFETY: as above.
+            unsafe { (&raw mut (*self.of(agent)).labels[label]).write_volatile(set.into()) }
+        }
+    }
+}
+
+impl Drop for Standings {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `map`.
+        unsafe { libc::munmap(self.base.cast(), LENGTH) };
+    }
+}

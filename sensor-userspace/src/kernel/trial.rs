@@ -1,0 +1,165 @@
+//! The kernel's own judge, tried on given objects by the test-run facility: nothing is attached, nobody is
+//! governed. For the tests that hold the kernel's verdict against `Table::judge`.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    ptr,
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, Map},
+    programs::RawTracePoint,
+};
+use aya_obj::btf::Btf;
+use sensor_common::{
+    action::Action,
+    event::{NO_RULE, SECTION_ROOM, Slot, pair},
+    hash::Secret,
+    table::MAX_WATCHED,
+};
+
+use super::{
+    load::{self, LoadError, borrow, refused, take},
+    pod::Pod,
+    policies::Policies,
+    standing::Standings,
+    sys,
+};
+use crate::policy::{Circumstances, Object, Table, place::components};
+
+const AGENT: u32 = 1;
+
+/// What the kernel's judge said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    pub refused: bool,
+    pub effect: u8,
+    pub rule: Option<u16>,
+    pub would: Option<u16>,
+    pub unknown: bool,
+    pub watched: Vec<u16>,
+}
+
+pub struct Trial {
+    program: OwnedFd,
+    slot: *mut Slot,
+    policies: Policies,
+    standings: Standings,
+    in_force: Option<u32>,
+    _programs: Ebpf,
+}
+
+impl Trial {
+    pub fn new(random: u64) -> Result<Trial, LoadError> {
+        let types = Btf::from_sys_fs().map_err(|error| LoadError::NoBtf(error.to_string()))?;
+        let mut bpf =
+            EbpfLoader::new().btf(Some(&types)).load(load::OBJECT).map_err(refused("loading the kernel object"))?;
+        let program: &mut RawTracePoint = bpf
+            .program_mut("try_judge")
+            .ok_or_else(|| load::missing("program try_judge".to_owned()))?
+            .try_into()
+            .map_err(refused("program try_judge"))?;
+        program.load().map_err(refused("loading program try_judge"))?;
+        let program = program.fd().map_err(refused("program try_judge"))?.as_fd().try_clone_to_owned();
+        let program = program.map_err(refused("program try_judge"))?;
+        let secret = Secret::new(random);
+        let mut secrets: Array<_, Pod<Secret>> =
+            Array::try_from(borrow(&mut bpf, "SECRET")?).map_err(refused("map SECRET"))?;
+        secrets.set(0, Pod(secret), 0).map_err(refused("filling map SECRET"))?;
+        let policies = Policies::new(load::policy_maps(&mut bpf)?, secret);
+        let standings = load::standings(&mut bpf)?;
+        let slot = match take(&mut bpf, "SLOTS")? {
+            Map::Array(data) => map_slot(data.fd().as_fd().as_raw_fd()).map_err(refused("mapping a slot"))?,
+            _ => return Err(load::missing("array SLOTS".to_owned())),
+        };
+        Ok(Trial { program, slot, policies, standings, in_force: None, _programs: bpf })
+    }
+
+    /// Judges by this table from now on; how long it took to be put in force is the caller's to measure.
+    pub fn judge_by(&mut self, table: &Table) -> io::Result<()> {
+        let number = self.policies.load(table)?;
+        self.standings.judge_by(AGENT, Some(number), false);
+        if let Some(old) = self.in_force.replace(number) {
+            self.policies.release(old);
+        }
+        Ok(())
+    }
+
+    pub fn judge(&mut self, action: Action, object: Object<'_>, how: &Circumstances) -> io::Result<Said> {
+        self.standings.set_facts(AGENT, how.facts);
+        self.standings.set_risk(AGENT, how.risk);
+        self.standings.change_labels(AGENT, u32::MAX, false);
+        self.standings.change_labels(AGENT, how.labels, true);
+        let about = self.put(object);
+        let what = u64::from(action as u8) | u64::from(about) << 8;
+        sys::test_run(self.program.as_fd(), &[0, what])?;
+        Ok(self.said())
+    }
+
+    /// Writes the object into the slot as a hook's walk would; what kind it is.
+    fn put(&mut self, object: Object<'_>) -> u8 {
+        // SAFETY: the mapped slot, which nobody else uses.
+        let slot = unsafe { &mut *self.slot };
+        slot.attempt.head.agent = AGENT;
+        slot.attempt.generation = 0;
+        slot.attempt.pairs = 0;
+        slot.walk.left = 0;
+        slot.walk.depth = 0;
+        let mut used = 0;
+        let about = match object {
+            Object::Path(path) => {
+                let names: Vec<&[u8]> = components(path).collect();
+                for (which, name) in names.iter().rev().enumerate().take(slot.walk.names.len()) {
+                    slot.area[used..used + name.len()].copy_from_slice(name);
+                    slot.walk.names[which] = used as u32 | (name.len() as u32) << 16;
+                    slot.walk.depth += 1;
+                    used += name.len() + 1;
+                }
+                0
+            }
+            Object::Address { address, port, protocol } => {
+                slot.walk.address = address;
+                slot.walk.port = port;
+                slot.walk.protocol = protocol.into();
+                pair::ADDRESS
+            }
+            Object::Nameless(_) => pair::NAMELESS,
+            Object::Unknown => pair::UNKNOWN,
+            Object::None | Object::OtherSocket => pair::BARE,
+        };
+        slot.attempt.sections = used.min(SECTION_ROOM) as u32;
+        about
+    }
+
+    fn said(&self) -> Said {
+        // SAFETY: the mapped slot; the program that wrote it has ended.
+        let slot = unsafe { self.slot.read_volatile() };
+        let found = slot.attempt.pair[0];
+        let rule = |number: u16| (number != NO_RULE).then_some(number);
+        let watched = (slot.walk.watched as usize).min(MAX_WATCHED);
+        Said {
+            refused: found.flags & pair::BLOCKED != 0,
+            effect: found.effect,
+            rule: rule(found.rule),
+            would: rule(found.would),
+            unknown: found.flags & pair::UNKNOWN != 0,
+            watched: slot.walk.watching[..watched].to_vec(),
+        }
+    }
+}
+
+fn map_slot(fd: i32) -> io::Result<*mut Slot> {
+    let how = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a fresh mapping of the map's first entry.
+    let base = unsafe { libc::mmap(ptr::null_mut(), size_of::<Slot>(), how, libc::MAP_SHARED, fd, 0) };
+    if base == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(base.cast()) }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `map_slot`.
+        unsafe { libc::munmap(self.slot.cast(), size_of::<Slot>()) };
+    }
+}

@@ -1,0 +1,172 @@
+//! All paths of a policy in one automaton over names.
+//!
+//! The globs are laid into a tree that shares what they have in common from the root on; a walk may be in
+//! several of its states at once (behind a `**`, beside a wildcard), so nothing is ever multiplied out.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sensor_common::table::{Candidate, MAX_ACTIVE};
+
+use super::bytes::{ByteAutomaton, TooLarge};
+use super::pattern::{Part, Piece};
+
+/// The state at the root; 0 is none.
+pub const ROOT: u32 = 1;
+
+/// The globs of one state, in the order of their positions.
+pub type Globs = Vec<Vec<Piece>>;
+
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    pub names: HashMap<Vec<u8>, u32>,
+    pub any: u32,
+    /// Behind `**`.
+    pub star: u32,
+    pub loops: bool,
+    /// Which of the byte automata, and the state that each of its globs leads to.
+    pub bytes: Option<usize>,
+    pub targets: Vec<u32>,
+    pub below: Vec<Candidate>,
+    pub exact: Vec<Candidate>,
+    globs: BTreeMap<Vec<Piece>, u32>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Automaton {
+    /// State 0 is never entered.
+    pub states: Vec<State>,
+    pub bytes: Vec<ByteAutomaton>,
+}
+
+impl Default for Automaton {
+    fn default() -> Automaton {
+        Automaton { states: vec![State::default(), State::default()], bytes: Vec::new() }
+    }
+}
+
+/// What a path comes to.
+#[derive(Clone, Debug, Default)]
+pub struct Reached {
+    pub candidates: Vec<Candidate>,
+    /// More states at once than the kernel's walk holds.
+    pub too_many: bool,
+}
+
+impl Automaton {
+    /// Adds one glob; whoever matches it is offered `candidate`.
+    pub fn add(&mut self, parts: &[Part], candidate: Candidate) {
+        let mut at = ROOT as usize;
+        for (position, part) in parts.iter().enumerate() {
+            if *part == Part::Deep && position + 1 == parts.len() {
+                self.states[at].below.push(candidate);
+                return;
+            }
+            at = self.behind(at, part) as usize;
+        }
+        self.states[at].exact.push(candidate);
+    }
+
+    fn behind(&mut self, at: usize, part: &Part) -> u32 {
+        let new = self.states.len() as u32;
+        let state = &mut self.states[at];
+        let found = match part {
+            Part::Name(name) => *state.names.entry(name.clone()).or_insert(new),
+            Part::Glob(pieces) => *state.globs.entry(pieces.clone()).or_insert(new),
+            Part::Any if state.any != 0 => state.any,
+            Part::Any => {
+                state.any = new;
+                new
+            }
+            Part::Deep if state.loops => at as u32,
+            Part::Deep if state.star != 0 => state.star,
+            Part::Deep => {
+                state.star = new;
+                new
+            }
+        };
+        if found == new {
+            self.states.push(State { loops: *part == Part::Deep, ..State::default() });
+        }
+        found
+    }
+
+    /// Makes the byte automata; the state whose globs do not fit one, if there is any.
+    pub fn finish(&mut self) -> Result<(), Globs> {
+        // States with the same globs share one: `/opt/**/N/*.log` for every N.
+        let mut known: HashMap<Globs, usize> = HashMap::new();
+        for state in &mut self.states {
+            if state.globs.is_empty() {
+                continue;
+            }
+            let globs: Globs = state.globs.keys().cloned().collect();
+            let number = match known.get(&globs) {
+                Some(number) => *number,
+                None => {
+                    let automaton = ByteAutomaton::new(&globs).map_err(|TooLarge| globs.clone())?;
+                    // Each match is one more state to be in.
+                    if automaton.rows.iter().any(|row| row.matches.len() >= MAX_ACTIVE) {
+                        return Err(globs);
+                    }
+                    self.bytes.push(automaton);
+                    known.insert(globs, self.bytes.len() - 1);
+                    self.bytes.len() - 1
+                }
+            };
+            state.bytes = Some(number);
+            state.targets = state.globs.values().copied().collect();
+        }
+        Ok(())
+    }
+
+    /// Walks a path as the kernel does.
+    pub fn walk<'a>(&self, names: impl Iterator<Item = &'a [u8]>) -> Reached {
+        let mut reached = Reached::default();
+        let mut active = Vec::new();
+        self.enter(ROOT, &mut active, &mut reached);
+        for name in names {
+            let mut next = Vec::new();
+            for &number in &active {
+                let state = &self.states[number as usize];
+                if state.loops {
+                    be_in(number, &mut next, &mut reached);
+                }
+                if let Some(to) = state.names.get(name) {
+                    self.enter(*to, &mut next, &mut reached);
+                }
+                if state.any != 0 {
+                    self.enter(state.any, &mut next, &mut reached);
+                }
+                if let Some(bytes) = state.bytes {
+                    for which in self.bytes[bytes].matches(name) {
+                        self.enter(state.targets[*which as usize], &mut next, &mut reached);
+                    }
+                }
+            }
+            active = next;
+        }
+        for number in active {
+            reached.candidates.extend_from_slice(&self.states[number as usize].exact);
+        }
+        reached
+    }
+
+    fn enter(&self, number: u32, next: &mut Vec<u32>, reached: &mut Reached) {
+        let state = &self.states[number as usize];
+        be_in(number, next, reached);
+        if state.star != 0 {
+            be_in(state.star, next, reached);
+        }
+        reached.candidates.extend_from_slice(&state.below);
+    }
+}
+
+fn be_in(number: u32, next: &mut Vec<u32>, reached: &mut Reached) {
+    if next.contains(&number) {
+        return;
+    }
+    if next.len() >= MAX_ACTIVE {
+        reached.too_many = true;
+        return;
+    }
+    next.push(number);
+}

@@ -1,0 +1,151 @@
+//! The kernel's judge against the daemon's: the same compiled table on both sides, object by object.
+
+use std::time::Instant;
+
+use rgt::kernel::trial::{Said, Trial};
+use rgt::policy::{self, Circumstances, Object, Table, Variables};
+use sensor_common::action::Action;
+
+#[path = "support/corpus.rs"]
+mod corpus;
+use corpus::Random;
+
+fn full() -> bool {
+    std::env::var_os("RGT_FULL").is_some()
+}
+
+fn table(text: &str) -> Table {
+    let policy = policy::parse("corpus.yaml", text).unwrap_or_else(|errors| panic!("{errors}"));
+    policy.compile(&Variables::default()).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn trial() -> Trial {
+    Trial::new(0x5eed).unwrap_or_else(|error| panic!("{error}: this test wants root and the kernel side"))
+}
+
+/// What the daemon's judge says, in the kernel's words.
+fn expected(table: &Table, action: Action, object: Object<'_>, how: &Circumstances) -> Said {
+    let decision = table.judge(&[(action, object)], how);
+    let number = |rule: usize| u16::try_from(rule).unwrap();
+    let would = decision.would.as_ref().map(|(_, id)| {
+        number(table.rules.iter().position(|rule| rule.id == *id).unwrap())
+    });
+    let mut watched: Vec<u16> = decision.watched.iter().map(|rule| number(*rule)).collect();
+    watched.sort_unstable();
+    Said {
+        refused: decision.otherwise != rgt::attempt::Verdict::Allow && !decision.observe,
+        effect: match decision.verdict {
+            rgt::attempt::Verdict::Allow => 0,
+            rgt::attempt::Verdict::Deny => 1,
+            rgt::attempt::Verdict::Challenge => 2,
+        },
+        rule: decision.rule.map(number),
+        would,
+        unknown: object == Object::Unknown,
+        watched,
+    }
+}
+
+fn compare(trial: &mut Trial, table: &Table, action: Action, object: Object<'_>, how: &Circumstances) {
+    let mut said = trial.judge(action, object, how).unwrap();
+    said.watched.sort_unstable();
+    assert_eq!(said, expected(table, action, object, how), "{action:?} of {object:?} under {how:?}");
+}
+
+fn circumstances(random: &mut Random) -> Circumstances {
+    Circumstances { labels: random.below(2) as u32, risk: random.below(101) as u8, facts: 0 }
+}
+
+#[test]
+fn the_kernel_judges_paths_as_the_daemon_does() {
+    let seed = 7;
+    println!("seed {seed}");
+    let mut random = Random::new(seed);
+    let mut trial = trial();
+    let tries = if full() { 100_000 } else { 3_000 };
+    for rules in [1, 40, 10_000] {
+        let table = table(&corpus::mixed(rules, seed));
+        trial.judge_by(&table).unwrap();
+        let mut decided = 0;
+        for _ in 0..tries {
+            let path = corpus::path(&mut random, seed, rules);
+            let action = Action::ALL[random.below(Action::ALL.len() as u64) as usize];
+            let how = circumstances(&mut random);
+            compare(&mut trial, &table, action, Object::Path(path.as_bytes()), &how);
+            decided += u64::from(table.judge(&[(action, Object::Path(path.as_bytes()))], &how).rule.is_some());
+        }
+        assert!(rules < 40 || decided > tries / 50, "{rules} rules decided {decided} of {tries}: too few to tell");
+    }
+}
+
+#[test]
+fn the_kernel_judges_what_has_no_path_as_the_daemon_does() {
+    let text = r#"
+version: 1
+name: others
+on_unknown: deny
+rules:
+  - { id: HOT, deny: "*", when: { risk: ">=85" } }
+  - { id: WATCH, watch: net.connect, to: "10.0.0.0/8", label: seen }
+  - { id: WEB, allow: net.connect, to: ["10.1.0.0/16:80-443", "2001:db8::/32"] }
+  - { id: UDP, deny: net.send, to: "udp/0.0.0.0/0:53" }
+  - { id: OUT, deny: [net.connect, net.send], to: { not: ["127.0.0.0/8", "[::1]", "10.0.0.0/8"] } }
+  - { id: LOOK, deny: net.bind, mode: observe }
+  - { id: RUN, deny: proc.exec, path: { not: ["/usr/**"] } }
+  - { id: AFTER, deny: net.connect, when: { label: seen } }
+"#;
+    let table = table(text);
+    let mut trial = trial();
+    trial.judge_by(&table).unwrap();
+    let mut random = Random::new(11);
+    let octets: [[u8; 16]; 7] = [
+        "127.0.0.1", "10.1.2.3", "10.9.9.9", "8.8.8.8", "::1", "2001:db8::7", "2001:db9::7",
+    ]
+    .map(|text| match text.parse().unwrap() {
+        std::net::IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        std::net::IpAddr::V6(address) => address.octets(),
+    });
+    for _ in 0..if full() { 100_000 } else { 5_000 } {
+        let address = octets[random.below(octets.len() as u64) as usize];
+        let port = [53, 80, 443, 8080][random.below(4) as usize];
+        let protocol = [6, 17][random.below(2) as usize];
+        let object = match random.below(6) {
+            0 => Object::Unknown,
+            1 => Object::OtherSocket,
+            2 => Object::Nameless(b"memfd:x"),
+            _ => Object::Address { address, port, protocol },
+        };
+        let action = Action::ALL[random.below(Action::ALL.len() as u64) as usize];
+        let how = circumstances(&mut random);
+        compare(&mut trial, &table, action, object, &how);
+    }
+}
+
+#[test]
+fn ten_thousand_rules_are_compiled_and_loaded() {
+    let text = corpus::mixed(10_000, 1);
+    let start = Instant::now();
+    let policy = policy::parse("corpus.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+    let read = start.elapsed();
+    let table = policy.compile(&Variables::default()).unwrap_or_else(|errors| panic!("{errors}"));
+    let compiled = start.elapsed() - read;
+    let mut trial = trial();
+    let start = Instant::now();
+    trial.judge_by(&table).unwrap();
+    println!(
+        "read in {read:?}, compiled in {compiled:?}, loaded in {:?}: {} states, {} byte automata",
+        start.elapsed(),
+        table.automaton.states.len(),
+        table.automaton.bytes.len()
+    );
+}
+
+#[test]
+fn what_would_not_fit_is_refused_by_name() {
+    let text = corpus::adversarial(3_000);
+    let policy = policy::parse("adversarial.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+    let start = Instant::now();
+    let errors = policy.compile(&Variables::default()).unwrap_err().to_string();
+    println!("refused in {:?}", start.elapsed());
+    assert!(errors.contains("`R0`"), "{errors}");
+}
