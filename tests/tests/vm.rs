@@ -60,7 +60,7 @@ macro_rules! machines {
     };
 }
 
-const ALL: Script = Script { words: &["/t/vm.sh"], timeout: "240" };
+const ALL: Script = Script { words: &["/t/vm.sh"], timeout: "400" };
 const SURVIVE: Script = Script { words: &["/t/survive.sh", "10"], timeout: "900" };
 
 /// Enforcement that outlives the daemon: a boot of its own.
