@@ -174,7 +174,7 @@ static void places(void)
 	TRY("file.attr chmod", "/data/attr/x", chmod("/data/attr/x", 0600));
 	TRY("file.attr chown", "/data/attr/x", chown("/data/attr/x", 1, 1));
 	TRY("file.attr setxattr", "/data/attr/x", setxattr("/data/attr/x", "trusted.x", "x", 1, 0));
-	TRY("file.attr removexattr", "/data/attr/x", removexattr("/data/attr/x", "trusted.absent"));
+	TRY("file.attr removexattr", "/data/attr/x", removexattr("/data/attr/x", "trusted.x"));
 	TRY("proc.exec", "/data/exec/busybox", runs("/data/exec/busybox"));
 	TRY("proc.exec script", "/data/script", runs("/data/script"));
 	TRY("proc.exec interpreter", "/data/exec/script", runs("/data/exec/script"));

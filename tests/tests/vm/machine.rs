@@ -105,7 +105,8 @@ pub enum Missing {
     Failed(String),
 }
 
-pub fn boot(kernel: &str, mode: Mode) -> Result<Told, Missing> {
+/// Boots a kernel and runs a script of `tests/vm` in it; `add` are further `HOST:GUEST` files.
+pub fn boot(kernel: &str, mode: Mode, script: &str, add: &[String]) -> Result<Told, Missing> {
     let Some(xtask) = std::env::var_os("XTASK").filter(|path| !path.is_empty()) else {
         let reason = "XTASK does not name the xtask program: `cargo xtask test` sets it";
         return Err(Missing::Skipped(reason.into()));
@@ -114,6 +115,9 @@ pub fn boot(kernel: &str, mode: Mode) -> Result<Told, Missing> {
     let mut command = Command::new(xtask);
     command.args(["vm", "--kernel", kernel, "--timeout", "240", "--add"]);
     command.arg(format!("{}:/t", scripts.display()));
+    for pair in add {
+        command.args(["--add", pair]);
+    }
     match (mode, kernel) {
         (Mode::FmodRet, _) => drop(command.args(["--lsm", "lockdown,yama,apparmor"])),
         (Mode::Lsm, "5.10") => drop(command.args(["--lsm", "lockdown,yama,apparmor,bpf"])),
@@ -121,7 +125,7 @@ pub fn boot(kernel: &str, mode: Mode) -> Result<Told, Missing> {
         (Mode::Lsm, _) => {}
     }
     let done = command
-        .args(["--", "sh", "/t/vm.sh"])
+        .args(["--", "sh", &format!("/t/{script}.sh")])
         .stdin(Stdio::null())
         .output()
         .map_err(|error| Missing::Failed(format!("$XTASK: {error}")))?;
@@ -129,7 +133,7 @@ pub fn boot(kernel: &str, mode: Mode) -> Result<Told, Missing> {
         String::from_utf8_lossy(&done.stdout),
         String::from_utf8_lossy(&done.stderr),
     );
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("vm-{kernel}-{}", mode.name()));
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{script}-{kernel}-{}", mode.name()));
     let _ = std::fs::write(file.with_extension("out"), &done.stdout);
     let _ = std::fs::write(file.with_extension("err"), &done.stderr);
     if done.status.code() == Some(77) {
