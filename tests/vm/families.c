@@ -51,6 +51,11 @@ static int maps(const char *path)
 	return fd < 0 || mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED ? -1 : 0;
 }
 
+static int maps_nothing(void)
+{
+	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0;
+}
+
 static int turns_executable(const char *path)
 {
 	int fd = open(path, O_RDONLY);
@@ -180,6 +185,7 @@ static void places(void)
 	TRY("proc.exec interpreter", "/data/exec/script", runs("/data/exec/script"));
 	TRY("proc.exec memfd", NULL, runs_memfd("/bin/busybox"));
 	TRY("file.map_exec", "/data/map/x", maps("/data/map/x"));
+	TRY("file.map_exec anonymous", NULL, maps_nothing());
 	TRY("file.map_exec mprotect", "/data/map/x", turns_executable("/data/map/x"));
 }
 

@@ -180,6 +180,7 @@ fn leaves_nothing_behind(told: &Told, _: &str, _: Mode) -> Done {
 }
 
 fn lets_the_rest_be(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.check("denied file.map_exec anonymous").status, 0, "memory that no file is behind");
     assert_eq!(told.fact("exec benign"), "0");
     assert_eq!(told.fact("benign differs"), "0", "from the same session without a policy");
     assert!(told.fact("benign lines").parse::<u32>().is_ok_and(|lines| lines > 30), "{}", told.fact("benign lines"));

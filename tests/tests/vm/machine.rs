@@ -113,7 +113,7 @@ pub fn boot(kernel: &str, mode: Mode, script: &str, add: &[String]) -> Result<To
     };
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm");
     let mut command = Command::new(xtask);
-    command.args(["vm", "--kernel", kernel, "--timeout", "240", "--add"]);
+    command.args(["vm", "--kernel", kernel, "--timeout", "480", "--add"]);
     command.arg(format!("{}:/t", scripts.display()));
     for pair in add {
         command.args(["--add", pair]);
@@ -134,8 +134,10 @@ pub fn boot(kernel: &str, mode: Mode, script: &str, add: &[String]) -> Result<To
         String::from_utf8_lossy(&done.stderr),
     );
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{script}-{kernel}-{}", mode.name()));
-    let _ = std::fs::write(file.with_extension("out"), &done.stdout);
-    let _ = std::fs::write(file.with_extension("err"), &done.stderr);
+    // Appended: a kernel's version has a dot of its own.
+    let named = |ending: &str| format!("{}.{ending}", file.display());
+    let _ = std::fs::write(named("out"), &done.stdout);
+    let _ = std::fs::write(named("err"), &done.stderr);
     if done.status.code() == Some(77) {
         let reason = err
             .lines()
