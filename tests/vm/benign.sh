@@ -32,7 +32,7 @@ kill $!
 wait $! 2>/dev/null
 echo "killed $?"
 nc -l -p 7070 >received &
-for n in 1 2 3 4 5 6 7 8 9; do sleep 0.1; echo sent | nc -w 1 127.0.0.1 7070 2>/dev/null && break; done
+for n in $(seq 50); do sleep 0.2; echo sent | nc 127.0.0.1 7070 2>/dev/null && break; done
 wait
 cat received
 find work tree -name 'f*' -exec rm {} +

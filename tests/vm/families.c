@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -26,6 +27,29 @@
 #define LOOPBACK "127.0.0.1"
 
 static int opens(const char *path, int flags) { return open(path, flags, 0644); }
+
+static int exchanges(const char *one, const char *other)
+{
+	close(creat(one, 0644));
+	close(creat(other, 0644));
+	return syscall(SYS_renameat2, AT_FDCWD, one, AT_FDCWD, other, 2 /* RENAME_EXCHANGE */);
+}
+
+static void nothing(int signal) { (void)signal; }
+
+/* Opens a pipe's end, is interrupted while it waits for the other, and goes on. */
+static int waits(const char *path)
+{
+	struct sigaction quiet = { .sa_handler = nothing, .sa_flags = SA_RESTART };
+	struct itimerval soon = { .it_value.tv_usec = 50000 };
+	if (fork() == 0) {
+		usleep(300000);
+		_exit(open(path, O_WRONLY) < 0);
+	}
+	sigaction(SIGALRM, &quiet, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	return open(path, O_RDONLY);
+}
 
 static int runs(const char *path)
 {
@@ -167,6 +191,7 @@ static void places(void)
 	TRY("file.write cut", "/data/write/x", opens("/data/write/x", O_WRONLY | O_TRUNC));
 	TRY("file.write creat", "/data/write/x", opens("/data/write/x", O_CREAT | O_RDWR));
 	TRY("file.write truncate", "/data/write/x", truncate("/data/write/x", 1));
+	TRY("file.read waits", "/data/tree/pipe", waits("/data/tree/pipe"));
 	TRY("dir.list", "/data/list", opens("/data/list", O_RDONLY | O_DIRECTORY));
 	TRY("file.create", "/data/create/x", opens("/data/create/x", O_CREAT | O_WRONLY));
 	TRY("file.create mkdir", "/data/create/d", mkdir("/data/create/d", 0755));
@@ -176,6 +201,7 @@ static void places(void)
 	TRY("file.link", "/data/link/l", link("/data/link/x", "/data/link/l"));
 	TRY("file.link symlink", "/data/link/s", symlink("x", "/data/link/s"));
 	TRY("file.rename", "/data/rename/x", rename("/data/rename/x", "/data/y"));
+	TRY("file.rename exchange", "/data/rename/x", exchanges("/data/y", "/data/rename/x"));
 	TRY("file.attr chmod", "/data/attr/x", chmod("/data/attr/x", 0600));
 	TRY("file.attr chown", "/data/attr/x", chown("/data/attr/x", 1, 1));
 	TRY("file.attr setxattr", "/data/attr/x", setxattr("/data/attr/x", "trusted.x", "x", 1, 0));

@@ -3,7 +3,7 @@
 fact() { printf '#\t%s\t%s\n' "$1" "$2"; }
 
 prepare() {
-    rm -rf /data
+    rm -rf /data 2>/dev/null
     mkdir -p /data/read /data/write /data/list /data/create /data/link /data/rename /data/attr /data/exec /data/map
     mkdir -p /data/mount /data/mounted /data/tree
     for file in read/x write/x create/there link/x rename/x attr/x map/x; do
@@ -14,6 +14,7 @@ prepare() {
     printf '#!/data/exec/busybox true\n' >/data/script
     printf '#!/bin/busybox true\n' >/data/exec/script
     chmod 755 /data/script /data/exec/script
+    mkfifo /data/tree/pipe
     mount -t tmpfs none /data/mounted
 }
 
@@ -23,6 +24,7 @@ part() {
     rgt exec --policy "$2" --name "$1" --ledger "/ledger/$1" -- families "$3" >/told
     fact "exec $1" $?
     sed "s/^@	/@	$1 /" /told
+    fact "unlisted $1" "$(cat "/ledger/$1"/*.jsonl | grep -c '"syscall":"unlisted"')"
     rgt verify "/ledger/$1" >&2
     fact "verify $1" $?
     grep -h -e '"policy_verdict":"DENY"' -e '"type":"rgt.sandbox.event"' -e '"kind":"gap"' "/ledger/$1"/*.jsonl |

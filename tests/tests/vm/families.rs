@@ -40,6 +40,7 @@ const PLACES: &[Case] = &[
     at("file.link", "link", "/data/link/x", "NO_LINK"),
     at("file.link symlink", "symlink", "/data/link/s", "NO_LINK"),
     at("file.rename", "rename", "/data/rename/x", "NO_RENAME"),
+    at("file.rename exchange", "renameat2", "/data/y", "NO_RENAME"),
     at("file.attr chmod", "chmod", "/data/attr/x", "NO_ATTR"),
     at("file.attr chown", "chown", "/data/attr/x", "NO_ATTR"),
     at("file.attr setxattr", "setxattr", "/data/attr/x", "NO_ATTR"),
@@ -101,6 +102,7 @@ macro_rules! machines {
             refuses_by_place,
             leaves_nothing_behind,
             refuses_what_has_no_place,
+            knows_what_goes_on,
             lets_the_rest_be,
             ledgers_verify,
         ]);)+
@@ -176,6 +178,15 @@ fn leaves_nothing_behind(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.check("denied file.create there").status, 0);
     let there = |data: &&Value| data["action_attempted"]["object"] == "/data/create/there";
     assert_eq!(told.denials("denied").filter(there).count(), 0, "of a file that was there");
+    Ok(())
+}
+
+/// An open that a signal interrupts and that goes on is one attempt: its hook comes twice, within the call.
+fn knows_what_goes_on(told: &Told, _: &str, _: Mode) -> Done {
+    for part in ["denied", "allowed"] {
+        assert_eq!(told.check(&format!("{part} file.read waits")).status, 0);
+        assert_eq!(told.fact(&format!("unlisted {part}")), "0");
+    }
     Ok(())
 }
 
