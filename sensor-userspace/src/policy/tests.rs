@@ -6,6 +6,7 @@ mod fuzz;
 mod globs;
 mod hits;
 mod includes;
+mod limits;
 mod naive;
 mod places;
 mod reference;
