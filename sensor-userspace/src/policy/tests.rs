@@ -1,3 +1,4 @@
+mod agreement;
 mod commands;
 mod conditions;
 mod docs;
