@@ -144,7 +144,7 @@ fn the_table_agrees_with_the_naive_reader() {
             let (action, object) = if random.one_in(2) {
                 let action = *random.pick(&[Action::NetConnect, Action::NetSend, Action::NetBind]);
                 let (address, port, protocol) =
-                    crate::policy::exact(*random.pick(&ADDRESSES)).unwrap();
+                    crate::policy::exact(random.pick::<&str>(&ADDRESSES)).unwrap();
                 let other = [Object::OtherSocket, Object::Unknown, Object::None];
                 let known = Object::Address { address, port, protocol };
                 (action, if random.one_in(8) { *random.pick(&other) } else { known })
