@@ -14,6 +14,7 @@ use crate::{
     found::unplaced,
     kernel::{off, read},
     maps,
+    who::{Whose, enforced, whose},
 };
 
 /// What the kernel restarts on its own: the attempt is not over.
@@ -255,12 +256,17 @@ pub fn in_hook(judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 {
 #[inline(always)]
 pub fn in_hook_of(alone: u16, judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 {
     let task = crate::kernel::current_task();
-    let Some(mark) = crate::who::mark_of_current(task) else { return 0 };
+    let mark = match whose(task) {
+        Whose::Marked(mark) => mark,
+        Whose::Nobodys => return 0,
+        // Nowhere to keep what would be found: as below.
+        Whose::Unmarked(agent) => return if enforced(agent) { DENIED } else { 0 },
+    };
     let Some((slot, index)) = acquire(mark) else {
         // Inside a judged agent, what cannot be judged does not happen.
         emit::fault(Fault::NoSlot);
         // SAFETY: a pointer into a map value.
-        return if crate::who::enforced(unsafe { (*mark).agent }) { DENIED } else { 0 };
+        return if enforced(unsafe { (*mark).agent }) { DENIED } else { 0 };
     };
     // SAFETY: `slot` and `mark` point to whole map values.
     unsafe {
