@@ -137,7 +137,7 @@ fn refuses(told: &Told, kernel: &str, mode: Mode, cases: &[Case], denied: &str, 
             // 5.10 asks LSM programs about an exchange from its other end.
             let named = |field: &str| attempt[field].as_str().unwrap_or_default() == case.object;
             attempt["syscall"] == case.syscall
-                && (named("object") || named("object2"))
+                && (named("object") || !case.object.is_empty() && named("object2"))
                 && data["policy_rule_id"] == case.rule
         };
         let records: Vec<&Value> = told.denials(denied).filter(tells).collect();
