@@ -64,7 +64,8 @@ pub mod section {
     /// The executable's path, names deepest first.
     pub const EXE: u16 = 7;
     /// Object of the hook pair with the same position: the filesystem's number (four bytes, 0xffffffff for a
-    /// foreign one), then names deepest first, within its filesystem.
+    /// foreign one, or for one that has no place), then names deepest first, within its filesystem. Empty for a
+    /// pair without such an object.
     pub const OBJECT: u16 = 8;
     /// Watching rules that matched: the pair's position, then their indices, two bytes each.
     pub const WATCHED: u16 = 9;
@@ -185,6 +186,14 @@ pub struct Walk {
     pub number: u32,
     /// Where the first argument's section stands; `UNREAD` while there is none.
     pub argument: u32,
+    /// Where the sections ended before the last pair.
+    pub before: u32,
+    /// `Action::bit` of each action that the attempt was judged for.
+    pub judged: u32,
+    /// What the last pair is about: its dentry, 0 for what has none.
+    pub object: u64,
+    /// Where the task's registers are saved; 0 while it has made no captured call.
+    pub registers: u64,
     /// Judging: the names met, deepest first: hash, and where in the area (low half) with what length (high).
     pub hashes: [u64; MAX_DEPTH],
     pub names: [u32; MAX_DEPTH],

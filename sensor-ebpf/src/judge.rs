@@ -126,10 +126,7 @@ unsafe fn verdict(slot: *mut Slot, index: u32, action: u8, observe: bool) -> u32
     let decision = rules::decide(index);
     let refused = decision.refuses() && !observe;
     // SAFETY: the caller's `slot` points to a whole map value.
-    unsafe {
-        note(slot, action, &decision, refused);
-        rules::tell_watching(slot);
-    }
+    unsafe { note(slot, action, &decision, refused) };
     if !refused {
         rules::consequences(index);
     }

@@ -1,5 +1,7 @@
 //! Rules: which of those offered are let through, and which decides.
 
+use core::hint::black_box;
+
 use aya_ebpf::maps::lpm_trie::Key;
 use sensor_common::{
     action::Action,
@@ -50,7 +52,7 @@ fn rule_of(slot: *mut Slot, number: u32) -> Option<&'static Rule> {
 #[inline(never)]
 pub fn offer_range(index: u32, first: u32, count: u32) -> u64 {
     for which in 0..MAX_OFFERED {
-        if which >= count {
+        if which >= black_box(count) {
             break;
         }
         consider(index, first + which);
@@ -101,9 +103,8 @@ fn speaks_of(candidate: &Candidate, port: u16, protocol: u16) -> bool {
 }
 
 /// A rule whose object matches: if it speaks of the action, and the agent is as it wants, it counts.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub fn offer(index: u32, number: u32) -> u64 {
+#[inline(always)]
+fn offer(index: u32, number: u32) -> u64 {
     let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
     let Some(rule) = rule_of(slot, number) else { return 1 };
     // SAFETY: `slot` points to a whole map value.
@@ -134,7 +135,7 @@ unsafe fn watch(slot: *mut Slot, number: u16) {
     unsafe {
         let count = core::ptr::read_volatile(&raw const (*slot).walk.watched) as usize;
         for which in 0..MAX_WATCHED {
-            if which >= count {
+            if which >= black_box(count) {
                 break;
             }
             if (*slot).walk.watching[which] == number {
@@ -228,7 +229,7 @@ pub fn decide(index: u32) -> Decision {
     let ranges = if unknown { &policy.unknown } else { &policy.always };
     let range = ranges[(action & 31) as usize];
     for which in 0..MAX_ALWAYS {
-        if which >= range.count {
+        if which >= black_box(range.count) {
             break;
         }
         if unknown {
@@ -296,7 +297,7 @@ pub fn consequences(index: u32) -> u64 {
         labels |= rule.labels_set;
     }
     for which in 0..MAX_WATCHED {
-        if which as u32 >= watched {
+        if which as u32 >= black_box(watched) {
             break;
         }
         // SAFETY: as above.

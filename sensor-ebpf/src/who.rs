@@ -97,20 +97,31 @@ pub fn freed(task: u64) {
     let _ = maps::MARKS.remove(&task);
 }
 
-/// The current task's mark. A task of an agent's cgroup that has none, for the kernel skips tracing programs
-/// when it preempts them, is marked now.
+/// Whose the current task is, where a hook asks.
+pub enum Whose {
+    Nobodys,
+    Marked(*mut Mark),
+    /// Of an agent's cgroup, and there is no room for its mark.
+    Unmarked(u32),
+}
+
+/// A task of an agent's cgroup that has no mark, for the kernel skips tracing programs when it preempts them,
+/// is marked now.
 #[inline(always)]
-pub fn mark_of_current(task: u64) -> Option<*mut Mark> {
+pub fn whose(task: u64) -> Whose {
     if let Some(mark) = mark_of(task) {
-        return Some(mark);
+        return Whose::Marked(mark);
     }
     // SAFETY: takes nothing.
     let id = unsafe { bpf_get_current_cgroup_id() };
     // SAFETY: the value is read at once; a change in between is as if we had come earlier.
-    let agent = unsafe { maps::CGROUPS.get(&id) }.copied()?;
+    let Some(agent) = unsafe { maps::CGROUPS.get(&id) }.copied() else { return Whose::Nobodys };
     emit::fault(Fault::LateMark);
     join(task, agent);
-    mark_of(task)
+    match mark_of(task) {
+        Some(mark) => Whose::Marked(mark),
+        None => Whose::Unmarked(agent),
+    }
 }
 
 /// The task ends. An attempt under way is told as such.

@@ -137,6 +137,23 @@ fn a_torn_last_line_is_moved_aside_and_said() {
 }
 
 #[test]
+fn only_what_is_synced_is_safe() {
+    let scratch = Scratch::new();
+    let mut ledger = scratch.open();
+    let safe = ledger.safe();
+    let is_safe = || safe.load(std::sync::atomic::Ordering::Acquire);
+    let opened = ledger.next_seq();
+    assert_eq!(is_safe(), opened, "what opening says");
+    fill(&mut ledger, &mut Random::seeded(), 8, 10);
+    ledger.flush(false).unwrap();
+    assert_eq!(is_safe(), opened, "written, and lost with the power");
+    ledger.flush(true).unwrap();
+    assert_eq!(is_safe(), ledger.next_seq());
+    ledger.close().unwrap();
+    assert_eq!(is_safe(), check(&scratch));
+}
+
+#[test]
 fn a_second_writer_is_refused() {
     let scratch = Scratch::new();
     let ledger = scratch.open();

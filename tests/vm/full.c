@@ -1,5 +1,5 @@
-// Fills the kernel side's table of tasks with marks of nobody's, as 32,768 threads would; tells so in the pipe that is
-// named, and stays, for its own mark takes a place as well.
+// Fills the kernel side's table of tasks with marks of nobody's, as 32,768 threads would, and tells so in the
+// pipe that is named.
 #include <errno.h>
 #include <linux/bpf.h>
 #include <stdio.h>
@@ -25,17 +25,17 @@ int main(int argc, char **argv) {
             continue;
         }
         char value[16] = {0};
-        unsigned long key, made = 0;
-        // No task stands at so low an address. A few rounds, until nothing fits on any CPU's list.
-        for (key = 1; key < 4 * info.max_entries; key++) {
+        unsigned long key, made = 0, full = 0;
+        // No task stands at so low an address. On for a while, for each CPU has a list of free places.
+        for (key = 1; full < 256; key++) {
             attr = (union bpf_attr){.map_fd = fd, .key = (unsigned long)&key, .value = (unsigned long)value};
             if (!bpf(BPF_MAP_UPDATE_ELEM, &attr)) made++;
-            else if (errno != E2BIG) return 1;
+            else if (errno == E2BIG) full++;
+            else return 1;
         }
         FILE *pipe = fopen(argv[1], "w");
         fprintf(pipe, "%d\n", made < 30000);
         fclose(pipe);
-        sleep(3);
         return 0;
     }
     return 2;

@@ -149,7 +149,7 @@ verify silent
 echo full >/data/full
 mkfifo /filling
 cat >/data/fork.sh <<'END'
-/full/full /filling &
+: >/ready
 read -r failed </filling
 echo "$failed" >/filled
 (unlink /data/full)
@@ -157,6 +157,9 @@ echo went on
 END
 rgt exec --policy $policy --name full --ledger /ledger/full -- sh /data/fork.sh >/full.out 2>/full.err &
 full=$!
+until [ -e /ready ]; do sleep 0.2; done
+# No agent's: what fills the table is not recorded.
+/full/full /filling
 until [ -e /filled ]; do sleep 0.2; done
 fact filled "$(cat /filled)"
 fact "neighbour forks" "$(busybox echo yes)"
@@ -166,7 +169,6 @@ fact "full went on" "$(grep -c 'went on' /full.out)"
 fact "full said" "$(grep -c 'Resource temporarily unavailable' /full.err)"
 fact "full left" "$(ls /data | grep -c '^full$')"
 fact "full told" "$(grep -h '"kind":"faults"' /ledger/full/*.jsonl | grep -c '"no_mark":[1-9]')"
-verify full
 
 rgt doctor >/doctor 2>&1
 fact doctor $?

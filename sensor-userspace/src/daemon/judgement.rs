@@ -13,13 +13,17 @@ use crate::policy::{Circumstances, Consequences, Decision, KernelHit, Object, RU
 const ALLOWED_BY_DEFAULT: &str = "no rule matches";
 
 pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstances) -> (Judgement, Consequences) {
-    let by_kernel = from_hooks(seen, table, how);
-    let judged = if by_kernel.is_some() {
-        Judged::Kernel
-    } else {
-        Judged::Argument
+    // What hooks did not come to see of it is judged like what they never see.
+    let (decision, judged) = match (from_hooks(seen, table, how), from_argument(seen, table, how)) {
+        (Some(hooks), Some(rest)) => {
+            let kernel = hooks.verdict;
+            let strictest = Decision::strictest([hooks.clone(), rest]).unwrap_or(hooks);
+            let judged = if strictest.verdict == kernel { Judged::Kernel } else { Judged::Argument };
+            (strictest, judged)
+        }
+        (Some(hooks), None) => (hooks, Judged::Kernel),
+        (None, rest) => (rest.unwrap_or_else(|| table.judge(&[], how)), Judged::Argument),
     };
-    let decision = by_kernel.unwrap_or_else(|| from_argument(seen, table, how));
     let blocked = seen.hooks.iter().any(|hook| hook.blocked);
     let observing = decision.observe || standing.mode == Mode::Observe;
     let consequences = table.consequences(&decision);
@@ -92,7 +96,8 @@ fn from_hooks(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Decisio
     Decision::strictest(decisions)
 }
 
-fn from_argument(seen: &Seen, table: &Table, how: &Circumstances) -> Decision {
+/// What is left to the argument; none if hooks judged every action.
+fn from_argument(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Decision> {
     let attempt = &seen.attempt;
     let resolve = |argument: Option<&Vec<u8>>, base: Option<&Vec<u8>>| {
         let base = base.map_or(&b""[..], Vec::as_slice);
@@ -124,14 +129,16 @@ fn from_argument(seen: &Seen, table: &Table, how: &Circumstances) -> Decision {
     let second = has_second
         .then(|| place(&second))
         .filter(|_| has_place(attempt));
-    let meant = seen.means.iter().map(|(action, operand)| {
+    let left = seen.means.iter().filter(|(action, _)| !seen.hooks.iter().any(|hook| hook.action == *action));
+    let meant = left.map(|(action, operand)| {
         let object = match operand {
             Operand::First => first,
             Operand::Second => second.unwrap_or(first),
         };
         (*action, object)
     });
-    table.judge(&meant.collect::<Vec<_>>(), how)
+    let meant: Vec<_> = meant.collect();
+    (!meant.is_empty()).then(|| table.judge(&meant, how))
 }
 
 /// Where a network action goes, by the address as written.

@@ -15,6 +15,8 @@ use crate::seal::{self, SealConfig};
 const GROUP: Duration = Duration::from_millis(50);
 /// What a power cut may cost of routine records.
 const SYNC: Duration = Duration::from_secs(1);
+/// The same where a sink waits for the disk: what it may send is what a power cut cannot take back.
+const STREAMED: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
 
 struct Open {
     ledger: Ledger,
@@ -84,7 +86,7 @@ impl Ledgers {
                 dir.display()
             );
         }
-        let stream = Stream::start(config, ledger.place().path());
+        let stream = Stream::start(config, &ledger);
         let stream = ledger.place().named(&key, stream)?;
         let now = Instant::now();
         let open = Open {
@@ -123,8 +125,12 @@ impl Ledgers {
         let now = Instant::now();
         let mut wait = SYNC;
         for open in self.open.values_mut() {
-            let sync = open.urgent && now - open.synced >= GROUP
-                || (open.dirty || open.unsynced) && now - open.synced >= SYNC;
+            let (urgent, routine) = match open.stream {
+                Some(_) => STREAMED,
+                None => (GROUP, SYNC),
+            };
+            let sync = open.urgent && now - open.synced >= urgent
+                || (open.dirty || open.unsynced) && now - open.synced >= routine;
             if sync || open.urgent || open.dirty && now - open.flushed >= GROUP {
                 let flushed = open.ledger.flush(sync);
                 open.failed = flushed.is_err();
@@ -136,9 +142,10 @@ impl Ledgers {
                 }
                 open.flushed = now;
                 open.dirty = false;
-                open.urgent = false;
-                open.unsynced = !sync;
+                open.urgent &= !sync && open.stream.is_some();
+                open.unsynced |= !sync;
                 if sync {
+                    open.unsynced = false;
                     open.synced = now;
                 }
             }

@@ -1,11 +1,11 @@
 //! The sinks of one ledger, as its configuration asks for them.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::config::Config;
+use crate::ledger::Ledger;
 
 /// A sink gets so long to deliver what is in the ledger when that closes; the rest stays in the ledger.
 pub const FINISH: Duration = Duration::from_secs(10);
@@ -15,7 +15,7 @@ mod with_kafka {
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
-    use super::{Config, Duration, Path, Result};
+    use super::{Config, Duration, Ledger, Result};
     use crate::sinks::Bell;
     use crate::sinks::kafka::{KafkaConfig, KafkaSink};
 
@@ -41,12 +41,14 @@ mod with_kafka {
     }
 
     impl Stream {
-        /// Starts streaming the ledger that has been opened in `dir`; none where no sink is configured.
-        pub fn start(config: &Config, dir: &Path) -> Result<Option<Stream>> {
+        /// Starts streaming the ledger; none where no sink is configured. What may not be on the disk yet is not sent.
+        pub fn start(config: &Config, ledger: &Ledger) -> Result<Option<Stream>> {
             let Some(wanted) = wanted(config)? else {
                 return Ok(None);
             };
-            let kafka = KafkaSink::start(wanted, dir, Arc::new(AtomicBool::new(false)))?;
+            let stop = Arc::new(AtomicBool::new(false));
+            let dir = ledger.place().path();
+            let kafka = KafkaSink::start_behind(wanted, dir, stop, ledger.safe())?;
             let bell = kafka.bell();
             Ok(Some(Stream { kafka, bell }))
         }
@@ -65,7 +67,7 @@ mod with_kafka {
 
 #[cfg(not(feature = "kafka"))]
 mod without_kafka {
-    use super::{Config, Duration, Path, Result};
+    use super::{Config, Duration, Ledger, Result};
 
     pub enum Stream {}
 
@@ -79,7 +81,7 @@ mod without_kafka {
     }
 
     impl Stream {
-        pub fn start(config: &Config, _dir: &Path) -> Result<Option<Stream>> {
+        pub fn start(config: &Config, _ledger: &Ledger) -> Result<Option<Stream>> {
             check(config).map(|()| None)
         }
 

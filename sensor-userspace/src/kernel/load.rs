@@ -471,7 +471,7 @@ fn enforcer(bpf: &mut Ebpf, places: Vec<Vec<u8>>) -> Result<Enforcer, LoadError>
 
 pub(super) fn standings(bpf: &mut Ebpf) -> Result<Standings, LoadError> {
     match take(bpf, "GOVERNED")? {
-        Map::Array(data) => Standings::map(data.fd().as_fd()).map_err(refused("mapping the agents' standing")),
+        Map::Array(data) => Standings::map(data).map_err(refused("mapping the agents' standing")),
         _ => Err(LoadError::Refused { what: "map GOVERNED".into(), cause: "is no array".into() }),
     }
 }

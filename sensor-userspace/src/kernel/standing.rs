@@ -2,10 +2,11 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, BorrowedFd},
+    os::fd::{AsFd as _, AsRawFd as _},
     ptr,
 };
 
+use aya::maps::MapData;
 use sensor_common::{
     event::{Governed, MAX_AGENTS},
     table::MAX_LABELS,
@@ -15,6 +16,8 @@ use super::AgentNo;
 
 pub struct Standings {
     base: *mut Governed,
+    /// Hooks that are loaded later name the map by this descriptor.
+    _map: MapData,
 }
 
 // SAFETY: the mapping is shared with the kernel alone and lives as long as this value.
@@ -23,14 +26,15 @@ unsafe impl Send for Standings {}
 const LENGTH: usize = size_of::<Governed>() * MAX_AGENTS as usize;
 
 impl Standings {
-    pub fn map(fd: BorrowedFd<'_>) -> io::Result<Standings> {
+    pub fn map(map: MapData) -> io::Result<Standings> {
+        let fd = map.fd().as_fd();
         let how = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a fresh mapping of the map's own length.
         let base = unsafe { libc::mmap(ptr::null_mut(), LENGTH, how, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(Standings { base: base.cast() })
+        Ok(Standings { base: base.cast(), _map: map })
     }
 
     fn of(&self, agent: AgentNo) -> *mut Governed {

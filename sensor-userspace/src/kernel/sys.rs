@@ -49,7 +49,9 @@ pub struct LoadAs<'a> {
 
 /// Loads a program; on refusal the verifier's last words are part of the error.
 pub fn load_program(function: &Function, load: LoadAs<'_>) -> io::Result<OwnedFd> {
-    let mut log = vec![0_u8; 1 << 20];
+    // Old kernels keep the log's beginning: its end says why, so there must be room for all of it.
+    const LOG: usize = (1 << 24) - 1;
+    let mut log = Vec::new();
     let functions = function.func_info.func_info_bytes();
     let lines = function.line_info.line_info_bytes();
     let mut attempt = |level: u32| {
@@ -77,6 +79,7 @@ pub fn load_program(function: &Function, load: LoadAs<'_>) -> io::Result<OwnedFd
             u.line_info_rec_size = function.line_info_rec_size as u32;
         }
         if level > 0 {
+            log.resize(LOG, 0_u8);
             u.log_level = level;
             u.log_buf = log.as_mut_ptr() as u64;
             u.log_size = log.len() as u32;

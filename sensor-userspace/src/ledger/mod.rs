@@ -13,6 +13,7 @@ mod writer;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
 
@@ -80,6 +81,8 @@ pub struct Ledger {
     since_checkpoint: u64,
     compressor: Compressor,
     closed: bool,
+    /// The number of the first line that may not be on the disk yet.
+    safe: Arc<AtomicU64>,
     /// Held, not read: the lock ends with it, last of all.
     _lock: File,
     /// Let go of after all that works there.
@@ -140,6 +143,7 @@ impl Ledger {
             since_checkpoint: 0,
             compressor,
             closed: false,
+            safe: Arc::default(),
             key,
             node_key,
             chain,
@@ -168,6 +172,12 @@ impl Ledger {
     /// `chain.id` of every record in this directory.
     pub fn chain_id(&self) -> &str {
         self.chain.id()
+    }
+
+    /// Lines before this number outlast a power loss: what leaves the machine is read up to there, so that no number
+    /// that somebody has is given again.
+    pub fn safe(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.safe)
     }
 
     /// The sequence number of the next record.
@@ -242,6 +252,9 @@ impl Ledger {
     pub fn flush(&mut self, sync: bool) -> Result<()> {
         let flushed = self.writer.flush();
         let synced = flushed.and_then(|()| if sync { self.writer.sync() } else { Ok(()) });
+        if sync && synced.is_ok() {
+            self.safe.store(self.chain.seq(), Ordering::Release);
+        }
         self.place.named(&self.dir, synced)
     }
 

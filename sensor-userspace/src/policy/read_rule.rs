@@ -115,6 +115,12 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
         }
     }
     let fallback = [("allow", Fallback::Allow), ("deny", Fallback::Deny)];
+    if let (Some(entry), Some(Effect::Deny), false) =
+        (get("label"), effect, observe || reading.observe)
+    {
+        let text = "a label is set when the action goes ahead, and this rule refuses it";
+        report.warning(entry.at, text, "set it by a `watch:` rule of what goes before");
+    }
     let labels = get("label").map(|entry| labels(entry, reading, report)).unwrap_or_default();
     let mut text = |key: &str| get(key).and_then(|entry| word(entry, report));
     let (description, owner, reason) = (text("description"), text("owner"), text("reason"));

@@ -1,3 +1,4 @@
+mod agreement;
 mod commands;
 mod conditions;
 mod docs;
@@ -6,6 +7,7 @@ mod fuzz;
 mod globs;
 mod hits;
 mod includes;
+mod limits;
 mod naive;
 mod places;
 mod reference;

@@ -1,6 +1,8 @@
 //! The ledger as a sink sees it: lines in order, a place that is kept, and the way back to it.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 
@@ -12,11 +14,18 @@ pub struct Spool {
     place: Place,
     cursor: Cursor,
     reader: Reader,
+    /// Lines from this number on are not to be taken yet.
+    limit: Arc<AtomicU64>,
 }
 
 impl Spool {
     /// From where the cursor of this name was left; from the ledger's first line when it is new.
     pub fn open(dir: &Path, name: &str) -> Result<Self> {
+        Self::open_behind(dir, name, Arc::new(AtomicU64::new(u64::MAX)))
+    }
+
+    /// The same, taking only lines before `limit`, which grows.
+    pub fn open_behind(dir: &Path, name: &str, limit: Arc<AtomicU64>) -> Result<Self> {
         let context = || format!("cursor {name} of ledger {}", dir.display());
         // The ledger may be renamed, or another put in its place, while it is read.
         let held = Place::open(dir).with_context(context)?;
@@ -28,11 +37,15 @@ impl Spool {
             place: held,
             cursor,
             reader,
+            limit,
         })
     }
 
     /// The next line into `line`, without its newline, and the place after it; `None` when there is none yet.
     pub fn next(&mut self, line: &mut Vec<u8>) -> Result<Option<Position>> {
+        if self.reader.position().seq >= self.limit.load(Ordering::Acquire) {
+            return Ok(None);
+        }
         Ok(self
             .reader
             .next_line(line)?
@@ -119,6 +132,17 @@ mod tests {
             [r#"{"b":2}"#, r#"{"c":3}"#]
         );
         assert_eq!(rest(&mut Spool::open(&dir, "other").unwrap()).len(), 3);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn what_the_disk_may_not_have_is_not_taken() {
+        let (dir, _) = ledger("limit");
+        let limit = Arc::new(AtomicU64::new(2));
+        let mut spool = Spool::open_behind(&dir, "s", Arc::clone(&limit)).unwrap();
+        assert_eq!(rest(&mut spool), [r#"{"a":1}"#, r#"{"b":2}"#]);
+        limit.store(3, Ordering::Release);
+        assert_eq!(rest(&mut spool), [r#"{"c":3}"#]);
         fs::remove_dir_all(dir).unwrap();
     }
 

@@ -105,13 +105,6 @@ pub enum Missing {
     Failed(String),
 }
 
-/// A script of `tests/vm` with its arguments, and how many seconds it may take, boot included.
-#[derive(Clone, Copy)]
-pub struct Script {
-    pub words: &'static [&'static str],
-    pub timeout: &'static str,
-}
-
 /// Programs for the VM, which has no compiler.
 fn tools(scripts: &Path) -> Result<PathBuf, Missing> {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vm-tools");
@@ -129,7 +122,8 @@ fn tools(scripts: &Path) -> Result<PathBuf, Missing> {
     }
 }
 
-pub fn boot(kernel: &str, mode: Mode, script: Script) -> Result<Told, Missing> {
+/// Boots a kernel and runs a script of `tests/vm` in it; `add` are further `HOST:GUEST` files.
+pub fn boot(kernel: &str, mode: Mode, script: &str, add: &[String]) -> Result<Told, Missing> {
     let Some(xtask) = std::env::var_os("XTASK").filter(|path| !path.is_empty()) else {
         let reason = "XTASK does not name the xtask program: `cargo xtask test` sets it";
         return Err(Missing::Skipped(reason.into()));
@@ -137,9 +131,12 @@ pub fn boot(kernel: &str, mode: Mode, script: Script) -> Result<Told, Missing> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm");
     let tools = tools(&scripts)?;
     let mut command = Command::new(xtask);
-    command.args(["vm", "--kernel", kernel, "--timeout", script.timeout, "--add"]);
+    command.args(["vm", "--kernel", kernel, "--timeout", "900", "--add"]);
     command.arg(format!("{}:/t", scripts.display()));
     command.arg("--add").arg(format!("{}:/full", tools.display()));
+    for pair in add {
+        command.args(["--add", pair]);
+    }
     match (mode, kernel) {
         (Mode::FmodRet, _) => drop(command.args(["--lsm", "lockdown,yama,apparmor"])),
         (Mode::Lsm, "5.10") => drop(command.args(["--lsm", "lockdown,yama,apparmor,bpf"])),
@@ -147,8 +144,7 @@ pub fn boot(kernel: &str, mode: Mode, script: Script) -> Result<Told, Missing> {
         (Mode::Lsm, _) => {}
     }
     let done = command
-        .args(["--", "sh"])
-        .args(script.words)
+        .args(["--", "sh", &format!("/t/{script}.sh")])
         .stdin(Stdio::null())
         .output()
         .map_err(|error| Missing::Failed(format!("$XTASK: {error}")))?;
@@ -156,10 +152,11 @@ pub fn boot(kernel: &str, mode: Mode, script: Script) -> Result<Told, Missing> {
         String::from_utf8_lossy(&done.stdout),
         String::from_utf8_lossy(&done.stderr),
     );
-    let file = |extension| format!("vm-{kernel}-{}{}.{extension}", mode.name(), script.words.concat().replace('/', "_"));
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let _ = std::fs::write(dir.join(file("out")), &done.stdout);
-    let _ = std::fs::write(dir.join(file("err")), &done.stderr);
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{script}-{kernel}-{}", mode.name()));
+    // Appended: a kernel's version has a dot of its own.
+    let named = |ending: &str| format!("{}.{ending}", file.display());
+    let _ = std::fs::write(named("out"), &done.stdout);
+    let _ = std::fs::write(named("err"), &done.stderr);
     if done.status.code() == Some(77) {
         let reason = err
             .lines()

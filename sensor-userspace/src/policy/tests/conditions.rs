@@ -265,6 +265,10 @@ fn labels_that_only_one_side_knows_are_warnings() {
         "  - {id: A, watch: file.read, label: s}\n  - {id: B, deny: '*', when: {label: s}}\n",
     );
     assert!(fine.is_empty(), "{fine:?}");
+    let refused = warnings(
+        "  - {id: A, deny: file.read, label: s}\n  - {id: B, allow: '*', when: {label: s}}\n",
+    );
+    assert!(refused.len() == 1 && refused[0].starts_with("3:A a label is set when"), "{refused:?}");
 }
 
 #[test]

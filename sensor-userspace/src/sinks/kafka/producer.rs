@@ -1,7 +1,7 @@
 //! The sink's thread, what it tells about itself, and how it ends.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -159,8 +159,19 @@ impl KafkaSink {
         ledger_dir: &Path,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, Error> {
+        Self::start_behind(config, ledger_dir, stop, Arc::new(AtomicU64::new(u64::MAX)))
+    }
+
+    /// The same for a ledger that is being written: only lines before `limit` are sent, which grows.
+    pub fn start_behind(
+        config: KafkaConfig,
+        ledger_dir: &Path,
+        stop: Arc<AtomicBool>,
+        limit: Arc<AtomicU64>,
+    ) -> Result<Self, Error> {
         // Another topic is another sink: it gets the ledger from its first line.
-        let spool = Spool::open(ledger_dir, &format!("kafka-{}", config.topic))?;
+        let name = format!("kafka-{}", config.topic);
+        let spool = Spool::open_behind(ledger_dir, &name, limit)?;
         let shared = Arc::new(Shared {
             config,
             status: Mutex::default(),

@@ -1,0 +1,178 @@
+//! The compiled table against the naive reader, on random policies of the whole language. What the table
+//! cannot hold is passed over.
+
+use std::fmt::Write;
+
+use sensor_common::action::Action;
+
+use super::{Random, naive};
+use crate::policy::{Circumstances, Identity, Object, Policy, Variables, parse};
+
+const NAMES: [&str; 5] = ["a", "b", "ab", "a.key", ".env"];
+const PARTS: [&str; 14] = [
+    "a", "b", "ab", "a.key", ".env", "*", "**", "a*", "*.key", "?", "[ab]", "[!.]*", "{a,b}", ".*",
+];
+const TO: [&str; 9] = [
+    "10.0.0.0/8",
+    "10.1.0.0/16:80",
+    "tcp/10.1.2.3:80-90",
+    "udp/*:53",
+    "*",
+    "2001:db8::/32",
+    "[2001:db8::1]:443",
+    "0.0.0.0/0",
+    "*:443",
+];
+const ADDRESSES: [&str; 8] = [
+    "10.1.2.3:80",
+    "10.1.2.3:81",
+    "udp/10.1.2.3:53",
+    "10.2.0.1:443",
+    "[2001:db8::1]:443",
+    "[2001:db8::2]:53",
+    "11.0.0.1:1",
+    "udp/[2001:db9::1]:53",
+];
+const WHEN: [&str; 9] = [
+    "label: x",
+    "label: [x, y]",
+    "label: { not: y }",
+    "label: { any: x, not: z }",
+    "risk: '>=50'",
+    "risk: 20-70",
+    "role: ops",
+    "env: { not: prod }",
+    "time: Sat UTC",
+];
+const ACTIONS: [&str; 8] = [
+    "file.read",
+    "file.write",
+    "file.delete",
+    "file.*",
+    "proc.exec",
+    "net.connect",
+    "net.*",
+    "'*'",
+];
+
+/// Plain ones have what every table can hold.
+fn random_policy(random: &mut Random, plain: bool) -> String {
+    let fallback = ["allow", "deny"];
+    let mut text = format!(
+        "version: 1\ndefault: {}\non_unknown: {}\nrules:\n",
+        random.pick(&fallback),
+        random.pick(&fallback)
+    );
+    let effects: &[&str] = match plain {
+        true => &["allow", "deny", "challenge"],
+        false => &["allow", "deny", "challenge", "watch", "watch"],
+    };
+    for index in 0..1 + random.below(10) {
+        let (effect, action) = (*random.pick(effects), *random.pick(&ACTIONS));
+        writeln!(text, "  - id: R{index}\n    {effect}: {action}").unwrap();
+        if effect != "watch" && random.one_in(6) {
+            text.push_str("    mode: observe\n");
+        }
+        let addressed = action.starts_with("net.");
+        if addressed && !plain && !random.one_in(3) {
+            let all: Vec<&str> = (0..1 + random.below(3)).map(|_| *random.pick(&TO)).collect();
+            let not = if random.one_in(2) { "{ not: %s }" } else { "%s" };
+            writeln!(text, "    to: {}", not.replace("%s", &format!("{all:?}"))).unwrap();
+        } else if !addressed && !random.one_in(4) {
+            let all: Vec<String> = (0..1 + random.below(3)).map(|_| path(random, plain)).collect();
+            let not = if random.one_in(3) { "{ not: %s }" } else { "%s" };
+            writeln!(text, "    path: {}", not.replace("%s", &format!("{all:?}"))).unwrap();
+        }
+        if plain {
+            continue;
+        }
+        if random.one_in(2) {
+            writeln!(text, "    when: {{ {} }}", random.pick(&WHEN)).unwrap();
+        }
+        if random.one_in(3) {
+            writeln!(text, "    label: {}", random.pick(&["x", "y", "[x, z]"])).unwrap();
+        }
+        if random.one_in(3) {
+            writeln!(text, "    risk: {}", random.pick(&["+20", "-5", "+3"])).unwrap();
+        }
+    }
+    text
+}
+
+fn path(random: &mut Random, plain: bool) -> String {
+    let parts: &[&str] = if plain { &NAMES } else { &PARTS };
+    let mut text: String =
+        (0..1 + random.below(4)).map(|_| format!("/{}", random.pick(parts))).collect();
+    if random.one_in(4) {
+        text = format!("${{workspace}}{text}");
+    }
+    if random.one_in(3) { format!("{text}/**") } else { text }
+}
+
+fn circumstances(random: &mut Random, policy: &Policy) -> Circumstances {
+    let all = 1_u64.checked_shl(policy.labels.len() as u32).unwrap_or(0).wrapping_sub(1);
+    let role = random.one_in(2).then_some("ops");
+    let environment = random.one_in(2).then_some("prod");
+    let who = Identity { role, environment, ..Identity::default() };
+    // A Saturday and the day after.
+    let time = *random.pick(&[1_795_219_200, 1_795_305_600]);
+    Circumstances {
+        labels: (random.next() & all) as u32,
+        risk: random.below(101) as u8,
+        facts: policy.facts_that_hold(&who, time),
+    }
+}
+
+#[test]
+fn the_table_agrees_with_the_naive_reader() {
+    let mut random = Random::new("the_table_agrees_with_the_naive_reader");
+    let variables = Variables { workspace: Some("/a/b".into()), home: None };
+    let mut ran = 0;
+    for _ in 0..1200 {
+        let plain = random.one_in(3);
+        let text = random_policy(&mut random, plain);
+        let policy = parse("t.yaml", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        let Ok(table) = policy.compile(&variables) else {
+            assert!(!plain, "a plain policy does not compile\n{text}");
+            continue;
+        };
+        for _ in 0..40 {
+            let now = circumstances(&mut random, &policy);
+            let path: String =
+                (0..random.below(5)).map(|_| format!("/{}", random.pick(&NAMES))).collect();
+            let path = if path.is_empty() { "/".to_owned() } else { path };
+            let (action, object) = if random.one_in(2) {
+                let action = *random.pick(&[Action::NetConnect, Action::NetSend, Action::NetBind]);
+                let (address, port, protocol) =
+                    crate::policy::exact(random.pick::<&str>(&ADDRESSES)).unwrap();
+                let other = [Object::OtherSocket, Object::Unknown, Object::None];
+                let known = Object::Address { address, port, protocol };
+                (action, if random.one_in(8) { *random.pick(&other) } else { known })
+            } else {
+                let actions = [Action::FileRead, Action::FileWrite, Action::ProcExec];
+                let other = [Object::Nameless(b"memfd:x"), Object::Unknown];
+                let known = Object::Path(path.as_bytes());
+                let object = if random.one_in(8) { *random.pick(&other) } else { known };
+                (*random.pick(&actions), object)
+            };
+            let decision = table.judge(&[(action, object)], &now);
+            let found = naive::judge(&policy, &variables, &[(action, object)], &now);
+            let context = || format!("{action:?} {object:?} {now:?}\n{text}\n{decision:?}");
+            assert_eq!(decision.verdict, found.verdict, "{}", context());
+            assert_eq!(decision.rule_id, found.rule, "{}", context());
+            ran += 1;
+            if object == Object::Unknown {
+                continue;
+            }
+            let mut labels: Vec<String> =
+                decision.labels.iter().map(|label| policy.labels[*label].clone()).collect();
+            labels.sort();
+            labels.dedup();
+            assert_eq!((labels, decision.risk_added), (found.labels, found.risk), "{}", context());
+            let watched: Vec<String> =
+                decision.watched.iter().map(|rule| policy.rules[*rule].id.clone()).collect();
+            assert_eq!(watched, found.watched, "{}", context());
+        }
+    }
+    assert!(ran > 5000, "{ran}");
+}
