@@ -4,8 +4,7 @@ use sensor_common::action::Action;
 
 use crate::attempt::{Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict};
 use crate::kernel::{Operand, Seen, Standing};
-use crate::policy::place::normalise;
-use crate::policy::{Circumstances, Decision, KernelHit, Object, Table};
+use crate::policy::{Circumstances, Decision, KernelHit, Object, Table, place};
 
 pub fn judge(seen: &Seen, table: &Table, standing: &Standing) -> Judgement {
     let by_kernel = from_hooks(seen, table);
@@ -79,14 +78,7 @@ fn from_argument(seen: &Seen, table: &Table) -> Decision {
     let attempt = &seen.attempt;
     let resolve = |argument: Option<&Vec<u8>>, base: Option<&Vec<u8>>| {
         let base = base.map_or(&b""[..], Vec::as_slice);
-        // In a chroot an absolute name begins at the process's root, and `..` does not leave it.
-        argument.and_then(|argument| match argument.as_slice() {
-            [b'/', ..] if base.len() > 1 => {
-                let below = normalise(b"/", argument)?;
-                Some(if below == b"/" { base.to_vec() } else { [base, &below].concat() })
-            }
-            _ => normalise(base, argument),
-        })
+        argument.and_then(|argument| place::resolve(base, argument))
     };
     let first = resolve(attempt.argument.as_ref(), seen.base.as_ref());
     let second = resolve(attempt.argument2.as_ref(), seen.base2.as_ref());

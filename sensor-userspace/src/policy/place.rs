@@ -40,6 +40,19 @@ pub fn normalise(base: &[u8], argument: &[u8]) -> Option<Vec<u8>> {
     Some(path)
 }
 
+/// An argument against what the kernel says it starts from: the directory of a relative one, the process's
+/// root of an absolute one.
+pub fn resolve(base: &[u8], argument: &[u8]) -> Option<Vec<u8>> {
+    match argument {
+        // In a chroot an absolute name begins at the process's root, and `..` does not leave it.
+        [b'/', ..] if base.len() > 1 => {
+            let below = normalise(b"/", argument)?;
+            Some(if below == b"/" { base.to_vec() } else { [base, &below].concat() })
+        }
+        _ => normalise(base, argument),
+    }
+}
+
 /// The running hash of each place on the way: the root first, the whole path last.
 pub(super) fn walk(seed: u64, path: &[u8]) -> impl Iterator<Item = u64> {
     let secret = Secret::new(seed);
