@@ -6,6 +6,7 @@
 mod attempts;
 mod names;
 mod network;
+mod placeless;
 mod rules;
 mod secrets;
 mod tree;
@@ -66,6 +67,7 @@ impl Dialect {
         };
         Dialect {
             wildcards: takes(r#"allow: file.read, path: "/a/b-*/c?/\\*/**""#),
+            braces: takes(r#"allow: file.read, path: "/a/{b,c}""#),
             destinations: takes(r#"allow: net.connect, to: ["127.0.0.0/8:80", "*"]"#),
         }
     }
@@ -85,8 +87,8 @@ pub fn suggest(
         Fallback::Allow => "allow",
         Fallback::Deny => "deny",
     };
-    let (rules_, left) = (&rules, &left_out);
-    let page = write::Page { name, on_unknown, observed, variables, rules: rules_, left_out: left };
+    let page =
+        write::Page { name, on_unknown, observed, variables, rules: &rules, left_out: &left_out };
     let text = page.text();
     let denied = replay(observed, &text, variables, &left_out).map_err(Failed::Unsound)?;
     if !denied.is_empty() {

@@ -172,6 +172,11 @@ fn plain(text: &str) -> String {
 }
 
 impl Observed {
+    /// The date that most times have: it need not be said with each.
+    pub fn day(&self) -> &str {
+        self.first.get(..10).unwrap_or_default()
+    }
+
     /// Takes in one line of a ledger.
     pub fn line(&mut self, line: &[u8], chosen: &Chosen) {
         let Ok(Line { id, data }) = serde_json::from_slice::<Line<'_>>(line) else {

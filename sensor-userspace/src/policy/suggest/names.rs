@@ -5,6 +5,8 @@
 pub struct Dialect {
     /// `*` and `?` within a path.
     pub wildcards: bool,
+    /// `{a,b}` within a path.
+    pub braces: bool,
     /// `to:` of a rule.
     pub destinations: bool,
 }
@@ -18,7 +20,8 @@ pub fn literal(name: &[u8], dialect: Dialect) -> Option<String> {
     if name.len() > MAX_NAME {
         return None;
     }
-    if !dialect.wildcards {
+    // Who knows braces knows the escapes as well.
+    if !dialect.wildcards && !dialect.braces {
         let text = std::str::from_utf8(name).ok()?;
         let special = |c: char| matches!(c, '*' | '?' | '[' | '{' | '}' | '\\');
         return (!text.contains(special) && !text.contains("${")).then(|| text.to_owned());
@@ -31,11 +34,17 @@ pub fn literal(name: &[u8], dialect: Dialect) -> Option<String> {
             }
             text.push(c);
         }
+        if !chunk.invalid().is_empty() && !dialect.wildcards {
+            return None;
+        }
         // A policy is text: a byte that is none is any one byte.
         chunk.invalid().iter().for_each(|_| text.push('?'));
     }
     Some(text)
 }
+
+/// What the usual makers of temporary files put before so many random characters.
+const MADE: [(&str, usize); 2] = [("cc", 6), ("tmp", 8)];
 
 /// A glob for a name that will not be met again: a process's number, a hash, a temporary file.
 pub fn volatile(parent: &[u8], name: &[u8]) -> Option<String> {
@@ -52,23 +61,29 @@ pub fn volatile(parent: &[u8], name: &[u8]) -> Option<String> {
     if is_hash(stem) {
         return escaped("", ending);
     }
-    if TEMPORARY.contains(&parent) {
-        for length in [8, 6] {
-            if let Some(at) = stem.len().checked_sub(length).filter(|at| *at > 0 || stem.len() == length)
-                && is_random(&stem[at..], 1)
-            {
-                return escaped(&stem[..at], ending);
-            }
+    let temporary = TEMPORARY.contains(&parent);
+    if temporary {
+        let made = MADE.iter().find(|(head, tail)| {
+            stem.strip_prefix(head).is_some_and(|rest| rest.len() == *tail)
+        });
+        if let Some((head, _)) = made {
+            return escaped(head, ending);
+        }
+        if is_random(stem, 1) {
+            return escaped("", ending);
         }
     }
     let at = name.rfind(['-', '_', '.'])? + 1;
     let (head, tail) = name.split_at(at);
-    let number = digits(tail) && tail.len() >= if TEMPORARY.contains(&parent) { 3 } else { 5 };
-    (head.len() > 1 && (number || is_random(tail, 3))).then(|| escaped(head, "")).flatten()
+    let number = digits(tail) && tail.len() >= if temporary { 3 } else { 5 };
+    if head.len() > 1 && (number || is_random(tail, if temporary { 1 } else { 3 })) {
+        return escaped(head, "");
+    }
+    None
 }
 
 fn escaped(head: &str, ending: &str) -> Option<String> {
-    let every = Dialect { wildcards: true, destinations: false };
+    let every = Dialect { wildcards: true, braces: true, destinations: false };
     let (head, ending) = (literal(head.as_bytes(), every)?, literal(ending.as_bytes(), every)?);
     Some(format!("{head}*{ending}"))
 }

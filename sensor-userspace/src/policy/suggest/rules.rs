@@ -1,25 +1,21 @@
 //! From what was attempted to rules, one a purpose.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
 
-use sensor_common::action::{Action, Class};
+use sensor_common::action::Action;
 
 use super::attempts::{Observed, Stat, Thing};
 use super::names::Dialect;
-use super::network::{self, To};
+use super::network::To;
 use super::secrets::{Secret, Secrets, within};
 use super::tree::{Ground, Line, Manner, Tree};
 use crate::policy::pattern::Variables;
-use crate::policy::{has_address, has_place};
 
 /// Most places of a rule that were there, and most that were only looked for.
 const DONE: usize = 28;
 const TRIED: usize = 12;
 /// A place that so many actions share gets a rule of its own.
 const SHARED: usize = 3;
-/// Of what a rule cannot name, so much is shown.
-const SHOWN: usize = 12;
 
 #[derive(Clone, Debug)]
 pub struct Path {
@@ -118,7 +114,7 @@ impl Maker<'_> {
         (rules, left_out)
     }
 
-    fn of(&self, action: Action) -> impl Iterator<Item = (&Thing, &Stat)> {
+    pub(super) fn of(&self, action: Action) -> impl Iterator<Item = (&Thing, &Stat)> {
         let all = self.observed.things.range((action, Thing::Place(Vec::new()))..);
         all.take_while(move |((each, _), _)| *each == action).map(|((_, thing), stat)| (thing, stat))
     }
@@ -183,6 +179,7 @@ impl Maker<'_> {
             }
         }
         tried.gather_siblings();
+        tried.fold();
         tried.bound(TRIED);
         hidden.bound(DONE);
         probed.bound(TRIED);
@@ -230,7 +227,7 @@ impl Maker<'_> {
 
     /// Denies the secrets that a wide line below would take in and that were not named above.
     fn guard(&self, secrets: &Secrets, rules: &[Rule]) -> Option<Rule> {
-        let mut found: BTreeSet<Secret> = secrets.known().iter().cloned().collect();
+        let mut found: BTreeSet<Secret> = secrets.expected().cloned().collect();
         for ((_, thing), _) in &self.observed.things {
             if let Thing::Place(path) = thing {
                 found.extend(secrets.of(path));
@@ -267,126 +264,10 @@ impl Maker<'_> {
             ..Rule::default()
         })
     }
-
-    /// Programs that are no files: `memfd:` and the like.
-    fn nameless(&self) -> Option<Rule> {
-        let run = [Action::ProcExec, Action::FileMapExec].into_iter();
-        let actions: Vec<Action> =
-            run.filter(|action| self.of(*action).any(|(thing, _)| runs_nameless(*action, thing))).collect();
-        let (mut stat, mut names) = (Stat::default(), BTreeSet::new());
-        for (thing, each) in actions.iter().flat_map(|action| self.of(*action)) {
-            if let Thing::Nameless(name) = thing {
-                stat.add(each);
-                names.insert(name.clone());
-            }
-        }
-        let line = Line { text: "/**".to_owned(), place: b"/".to_vec(), below: true, stat };
-        (!actions.is_empty()).then(|| Rule {
-            id: "RUN_NAMELESS".to_owned(),
-            description: "Programs that are no files; nobody can say later what they were.".to_owned(),
-            marked: true,
-            actions,
-            paths: vec![Path { line, in_vain: false }],
-            not: true,
-            notes: shown(names.iter().map(Vec::as_slice)),
-            ..Rule::default()
-        })
-    }
-
-    fn network(&self) -> Vec<Rule> {
-        let mut rules = Vec::new();
-        let groups: [(&str, &str, &[Action]); 2] = [
-            ("CONNECT", "Where it connects and sends.", &[Action::NetConnect, Action::NetSend]),
-            ("BIND", "Where it lets others connect.", &[Action::NetBind]),
-        ];
-        let (mut local, mut denied) = (Vec::new(), Vec::new());
-        let mut sockets = BTreeMap::<String, Stat>::new();
-        for (id, description, group) in groups {
-            let seen = |action: &Action| self.of(*action).next().is_some();
-            let actions: Vec<Action> = group.iter().copied().filter(seen).collect();
-            let mut destinations: Vec<(SocketAddr, &Stat)> = Vec::new();
-            for (action, (thing, stat)) in actions.iter().flat_map(|action| self.of(*action).map(move |each| (action, each))) {
-                match network::parse(thing.bytes()) {
-                    Some(address) => {
-                        destinations.push((address, stat));
-                        if address.ip().is_unspecified() && *action != Action::NetBind {
-                            // The system takes it for its own loopback.
-                            destinations.push((SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()), stat));
-                        }
-                    }
-                    None => {
-                        let name = String::from_utf8_lossy(thing.bytes()).into_owned();
-                        let name = if name.is_empty() { "(whoever it is connected to)".to_owned() } else { name };
-                        sockets.entry(name).or_default().add(stat);
-                        if !local.contains(action) {
-                            local.push(*action);
-                        }
-                    }
-                }
-            }
-            let to = network::patterns(destinations.into_iter());
-            if !to.is_empty() {
-                rules.push(Rule { id: id.to_owned(), description: description.to_owned(), actions: actions.clone(), to, ..Rule::default() });
-                denied.extend(actions);
-            }
-        }
-        denied.retain(|action| local.contains(action));
-        let notes = shown(sockets.keys().map(String::as_bytes));
-        if !self.dialect.destinations {
-            for rule in &mut rules {
-                rule.notes.push("This version cannot put destinations into force: every one is allowed. These were seen:".to_owned());
-                rule.notes.extend(rule.to.drain(..).map(|to| to.text));
-                rule.marked = true;
-            }
-        } else if !denied.is_empty() {
-            let every = To { text: "*".to_owned(), stat: Stat::default() };
-            rules.push(Rule {
-                id: "NO_OTHER_DESTINATIONS".to_owned(),
-                description: "Stands before the rule below, which speaks of sockets without an address.".to_owned(),
-                deny: true,
-                actions: denied,
-                to: vec![every],
-                ..Rule::default()
-            });
-        }
-        if !local.is_empty() {
-            rules.push(Rule {
-                id: "LOCAL_SOCKETS".to_owned(),
-                description: "Sockets of this machine: no rule names them one by one.".to_owned(),
-                actions: local,
-                notes,
-                ..Rule::default()
-            });
-        }
-        rules
-    }
-
-    /// What has no object that a rule could name.
-    fn single(&self) -> Vec<Rule> {
-        let (mut usual, mut privileged) = (Rule::default(), Rule::default());
-        for action in Action::ALL.iter().filter(|action| !has_place(**action) && !has_address(**action)) {
-            let mut all = Stat::default();
-            self.of(*action).for_each(|(_, stat)| all.add(stat));
-            if all.count > 0 {
-                let rule = match action.class() {
-                    Class::PrivilegedAdministration => &mut privileged,
-                    _ => &mut usual,
-                };
-                rule.actions.push(*action);
-                rule.notes.push(format!("{}: {}", action.verb(), super::write::times(&all, "")));
-            }
-        }
-        usual.id = "OTHER".to_owned();
-        usual.description = "What has no place.".to_owned();
-        privileged.id = "PRIVILEGED".to_owned();
-        privileged.description = "What changes the machine or other processes.".to_owned();
-        privileged.marked = true;
-        [usual, privileged].into_iter().filter(|rule| !rule.actions.is_empty()).collect()
-    }
 }
 
 /// `{ not: … }` covers what has no file name for these alone.
-fn runs_nameless(action: Action, thing: &Thing) -> bool {
+pub(super) fn runs_nameless(action: Action, thing: &Thing) -> bool {
     matches!(action, Action::ProcExec | Action::FileMapExec) && matches!(thing, Thing::Nameless(_))
 }
 
@@ -434,14 +315,4 @@ fn grouped(all: Vec<(Action, Vec<Path>)>) -> Vec<Rule> {
 fn lower(sentence: &str) -> String {
     let mut chars = sentence.trim_end_matches('.').chars();
     chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
-}
-
-fn shown<'a>(names: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
-    let all: Vec<String> = names.map(super::write::readable).collect();
-    let more = all.len().saturating_sub(SHOWN);
-    let mut lines: Vec<String> = all.into_iter().take(SHOWN).collect();
-    if more > 0 {
-        lines.push(format!("and {more} more"));
-    }
-    lines
 }

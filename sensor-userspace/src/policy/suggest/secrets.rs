@@ -54,6 +54,8 @@ pub fn within(path: &[u8], outer: &[u8]) -> bool {
 pub struct Secrets {
     /// Those whose place is known beforehand.
     known: Vec<Secret>,
+    /// What the workspace keeps apart; all else in it is its own.
+    projects: Option<Secret>,
     roots_home: bool,
 }
 
@@ -77,16 +79,18 @@ impl Secrets {
         if !roots_home {
             known.push(secret(ROOT_HOME, true));
         }
-        for place in [&home, &workspace].into_iter().flatten() {
-            let place = place.strip_suffix(b"/").unwrap_or(place);
-            let below = |name: &str| [place, b"/", name.as_bytes()].concat();
+        let below = |place: &[u8], name: &str| {
+            [place.strip_suffix(b"/").unwrap_or(place), b"/", name.as_bytes()].concat()
+        };
+        if let Some(place) = &home {
             known.extend(DIRECTORIES.iter().map(|names| Secret {
-                path: below(&names.join("/")),
+                path: below(place, &names.join("/")),
                 directory: true,
             }));
-            known.extend(FILES.iter().map(|name| Secret { path: below(name), directory: false }));
+            known.extend(FILES.iter().map(|name| Secret { path: below(place, name), directory: false }));
         }
-        Secrets { known, roots_home }
+        let projects = workspace.map(|place| Secret { path: below(&place, FILES[0]), directory: false });
+        Secrets { known, projects, roots_home }
     }
 
     /// The secret that the path is, or lies in.
@@ -121,8 +125,9 @@ impl Secrets {
         is.then(|| Secret { path: path.to_vec(), directory: false })
     }
 
-    pub fn known(&self) -> &[Secret] {
-        &self.known
+    /// All whose place is known without having been seen.
+    pub fn expected(&self) -> impl Iterator<Item = &Secret> {
+        self.known.iter().chain(&self.projects)
     }
 
     /// Whether a pattern over all below `path` would take one of the known ones in.

@@ -10,12 +10,15 @@ use super::secrets::{Secrets, within};
 use crate::policy::pattern::{Variable, Variables};
 use crate::policy::place::components;
 
-/// More names than this in one directory are all of it.
+/// More names than this in one directory, or more lines below it, are all of it.
 const SIBLINGS: usize = 8;
+const LINES: usize = 16;
 /// Deeper than this nothing is told apart.
 const DEPTH: usize = 24;
 /// … nor below names that are longer together; the language ends at 4,095 bytes.
 const LENGTH: usize = 3000;
+/// So many files of one directory may share a line.
+const FOLDED: (usize, usize) = (3, 24);
 /// Directories that hold so different things that all of one says too much, unless nothing else helps.
 const BROAD: [&str; 14] = [
     "/", "/etc", "/var", "/var/lib", "/home", "/opt", "/srv", "/mnt", "/media", "/run", "/dev",
@@ -52,6 +55,8 @@ struct Node {
     exact: Option<Stat>,
     /// All of it: `/**`.
     below: Option<Stat>,
+    /// Its files stand on one line, in braces.
+    folded: bool,
 }
 
 /// One line of a rule.
@@ -90,7 +95,17 @@ impl Node {
 
     fn count(&self) -> usize {
         let own = usize::from(self.exact.is_some()) + usize::from(self.below.is_some());
-        own + self.children.values().map(|(_, child)| child.count()).sum::<usize>()
+        let all = self.children.values().map(|(_, child)| child.count()).sum::<usize>();
+        own + all - if self.folded { self.files().saturating_sub(1) } else { 0 }
+    }
+
+    /// Children that are one line and nothing more.
+    fn files(&self) -> usize {
+        self.children.values().filter(|(_, child)| child.is_file()).count()
+    }
+
+    fn is_file(&self) -> bool {
+        self.children.is_empty() && self.below.is_none()
     }
 
     fn reach(&mut self, way: &[String]) -> Option<&mut Node> {
@@ -236,23 +251,48 @@ impl<'a> Tree<'a> {
                 continue;
             }
             if let Some(node) = self.node(&way)
-                && node.children.len() > SIBLINGS
+                && (node.children.len() > SIBLINGS || node.count() > LINES)
             {
                 node.widen();
             }
         }
     }
 
+    /// One line for the files of a directory, each still by its name.
+    pub fn fold(&mut self) {
+        if !self.ground.dialect.braces {
+            return;
+        }
+        for way in self.inner() {
+            if let Some(node) = self.node(&way) {
+                let files = node.children.iter().filter(|(_, (_, child))| child.is_file());
+                let length: usize = files.map(|(name, _)| name.len() + 1).sum();
+                node.folded = (FOLDED.0..=FOLDED.1).contains(&node.files()) && length < LENGTH;
+            }
+        }
+    }
+
     /// At most `limit` lines, widened where that says the least beyond what was seen.
     pub fn bound(&mut self, limit: usize) {
-        while self.count() > limit {
-            let cost = |way: &Way| (way.crosses, way.broad, Reverse(way.depth), Reverse(way.gain));
-            let usable = |way: &Way| {
-                way.gain > 1 && (self.ground.manner != Manner::Secrets || !way.crosses)
-            };
-            let Some(way) = self.inner().into_iter().filter(usable).min_by_key(cost) else { return };
-            if let Some(node) = self.node(&way) {
-                node.widen();
+        if self.count() > limit {
+            self.fold();
+        }
+        loop {
+            let mut count = self.count();
+            let mut ways = self.inner();
+            ways.retain(|way| way.gain > 1 && (self.ground.manner != Manner::Secrets || !way.crosses));
+            ways.sort_by_key(|way| (way.crosses, way.broad, Reverse(way.depth), Reverse(way.gain)));
+            if count <= limit || ways.is_empty() {
+                return;
+            }
+            for way in ways {
+                if count <= limit {
+                    break;
+                }
+                if let Some(node) = self.node(&way) {
+                    count = count.saturating_sub(node.count().saturating_sub(1));
+                    node.widen();
+                }
             }
         }
     }
@@ -344,7 +384,18 @@ fn print(node: &Node, text: &str, place: &[u8], lines: &mut Vec<Line>) {
     if let Some(stat) = &node.below {
         lines.push(line(format!("{text}/**"), true, stat));
     }
+    let mut files: Vec<(&str, &Stat)> = Vec::new();
     for (name, (place, child)) in &node.children {
-        print(child, &format!("{text}/{name}"), place, lines);
+        match &child.exact {
+            Some(stat) if node.folded && child.is_file() => files.push((name, stat)),
+            _ => print(child, &format!("{text}/{name}"), place, lines),
+        }
+    }
+    if !files.is_empty() {
+        let mut all = Stat::default();
+        files.iter().for_each(|(_, stat)| all.add(stat));
+        // In braces a comma parts the names.
+        let names: Vec<String> = files.iter().map(|(name, _)| name.replace(',', "\\,")).collect();
+        lines.push(line(format!("{text}/{{{}}}", names.join(",")), false, &all));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use sensor_common::action::Action;
+
 use super::attempts::{Observed, Stat, Thing};
 use super::rules::{LeftOut, Path, Rule};
 use crate::policy::pattern::{Variable, Variables};
@@ -43,7 +45,9 @@ impl Page<'_> {
         let (agents, runs) = (of(&observed.agents, "agents"), of(&observed.runs, "runs"));
         comment(out, "", &format!(
             "Suggested by `rgt policy suggest` from {} attempts of {agents} (run {runs}), {} to {} UTC.",
-            observed.attempts, observed.first, observed.last
+            observed.attempts,
+            observed.first.replace('T', " "),
+            moment(&observed.last, observed.day())
         ));
         comment(out, "", "It allows what was attempted there and denies the rest; a line with a wildcard allows more than was seen. Every one of these attempts was judged by this policy before it was printed: none is denied.");
         comment(out, "", "Read it before you enforce it, first of all what is marked with `!!`: what an agent did is not yet what it should do.");
@@ -74,16 +78,16 @@ impl Page<'_> {
         }
         line(out, &format!("  - id: {}", rule.id));
         line(out, &format!("    description: {}", quoted(&rule.description)));
-        let verbs: Vec<&str> = rule.actions.iter().map(|action| action.verb()).collect();
+        let verbs = verbs(&rule.actions);
         let verbs = match verbs.as_slice() {
-            [one] => (*one).to_owned(),
+            [one] => one.clone(),
             all => format!("[{}]", all.join(", ")),
         };
         line(out, &format!("    {}: {verbs}", if rule.deny { "deny" } else { "allow" }));
         for note in &rule.notes {
             comment(out, "    ", note);
         }
-        let day = self.observed.first.get(..10).unwrap_or_default();
+        let day = self.observed.day();
         if rule.not {
             let places: Vec<String> = rule.paths.iter().map(|path| quoted(&path.line.text)).collect();
             line(out, &format!("    path: {{ not: [{}] }}", places.join(", ")));
@@ -115,11 +119,7 @@ fn remark(rule: &Rule, path: &Path, day: &str) -> String {
 
 /// `12 times, 10:00:01 to 10:02:13, 3 failed`; what was on `day` goes without the date.
 pub fn times(stat: &Stat, day: &str) -> String {
-    let moment = |time: &str| match time.split_once('T') {
-        Some((date, clock)) if date == day => clock.to_owned(),
-        _ => time.to_owned(),
-    };
-    let (first, last) = (moment(&stat.first), moment(&stat.last));
+    let (first, last) = (moment(&stat.first, day), moment(&stat.last, day));
     let mut text = match stat.count {
         0 => return String::new(),
         1 => format!("once, {first}"),
@@ -139,6 +139,13 @@ pub fn times(stat: &Stat, day: &str) -> String {
     text
 }
 
+fn moment(time: &str, day: &str) -> String {
+    match time.split_once('T') {
+        Some((date, clock)) if date == day => clock.to_owned(),
+        _ => time.replace('T', " "),
+    }
+}
+
 fn item(out: &mut String, text: &str, remark: &str) {
     let start = format!("      - {}", quoted(text));
     match remark {
@@ -150,6 +157,15 @@ fn item(out: &mut String, text: &str, remark: &str) {
 fn line(out: &mut String, text: &str) {
     out.push_str(text);
     out.push('\n');
+}
+
+/// The verbs, a whole family by its name.
+fn verbs(actions: &[Action]) -> Vec<String> {
+    let file = |action: &Action| action.verb().starts_with("file.");
+    let all = Action::ALL.iter().copied().filter(file).all(|action| actions.contains(&action));
+    let family = all.then(|| "file.*".to_owned());
+    let single = actions.iter().filter(|action| !(all && file(action)));
+    family.into_iter().chain(single.map(|action| action.verb().to_owned())).collect()
 }
 
 /// As comment lines of a bearable width.
