@@ -36,7 +36,7 @@ enum Verb {
         files: Vec<PathBuf>,
     },
     /// Say which rule decides an attempt, and why.
-    Explain(Explain),
+    Explain(Box<Explain>),
     /// Show a policy as it is compiled.
     Show {
         #[command(flatten)]

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::policy::Included;
+
 /// Longest request or answer line.
 pub const MAX_LINE: usize = 4 << 20;
 
@@ -45,6 +47,9 @@ pub struct ExecRequest {
     /// How messages call it.
     #[serde(default)]
     pub policy_name: Option<String>,
+    /// What it includes: the daemon reads no file on behalf of whoever asks.
+    #[serde(default)]
+    pub policy_includes: Included,
     /// Absolute.
     #[serde(default)]
     pub ledger: Option<String>,

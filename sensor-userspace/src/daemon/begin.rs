@@ -15,7 +15,7 @@ use crate::agent::cgroup;
 use crate::attempt::Run;
 use crate::config::Config;
 use crate::kernel::{AgentNo, Totals};
-use crate::policy::{self, Table, Variables};
+use crate::policy::Table;
 use crate::record::{Field, Recorder, RecorderOptions};
 use crate::risk;
 
@@ -179,10 +179,6 @@ fn discard(own: Option<&cgroup::Own>) {
     if let Some(own) = own {
         own.remove();
     }
-}
-
-pub(super) fn compile(name: &str, text: &str, variables: &Variables) -> Result<Table> {
-    Ok(policy::parse(name, text)?.compile(variables)?)
 }
 
 pub(super) fn random_hex(bytes: usize) -> Result<String> {

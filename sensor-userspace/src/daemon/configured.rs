@@ -1,16 +1,14 @@
 //! How a run begins that the configuration names: its cgroup is found.
 
-use std::fs;
+use anyhow::{Result, anyhow};
 
-use anyhow::{Context, Result, anyhow};
-
-use super::begin::{Plan, compile, random_hex};
+use super::begin::{Plan, random_hex};
 use super::engine::Engine;
 use super::source::EventSource;
 use crate::agent::{Found, cgroup};
 use crate::attempt::Run;
 use crate::config::Whose;
-use crate::policy::{Policy, Variables};
+use crate::policy::{self, Policy, Variables};
 
 impl<S: EventSource> Engine<S> {
     /// Cgroups of configured agents that have come, and agents whose cgroups are gone.
@@ -44,9 +42,10 @@ impl<S: EventSource> Engine<S> {
         }
         let table = match &rule.policy {
             Some(file) => {
-                let text = fs::read_to_string(file)
-                    .with_context(|| format!("policy {}", file.display()))?;
-                compile(&file.to_string_lossy(), &text, &Variables::default())?
+                let text = policy::read_text(file)
+                    .map_err(|cause| anyhow!("policy {}: {cause}", file.display()))?;
+                let (policy, _) = policy::parse_file(&file.to_string_lossy(), &text)?;
+                policy.compile(&Variables::default())?
             }
             None => Policy::allow_all().compile(&Variables::default())?,
         };

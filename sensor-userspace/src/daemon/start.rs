@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 use serde_json::json;
 
-use super::begin::{Plan, compile, random_hex};
+use super::begin::{Plan, random_hex};
 use super::engine::Engine;
 use super::source::EventSource;
 use crate::agent::{User, cgroup, principal};
@@ -14,7 +14,7 @@ use crate::attempt::{Mode, Run};
 use crate::config::STATE_DIR;
 use crate::control::protocol::{Answer, ExecRequest, Kind, Refusal, WantedMode};
 use crate::control::{Identity, Peer, started};
-use crate::policy::{Policy, Variables};
+use crate::policy::{self, Policy, Variables};
 
 /// What an ordinary user may set for a command of his: nothing that names files or places to send to.
 const OPEN_SETS: &[&str] = &["risk.", "trajectory.", "record."];
@@ -194,11 +194,10 @@ impl<S: EventSource> Engine<S> {
             home,
         };
         let mut table = match &request.policy {
-            Some(text) => compile(
-                request.policy_name.as_deref().unwrap_or("policy"),
-                text,
-                &variables,
-            )?,
+            Some(text) => {
+                let name = request.policy_name.as_deref().unwrap_or("policy");
+                policy::parse_given(name, text, &request.policy_includes)?.compile(&variables)?
+            }
             None => Policy::allow_all().compile(&variables)?,
         };
         match request.mode {

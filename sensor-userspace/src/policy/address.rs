@@ -28,9 +28,9 @@ pub enum Host {
 
 #[derive(Clone, Debug)]
 pub struct Destination {
-    pub(super) at: At,
+    pub at: At,
     /// As written.
-    pub(super) text: String,
+    pub text: String,
     pub host: Host,
     /// Lowest and highest, both included.
     pub ports: (u16, u16),

@@ -10,7 +10,7 @@ const MAX_FILES: usize = 256;
 const MAX_DEPTH: usize = 16;
 
 /// Gives the text of a file, or says why it cannot be read.
-pub type Open<'a> = dyn FnMut(&Path) -> Result<String, String> + 'a;
+pub(super) type Open<'a> = dyn FnMut(&Path) -> Result<String, String> + 'a;
 
 pub(super) struct File {
     /// 0 is the policy's own.

@@ -23,6 +23,7 @@ impl Problem {
     pub fn to_json(&self) -> Value {
         json!({
             "level": self.level.name(),
+            "file": self.file,
             "line": self.at.line,
             "column": self.at.column,
             "rule": self.rule,

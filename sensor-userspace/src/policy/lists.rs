@@ -123,15 +123,28 @@ impl Lists {
             return set;
         }
         let items = self.all(index, Holds::Paths, at, report);
-        let patterns = items.map(|items| {
-            let read = |(at, text): &(At, String)| glob::read(text, *at, report);
-            let patterns: Option<Vec<Vec<Pattern>>> = items.iter().map(read).collect();
-            patterns.map(|patterns| patterns.concat())
+        let set = items.and_then(|items| {
+            let mut patterns = Vec::new();
+            let mut sound = (!items.is_empty()).then_some(());
+            for (at, text) in items {
+                let read = self.patterns(&text, at, report);
+                sound = sound.and(read.map(|read| patterns.extend(read)));
+            }
+            sound.map(|()| self.set(patterns))
         });
-        let set = patterns.flatten().filter(|patterns| !patterns.is_empty());
-        let set = set.and_then(|patterns| self.set(patterns, at, report));
         self.named[index].paths = Some(set);
         set
+    }
+
+    /// The patterns of one path as written; counted, so that braces cannot fill the memory.
+    pub fn patterns(&mut self, text: &str, at: At, report: &mut Report) -> Option<Vec<Pattern>> {
+        if !self.fits() {
+            return None;
+        }
+        let patterns = glob::read(text, at, report)?;
+        let bytes = patterns.iter().map(|pattern| pattern.text.len()).sum();
+        self.count(patterns.len(), bytes, at, report)?;
+        Some(patterns)
     }
 
     /// The destinations that the list `$name` stands for.
@@ -148,17 +161,15 @@ impl Lists {
             let read = items.and_then(|items| items.iter().map(read).collect());
             self.named[index].destinations = Some(read.unwrap_or_default());
         }
-        let found = self.named[index].destinations.clone().filter(|found| !found.is_empty())?;
-        let bytes = found.iter().map(|one| one.text.len()).sum();
-        self.count(found.len(), bytes, at, report).then_some(found)
+        let found = self.named[index].destinations.as_ref().filter(|found| !found.is_empty())?;
+        let (items, bytes) = (found.len(), found.iter().map(|one| one.text.len()).sum());
+        // Before a copy is made for each rule that names a long list.
+        self.count(items, bytes, at, report)?;
+        self.named[index].destinations.clone()
     }
 
     /// The set that holds exactly these places.
-    pub fn set(&mut self, patterns: Vec<Pattern>, at: At, report: &mut Report) -> Option<SetId> {
-        let bytes = patterns.iter().map(|pattern| pattern.text.len()).sum();
-        if !self.count(patterns.len(), bytes, at, report) {
-            return None;
-        }
+    pub fn set(&mut self, patterns: Vec<Pattern>) -> SetId {
         let mut seen = HashSet::new();
         let mut set = Vec::with_capacity(patterns.len());
         for pattern in patterns {
@@ -173,27 +184,27 @@ impl Lists {
         if id == next {
             self.sets.push(set);
         }
-        Some(id)
+        id
+    }
+
+    fn fits(&self) -> bool {
+        self.items <= MAX_ITEMS && self.bytes <= MAX_BYTES
     }
 
     /// What a policy comes to is bounded; told once.
-    pub fn count(&mut self, items: usize, bytes: usize, at: At, report: &mut Report) -> bool {
-        let fits = |this: &Lists| this.items <= MAX_ITEMS && this.bytes <= MAX_BYTES;
-        let before = fits(self);
+    fn count(&mut self, items: usize, bytes: usize, at: At, report: &mut Report) -> Option<()> {
+        let before = self.fits();
         self.items = self.items.saturating_add(items);
         self.bytes = self.bytes.saturating_add(bytes);
-        if before && !fits(self) {
+        if before && !self.fits() {
             let text = format!(
                 "with braces and lists written out the policy has more than {MAX_ITEMS} paths and destinations, or {} MiB of them",
                 MAX_BYTES >> 20
             );
-            report.error(
-                at,
-                text,
-                "name directories with `/dir/**`, networks, or fewer alternatives",
-            );
+            let hint = "name directories with `/dir/**`, networks, or fewer alternatives";
+            report.error(at, text, hint);
         }
-        fits(self)
+        self.fits().then_some(())
     }
 
     fn find(&mut self, name: &str, at: At, report: &mut Report) -> Option<usize> {
@@ -217,6 +228,9 @@ impl Lists {
         at: At,
         report: &mut Report,
     ) -> Option<Vec<(At, String)>> {
+        if !self.fits() {
+            return None;
+        }
         let mut items = Vec::new();
         let mut way = vec![index];
         let mut seen = HashSet::from([index]);
@@ -287,6 +301,10 @@ impl Lists {
             match kinds {
                 Some(Holds::Destinations) => drop(self.destinations(&name, at, report)),
                 _ => drop(self.places(&name, at, report)),
+            }
+            // What is included is there for others as well.
+            if at.file != 0 {
+                continue;
             }
             let hint = format!("remove it, or write a rule with `path: ${name}` or `to: ${name}`");
             report.warning(at, format!("no rule uses the list `{name}`"), hint);

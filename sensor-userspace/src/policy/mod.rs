@@ -36,7 +36,7 @@ pub use address::{Destination, Host, exact, protocol_number};
 pub use cases::Outcome;
 pub use compile::{Table, TableRule};
 pub use facts::{Fact, Identity, Words};
-pub use include::{Open, read_text};
+pub use include::read_text;
 pub use json::effect_word;
 pub use judge::{Circumstances, Decision, KernelHit, Object, Step, StepResult, pair};
 pub use language::{
@@ -45,7 +45,7 @@ pub use language::{
 };
 pub use pattern::{Part, Pattern, Piece, Variable, Variables};
 pub use problem::{At, Errors, Level, Problem};
-pub use read::{parse, parse_file, parse_with};
+pub use read::{Included, parse, parse_file, parse_given};
 pub use read_rule::{has_address, has_place};
 pub use window::Window;
 pub use words::verbs;

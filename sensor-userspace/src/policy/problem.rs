@@ -58,7 +58,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All errors of a file, in its order; never empty.
+/// All errors of a policy, in its order, up to a thousand; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors(pub Vec<Problem>);
 
@@ -82,11 +82,16 @@ pub(super) struct Report {
     files: Vec<String>,
     rule: Option<String>,
     problems: Vec<Problem>,
+    /// Warnings and errors so far.
+    told: [usize; 2],
 }
+
+/// Of either kind.
+const MAX_TOLD: usize = 1000;
 
 impl Report {
     pub fn over(files: Vec<String>) -> Report {
-        Report { files, rule: None, problems: Vec::new() }
+        Report { files, rule: None, problems: Vec::new(), told: [0; 2] }
     }
 
     /// The number of one more file.
@@ -125,6 +130,12 @@ impl Report {
     }
 
     fn push(&mut self, level: Level, at: At, text: String, hint: String) {
+        // A file of nothing but mistakes is not told line by line; and no error hides behind warnings.
+        let told = &mut self.told[usize::from(level == Level::Error)];
+        *told += 1;
+        if *told > MAX_TOLD {
+            return;
+        }
         let file = self.files.get(usize::from(at.file)).cloned().unwrap_or_default();
         let rule = self.rule.clone();
         self.problems.push(Problem { level, file, at, rule, text, hint });

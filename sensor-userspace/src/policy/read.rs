@@ -1,7 +1,7 @@
 //! From YAML to a `Policy`: the top of its files.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::include::{self, File, Files, Open};
 use super::language::{Fallback, Policy, hash_of};
@@ -23,7 +23,11 @@ pub fn parse(file_name: &str, text: &str) -> Result<Policy, Errors> {
 }
 
 /// Reads a policy and the files it includes, each by `open`.
-pub fn parse_with(file_name: &str, text: &str, open: &mut Open<'_>) -> Result<Policy, Errors> {
+pub(super) fn parse_with(
+    file_name: &str,
+    text: &str,
+    open: &mut Open<'_>,
+) -> Result<Policy, Errors> {
     let mut report = Report::over(vec![file_name.to_owned()]);
     let policy = read(file_name, text, open, &mut report);
     let warnings = report.finish()?;
@@ -34,16 +38,27 @@ pub fn parse_with(file_name: &str, text: &str, open: &mut Open<'_>) -> Result<Po
     }
 }
 
-/// The same from a file, with the texts that it includes, to hand on to whoever has no such files.
-pub fn parse_file(file_name: &str, text: &str) -> Result<(Policy, Vec<(PathBuf, String)>), Errors> {
+/// The texts that a policy includes, each with the name it is included by.
+pub type Included = Vec<(String, String)>;
+
+/// Reads a policy and the files it includes; their texts as well, for whoever cannot read the files.
+pub fn parse_file(file_name: &str, text: &str) -> Result<(Policy, Included), Errors> {
     let mut included = Vec::new();
-    let mut open = |path: &Path| {
+    let policy = parse_with(file_name, text, &mut |path| {
         let text = include::read_text(path)?;
-        included.push((path.to_owned(), text.clone()));
+        included.push((path.to_string_lossy().into_owned(), text.clone()));
         Ok(text)
-    };
-    let policy = parse_with(file_name, text, &mut open)?;
+    })?;
     Ok((policy, included))
+}
+
+/// The same from texts that somebody else has read.
+pub fn parse_given(file_name: &str, text: &str, included: &Included) -> Result<Policy, Errors> {
+    parse_with(file_name, text, &mut |path| {
+        let wanted = path.to_string_lossy();
+        let found = included.iter().find(|(name, _)| *name == wanted);
+        found.map(|(_, text)| text.clone()).ok_or_else(|| "its text did not come along".to_owned())
+    })
 }
 
 /// What reading one rule may add to.

@@ -4,7 +4,6 @@ use sensor_common::action::Action;
 
 use super::address::Destination;
 use super::facts::Fact;
-use super::glob;
 use super::language::{AddressTest, Effect, Fallback, PathTest, Rule, SetId, When};
 use super::lists::{self, reference};
 use super::problem::{At, Report};
@@ -116,6 +115,12 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
         }
     }
     let fallback = [("allow", Fallback::Allow), ("deny", Fallback::Deny)];
+    if let (Some(entry), Some(Effect::Deny), false) =
+        (get("label"), effect, observe || reading.observe)
+    {
+        let text = "a label is set when the action goes ahead, and this rule refuses it";
+        report.warning(entry.at, text, "set it by a `watch:` rule of what goes before");
+    }
     let labels = get("label").map(|entry| labels(entry, reading, report)).unwrap_or_default();
     let mut text = |key: &str| get(key).and_then(|entry| word(entry, report));
     let (description, owner, reason) = (text("description"), text("owner"), text("reason"));
@@ -317,13 +322,16 @@ fn sets(node: &Node, reading: &mut Reading, report: &mut Report) -> Option<Vec<S
         };
         let read = match reference(text) {
             Some(name) => reading.lists.places(name, item.at, report).map(|set| sets.push(set)),
-            None => glob::read(text, item.at, report).map(|patterns| own.extend(patterns)),
+            None => {
+                let read = reading.lists.patterns(text, item.at, report);
+                read.map(|patterns| own.extend(patterns))
+            }
         };
         sound = sound.and(read);
     }
     sound?;
     if !own.is_empty() {
-        sets.push(reading.lists.set(own, node.at, report)?);
+        sets.push(reading.lists.set(own));
     }
     sets.sort_unstable();
     sets.dedup();

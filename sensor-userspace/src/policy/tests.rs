@@ -1,8 +1,13 @@
 mod commands;
+mod conditions;
 mod docs;
 mod errors;
 mod fuzz;
+mod globs;
 mod hits;
+mod includes;
+mod limits;
+mod naive;
 mod places;
 mod reference;
 mod shipped;

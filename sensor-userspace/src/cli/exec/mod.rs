@@ -118,17 +118,17 @@ fn govern(args: &ExecArgs, path: &Path) -> Result<u8> {
 fn request(args: &ExecArgs, path: &Path) -> Result<ExecRequest> {
     // Wrong settings and policies are told before anything starts.
     Config::default().set_all(&args.set)?;
-    let policy = match &args.policy {
+    let (policy, policy_includes) = match &args.policy {
         Some(file) => {
-            let text = std::fs::read_to_string(file)
-                .with_context(|| format!("policy {}", file.display()))?;
-            let read = policy::parse(&file.to_string_lossy(), &text)?;
+            let text = policy::read_text(file)
+                .map_err(|cause| anyhow!("policy {}: {cause}", file.display()))?;
+            let (read, included) = policy::parse_file(&file.to_string_lossy(), &text)?;
             for warning in &read.warnings {
                 eprintln!("{warning}");
             }
-            Some(text)
+            (Some(text), included)
         }
-        None => None,
+        None => (None, Vec::new()),
     };
     let ledger = match &args.ledger {
         Some(dir) => {
@@ -152,6 +152,7 @@ fn request(args: &ExecArgs, path: &Path) -> Result<ExecRequest> {
             .policy
             .as_ref()
             .map(|file| file.to_string_lossy().into_owned()),
+        policy_includes,
         ledger,
         set: absolute_sets(&args.set)?,
         mode: match (args.observe, args.enforce) {

@@ -105,6 +105,68 @@ fn explain() {
 }
 
 #[test]
+fn explain_a_connection() {
+    let text = "version: 1\nrules:\n  - { id: A, deny: net.connect }\n";
+    let policy = file("connect.yaml", text);
+    let policy = policy.to_string_lossy();
+    let (status, out, _) =
+        rgt_policy(&["explain", "--action", "net.connect", "--to", "1.2.3.4:443", &policy]);
+    assert_eq!(status, 0);
+    assert!(out.contains("net.connect to 1.2.3.4:443: A denies"), "{out}");
+    let out =
+        rgt_policy(&["explain", "--action", "net.connect", "--to", "udp/[::1]:53", &policy]).1;
+    assert!(out.contains("net.connect to [::1]:53"), "{out}");
+    for (flag, value, wanted) in [
+        ("--to", "10.0.0.0/8:443", "is not one address with its port"),
+        ("--to", "example.com:443", "is not one address with its port"),
+        ("--to", "1.2.3.4", "is not one address with its port"),
+        ("--label", "x", "no rule of the policy knows the label `x`; it has none"),
+    ] {
+        let (status, out, err) =
+            rgt_policy(&["explain", "--action", "net.connect", flag, value, &policy]);
+        assert_eq!((status, out.as_str()), (2, ""), "{flag} {value}");
+        assert!(err.contains(wanted), "{err}");
+    }
+}
+
+#[test]
+#[ignore = "until the table holds conditions"]
+fn explain_knows_the_circumstances() {
+    let text = "version: 1\nrules:\n  - { id: L, deny: net.connect, when: { label: s } }\n  - { id: R, deny: net.connect, when: { risk: '>=50' } }\n  - { id: W, deny: net.connect, when: { role: ops, env: prod, task: t, principal: p, time: Sat UTC } }\n  - { id: A, deny: net.connect, scope: a }\n  - { id: S, watch: file.read, label: s }\n";
+    let policy = file("circumstances.yaml", text);
+    let policy = policy.to_string_lossy();
+    let rule = |words: &[&str]| {
+        let question = ["explain", "--json", "--action", "net.connect", "--to", "1.2.3.4:443"];
+        let words: Vec<&str> = question.iter().chain(words).copied().chain([&*policy]).collect();
+        let answer: Value = serde_json::from_str(&rgt_policy(&words).1).unwrap();
+        answer["rule"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(rule(&[]), "RULE_DEFAULT");
+    assert_eq!(rule(&["--label", "s"]), "L");
+    assert_eq!(rule(&["--risk", "50"]), "R");
+    let mut who = vec!["--role", "ops", "--env", "prod", "--task", "t", "--principal", "p"];
+    who.extend(["--at", "2026-11-21T10:00:00Z"]);
+    assert_eq!(rule(&who), "W");
+    who.pop();
+    who.push("2026-11-22T10:00:00Z");
+    assert_eq!(rule(&who), "RULE_DEFAULT");
+    assert_eq!(rule(&["--agent", "a"]), "A");
+}
+
+#[test]
+fn check_follows_includes() {
+    let inner = file("inner.yaml", "version: 1\nrules:\n  - { id: I, deny: file.raed }\n");
+    let main = file("main.yaml", "version: 1\ninclude: inner.yaml\n");
+    let (inner, main) = (inner.to_string_lossy(), main.to_string_lossy());
+    let (status, _, err) = rgt_policy(&["check", &main]);
+    assert_eq!(status, 1);
+    assert!(err.starts_with(&format!("{inner}:3:20: error: [I] unknown action")), "{err}");
+    let (_, out, _) = rgt_policy(&["check", "--json", &main]);
+    let answer: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(answer["problems"][0]["file"], *inner);
+}
+
+#[test]
 fn show() {
     let (status, out, _) = rgt_policy(&["show", &article()]);
     assert_eq!(status, 0);

@@ -1,0 +1,179 @@
+//! A reader of policies that goes rule by rule over what was written, without any table: what the
+//! table is held against, and what runs the cases of policies.
+
+use sensor_common::action::Action;
+
+use crate::attempt::Verdict;
+use crate::policy::language::SetId;
+use crate::policy::{
+    AddressTest, Circumstances, Effect, Object, PathTest, Policy, RULE_DEFAULT, RULE_UNKNOWN, Rule,
+    Variables, When,
+};
+
+/// What comes of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub verdict: Verdict,
+    pub rule: String,
+    /// The names of the labels that are set if the action goes ahead, sorted.
+    pub labels: Vec<String>,
+    pub risk: i32,
+    pub watched: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Fits {
+    Yes,
+    No,
+    Unknown,
+}
+
+/// Deny over challenge over allow; consequences once an attempt.
+pub fn judge(
+    policy: &Policy,
+    variables: &Variables,
+    attempt: &[(Action, Object<'_>)],
+    now: &Circumstances,
+) -> Found {
+    let strictness = |verdict: Verdict| match verdict {
+        Verdict::Allow => 0,
+        Verdict::Challenge => 1,
+        Verdict::Deny => 2,
+    };
+    let mut found: Option<(Verdict, String)> = None;
+    let mut consequences: Vec<&Rule> = Vec::new();
+    let mut watched = Vec::new();
+    for (action, object) in attempt {
+        let (verdict, rule, name) = decide(policy, variables, *action, object, now);
+        if found.as_ref().is_none_or(|(known, _)| strictness(verdict) > strictness(*known)) {
+            found = Some((verdict, name));
+        }
+        let watching = policy.rules.iter().filter(|rule| rule.effect == Effect::Watch);
+        let watching = watching
+            .filter(|rule| fits(policy, variables, rule, *action, object, now) == Fits::Yes);
+        for rule in watching.chain(rule) {
+            if !consequences.iter().any(|known| known.id == rule.id) {
+                consequences.push(rule);
+                watched.extend((rule.effect == Effect::Watch).then(|| rule.id.clone()));
+            }
+        }
+    }
+    let (verdict, rule) =
+        found.unwrap_or_else(|| (policy.default.verdict(), RULE_DEFAULT.to_owned()));
+    let set = consequences.iter().flat_map(|rule| &rule.labels);
+    let mut labels: Vec<String> = set.map(|set| policy.labels[set.label].clone()).collect();
+    labels.sort();
+    labels.dedup();
+    let risk = consequences.iter().map(|rule| i32::from(rule.risk)).sum();
+    Found { verdict, rule, labels, risk, watched }
+}
+
+fn decide<'a>(
+    policy: &'a Policy,
+    variables: &Variables,
+    action: Action,
+    object: &Object<'_>,
+    now: &Circumstances,
+) -> (Verdict, Option<&'a Rule>, String) {
+    for rule in policy.rules.iter().filter(|rule| !rule.observe) {
+        let verdict = match rule.effect {
+            Effect::Watch => continue,
+            Effect::Allow => Verdict::Allow,
+            Effect::Deny => Verdict::Deny,
+            Effect::Challenge => Verdict::Challenge,
+        };
+        match fits(policy, variables, rule, action, object, now) {
+            Fits::Yes => return (verdict, Some(rule), rule.id.clone()),
+            Fits::Unknown => return (policy.on_unknown.verdict(), None, RULE_UNKNOWN.to_owned()),
+            Fits::No => {}
+        }
+    }
+    (policy.default.verdict(), None, RULE_DEFAULT.to_owned())
+}
+
+fn fits(
+    policy: &Policy,
+    variables: &Variables,
+    rule: &Rule,
+    action: Action,
+    object: &Object<'_>,
+    now: &Circumstances,
+) -> Fits {
+    if rule.actions & action.bit() == 0 || !holds(&rule.when, now) {
+        return Fits::No;
+    }
+    let within = |sets: &[SetId], path: &[u8]| {
+        let mut patterns = sets.iter().flat_map(|set| &policy.sets[*set]);
+        patterns.any(|pattern| pattern.matches_path(variables, path))
+    };
+    let path = match (&rule.path, object) {
+        (PathTest::Any, _) => Fits::Yes,
+        (_, Object::Unknown) => Fits::Unknown,
+        (PathTest::In(sets), Object::Path(path)) => yes(within(sets, path)),
+        (PathTest::NotIn(sets), Object::Path(path)) => yes(!within(sets, path)),
+        (PathTest::NotIn(_), Object::Nameless(_)) => {
+            yes(matches!(action, Action::ProcExec | Action::FileMapExec))
+        }
+        _ => Fits::No,
+    };
+    let to = match (&rule.to, object) {
+        (AddressTest::Any, _) => Fits::Yes,
+        (_, Object::Unknown) => Fits::Unknown,
+        (AddressTest::In(all), Object::Address { address, port, protocol }) => {
+            yes(all.iter().any(|one| one.holds(address, *port, *protocol)))
+        }
+        (AddressTest::NotIn(all), Object::Address { address, port, protocol }) => {
+            yes(!all.iter().any(|one| one.holds(address, *port, *protocol)))
+        }
+        _ => Fits::No,
+    };
+    if path == Fits::Yes { to } else { path }
+}
+
+fn yes(fits: bool) -> Fits {
+    if fits { Fits::Yes } else { Fits::No }
+}
+
+fn holds(when: &When, now: &Circumstances) -> bool {
+    let has = |label: &usize| now.labels >> label & 1 == 1;
+    (when.labels_any.is_empty() || when.labels_any.iter().any(has))
+        && !when.labels_none.iter().any(has)
+        && when.risk.is_none_or(|(low, high)| (low..=high).contains(&now.risk))
+        && when.facts.iter().all(|fact| now.facts >> fact & 1 == 1)
+}
+
+/// Runs a policy's own cases; those that fail, told.
+pub fn failures(policy: &Policy) -> Vec<String> {
+    let variables = Variables::default().or_stand_ins();
+    let run = |case: &crate::policy::Case| {
+        let (path, path2) = case.paths(&variables);
+        let attempt = case.attempt(path.as_deref(), path2.as_deref());
+        let found = judge(policy, &variables, &attempt, &policy.circumstances(case));
+        let passed = found.verdict == case.verdict
+            && case.rule.as_ref().is_none_or(|rule| *rule == found.rule);
+        (!passed).then(|| format!("line {}: {:?} gives {found:?}", case.at.line, case.name))
+    };
+    policy.cases.iter().filter_map(run).collect()
+}
+
+#[test]
+fn consequences_are_those_of_the_deciding_rule_and_of_all_that_watch() {
+    let text = "version: 1\nrules:\n  - {id: A, watch: file.*, path: '**/.env', label: secret, risk: +20}\n  - {id: B, deny: file.delete, path: /a/**, risk: +5, label: gone}\n  - {id: C, watch: [file.read, file.write], risk: -3}\n  - {id: D, deny: net.connect, when: {label: [secret, gone]}}\n";
+    let policy = crate::policy::parse("t.yaml", text).unwrap();
+    let path = Object::Path(b"/a/.env");
+    let variables = Variables::default();
+    let attempt = [(Action::FileRead, path), (Action::FileWrite, path), (Action::FileDelete, path)];
+    let found = judge(&policy, &variables, &attempt, &Circumstances::default());
+    let wanted = Found {
+        verdict: Verdict::Deny,
+        rule: "B".to_owned(),
+        labels: vec!["gone".to_owned(), "secret".to_owned()],
+        risk: 22,
+        watched: vec!["A".to_owned(), "C".to_owned()],
+    };
+    assert_eq!(found, wanted);
+    let connect = [(Action::NetConnect, Object::None)];
+    let marked = Circumstances { labels: 0b10, ..Circumstances::default() };
+    assert_eq!(judge(&policy, &variables, &connect, &marked).rule, "D");
+    assert_eq!(judge(&policy, &variables, &connect, &Circumstances::default()).rule, RULE_DEFAULT);
+}
