@@ -16,5 +16,7 @@ mod hard;
 mod oracle;
 #[path = "native/service.rs"]
 mod service;
+#[path = "native/suggest.rs"]
+mod suggest;
 #[path = "native/terminal.rs"]
 mod terminal;

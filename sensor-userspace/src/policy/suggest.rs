@@ -66,7 +66,7 @@ impl Dialect {
             policy.is_ok_and(|policy| policy.compile(&Variables::default().or_stand_ins()).is_ok())
         };
         Dialect {
-            wildcards: takes(r#"allow: file.read, path: "/a/b-*/c?/\\*/**""#),
+            wildcards: takes(r#"allow: file.read, path: ["/a/b-*/c?/\\*/**", "**/{.x,.y/z}/**"]"#),
             braces: takes(r#"allow: file.read, path: "/a/{b,c}""#),
             destinations: takes(r#"allow: net.connect, to: ["127.0.0.0/8:80", "*"]"#),
         }

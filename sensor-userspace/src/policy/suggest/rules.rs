@@ -238,6 +238,11 @@ impl Maker<'_> {
             lines().any(|line| line.below && within(&secret.path, &line.place))
         };
         found.retain(covered);
+        // One line says of all of them what would else be said of each.
+        let anywhere = self.dialect.wildcards && lines().any(|line| line.below);
+        if anywhere {
+            found.retain(|secret| !secrets.by_name(secret));
+        }
         let (variables, dialect) = (self.variables, self.dialect);
         let mut tree = Tree::new(Ground { manner: Manner::Secrets, dialect, secrets, variables });
         let stat = Stat::default();
@@ -254,6 +259,10 @@ impl Maker<'_> {
             if !path.line.below && directory(&path.line) {
                 path.line.text.push_str("/**");
             }
+        }
+        if anywhere {
+            let line = |text| Line { text, place: b"/".to_vec(), below: false, stat: stat.clone() };
+            paths.extend(Secrets::anywhere().map(line).map(|line| Path { line, in_vain: false }));
         }
         (!paths.is_empty()).then(|| Rule {
             id: "NO_OTHER_SECRETS".to_owned(),

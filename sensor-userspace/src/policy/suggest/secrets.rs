@@ -130,6 +130,23 @@ impl Secrets {
         self.known.iter().chain(&self.projects)
     }
 
+    /// Those that are known by their names, wherever they stand; for a language with wildcards.
+    pub fn anywhere() -> [String; 2] {
+        let directories: Vec<String> = DIRECTORIES.iter().map(|names| names.join("/")).collect();
+        [format!("**/{{{}}}/**", directories.join(",")), format!("**/{{{}}}", FILES.join(","))]
+    }
+
+    /// Whether the path's name alone makes it one.
+    pub fn by_name(&self, secret: &Secret) -> bool {
+        let file = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().map(<[u8]>::to_vec);
+        match secret.directory {
+            false => file(&secret.path).is_some_and(|last| FILES.iter().any(|name| last == name.as_bytes())),
+            true => DIRECTORIES.iter().any(|names| {
+                secret.path.ends_with(format!("/{}", names.join("/")).as_bytes())
+            }),
+        }
+    }
+
     /// Whether a pattern over all below `path` would take one of the known ones in.
     pub fn any_below(&self, path: &[u8]) -> bool {
         self.known.iter().any(|secret| within(&secret.path, path))

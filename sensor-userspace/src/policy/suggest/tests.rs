@@ -8,7 +8,7 @@ use super::attempts::{Chosen, Observed, Thing};
 use super::names::{Dialect, volatile};
 use super::{Failed, Options, Suggestion, replay, suggest};
 use crate::policy::tests::Random;
-use crate::policy::{Fallback, Variables};
+use crate::policy::{AddressTest, Effect, Fallback, Object, PathTest, Policy, Variables, parse};
 use crate::record::canonical;
 
 const PLAIN: Dialect = Dialect { wildcards: false, braces: false, destinations: false };
@@ -17,7 +17,9 @@ const PLAIN: Dialect = Dialect { wildcards: false, braces: false, destinations: 
 fn dialects() -> Vec<Dialect> {
     let own = Dialect::of_this_version();
     let braces = Dialect { braces: own.braces, ..PLAIN };
-    vec![PLAIN, braces, own]
+    let mut all = vec![PLAIN, braces, own];
+    all.dedup();
+    all
 }
 
 fn text(bytes: &[u8]) -> Value {
@@ -25,6 +27,9 @@ fn text(bytes: &[u8]) -> Value {
     canonical::encode(bytes, &mut out);
     Value::String(String::from_utf8(out).unwrap())
 }
+
+/// All that the language can say, whether or not the compiler takes it.
+const FULL: Dialect = Dialect { wildcards: true, braces: true, destinations: true };
 
 /// One record: `more` goes into its action.
 fn record(syscall: &str, verbs: &[&str], argument: &[u8], result: i64, more: Value) -> Value {
@@ -330,36 +335,91 @@ fn path(random: &mut Random) -> Vec<u8> {
     if path.is_empty() { b"/".to_vec() } else { path }
 }
 
-#[test]
-fn random_ledgers_replay_without_a_denial() {
-    let mut random = Random::new("random_ledgers_replay_without_a_denial");
+fn random_records(random: &mut Random, count: usize) -> Vec<Value> {
     let verbs: [&[&str]; 9] = [
         &["file.read"], &["file.read"], &["dir.list"], &["proc.exec"], &["file.attr"], &["file.map_exec"],
         &["file.create", "file.write"], &["file.rename", "file.delete", "file.create"], &["net.connect"],
     ];
-    let (mut made, mut refused) = (0, 0);
+    let one = |_| {
+        let verbs = *random.pick(&verbs);
+        let result = if random.one_in(3) { -2 } else { 0 };
+        match verbs[0] {
+            "net.connect" => {
+                let net = format!("{}.{}.1.{}", random.below(3), random.below(2), random.below(256));
+                let ip = format!("{net}:{}", 80 + random.below(9));
+                let to = [ip.as_bytes(), b"/run/s", b"@x", b"[2001:db8::1]:443", b"unspec:"];
+                record("connect", verbs, to[random.below(to.len())], result, json!({}))
+            }
+            "file.rename" => {
+                let second = path(random);
+                record("rename", verbs, &path(random), result, json!({ "argument2": text(&second) }))
+            }
+            _ => record("openat", verbs, &path(random), result, json!({})),
+        }
+    };
+    (0..count).map(one).collect()
+}
+
+/// The verdict as a patient reader of the rules finds it.
+fn allowed_by_reading(policy: &Policy, action: sensor_common::action::Action, thing: &Thing) -> bool {
+    let variables = options().variables;
+    let lies_in = |path: &[u8], sets: &[usize]| {
+        sets.iter().flat_map(|set| &policy.sets[*set]).any(|pattern| pattern.matches_path(&variables, path))
+    };
+    let speaks = |rule: &&crate::policy::Rule| {
+        let object = thing.object(action);
+        rule.actions & action.bit() != 0
+            && match (&rule.path, object) {
+                (PathTest::Any, _) => true,
+                (PathTest::In(sets), Object::Path(path)) => lies_in(path, sets),
+                (PathTest::NotIn(sets), Object::Path(path)) => !lies_in(path, sets),
+                _ => false,
+            }
+            && match (&rule.to, object) {
+                (AddressTest::Any, _) => true,
+                (AddressTest::In(to), Object::Address { address, port, protocol }) => {
+                    to.iter().any(|to| to.holds(&address, port, protocol))
+                }
+                _ => false,
+            }
+    };
+    policy.rules.iter().find(speaks).is_some_and(|rule| rule.effect == Effect::Allow)
+}
+
+#[test]
+fn the_whole_language_says_what_was_attempted() {
+    let mut random = Random::new("the_whole_language_says_what_was_attempted");
+    let (options, mut judged) = (options(), 0);
+    for round in 0..60 {
+        let count = 1 + random.below(if round % 10 == 0 { 1000 } else { 60 });
+        let seen = observed(&random_records(&mut random, count));
+        let maker = super::rules::Maker { observed: &seen, variables: &options.variables, dialect: FULL };
+        let (rules, left_out) = maker.rules();
+        let page = super::write::Page { name: "x", on_unknown: "deny", observed: &seen,
+            variables: &options.variables, rules: &rules, left_out: &left_out };
+        let text = page.text();
+        let policy = parse("x.yaml", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        for (action, thing) in seen.things.keys() {
+            judged += 1;
+            assert!(allowed_by_reading(&policy, *action, thing), "{action:?} of {thing:?}:\n{text}");
+        }
+        // Wildcards leave nothing unsaid, and every name can be escaped.
+        assert!(left_out.is_empty(), "{left_out:?}");
+        let secret = Thing::Place(b"/srv/build/zzz/.ssh/other".to_vec());
+        assert!(!allowed_by_reading(&policy, sensor_common::action::Action::FileRead, &secret), "{text}");
+    }
+    assert!(judged > 1000, "{judged}");
+}
+
+#[test]
+fn random_ledgers_replay_without_a_denial() {
+    let mut random = Random::new("random_ledgers_replay_without_a_denial");
     let dialects = dialects();
-    for round in 0..300 {
+    let (mut made, mut refused) = (0, 0);
+    for round in 0..120 {
         let dialect = *random.pick(&dialects);
         let count = 1 + random.below(if round % 10 == 0 { 2000 } else { 60 });
-        let records: Vec<Value> = (0..count)
-            .map(|_| {
-                let verbs = *random.pick(&verbs);
-                let result = if random.one_in(3) { -2 } else { 0 };
-                match verbs[0] {
-                    "net.connect" => {
-                        let ip = format!("{}.{}.1.{}:{}", random.below(3), random.below(2), random.below(256), 80 + random.below(9));
-                        let to = [ip.as_bytes(), b"/run/s", b"@x", b"[2001:db8::1]:443", b"unspec:"];
-                        record("connect", verbs, to[random.below(to.len())], result, json!({}))
-                    }
-                    "file.rename" => {
-                        let second = path(&mut random);
-                        record("rename", verbs, &path(&mut random), result, json!({ "argument2": text(&second) }))
-                    }
-                    _ => record("openat", verbs, &path(&mut random), result, json!({})),
-                }
-            })
-            .collect();
+        let records = random_records(&mut random, count);
         let seen = observed(&records);
         match suggest(&seen, &options(), dialect) {
             Ok(suggestion) => {
@@ -386,5 +446,5 @@ fn random_ledgers_replay_without_a_denial() {
         }
     }
     println!("{made} suggested, {refused} told why not");
-    assert!(made > 100, "{made} suggested");
+    assert!(made > 40, "{made} suggested");
 }
