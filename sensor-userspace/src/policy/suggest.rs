@@ -81,7 +81,7 @@ pub fn suggest(
     let Options { name, variables, on_unknown } = options;
     let (rules, left_out) = rules::Maker { observed, variables, dialect }.rules();
     if rules.is_empty() {
-        return Err(Failed::Nothing);
+        return Err(unnameable(observed, &left_out));
     }
     let on_unknown = match on_unknown {
         Fallback::Allow => "allow",
@@ -95,6 +95,18 @@ pub fn suggest(
         return Err(Failed::Denied(denied));
     }
     Ok(Suggestion { text, rules, left_out })
+}
+
+/// Why there is no rule at all: nothing was attempted, or nothing that a rule can name.
+fn unnameable(observed: &Observed, left_out: &LeftOut) -> Failed {
+    let rest = observed.things.iter().filter(|(key, _)| !left_out.contains(key));
+    let denied: Vec<Denied> = rest
+        .map(|((action, thing), stat)| {
+            let reason = "no rule can name it".to_owned();
+            Denied { action: *action, thing: thing.clone(), stat: stat.clone(), reason }
+        })
+        .collect();
+    if denied.is_empty() { Failed::Nothing } else { Failed::Denied(denied) }
 }
 
 /// Judges everything that was attempted by the policy, as `explain` and the daemon do. An attempt of

@@ -255,6 +255,9 @@ fn what_no_rule_can_name_is_not_passed_over() {
     };
     assert_eq!(denied.len(), 1);
     assert_eq!(denied[0].thing, Thing::Unknown(b"name".to_vec()));
+    // Also where there is nothing else.
+    let alone = observed(&[record("openat", &["file.read"], b"name", 3, json!({}))]);
+    assert!(matches!(suggest(&alone, &options(), PLAIN), Err(Failed::Denied(denied)) if denied.len() == 1));
     let allowing = Options { on_unknown: Fallback::Allow, ..options() };
     assert!(suggest(&seen, &allowing, PLAIN).is_ok());
 }
