@@ -128,12 +128,16 @@ mod tests {
     use crate::daemon::Options;
     use crate::kernel::{AgentNo, Event, Totals};
     use crate::ledger::Reader;
-    use crate::policy::Table;
+    use crate::policy::{Circumstances, Table};
 
     /// A kernel whose denials meet what is written here.
     struct Script(Standing, VecDeque<i32>);
 
     impl EventSource for Script {
+        fn stand(&mut self, _: AgentNo, _: &Circumstances) {}
+
+        fn forget_labels(&mut self, _: AgentNo, _: u32) {}
+
         fn standing(&self) -> &Standing {
             &self.0
         }

@@ -56,6 +56,8 @@ mod tests {
             name: name.map(str::to_owned),
             whose,
             policy: None,
+            role: None,
+            task: None,
         };
         vec![
             rule(
