@@ -61,7 +61,8 @@ pub mod section {
     /// The executable's path, names deepest first.
     pub const EXE: u16 = 7;
     /// Object of the hook pair with the same position: the filesystem's number (four bytes, 0xffffffff for a
-    /// foreign one), then names deepest first, within its filesystem.
+    /// foreign one, or for one that has no place), then names deepest first, within its filesystem. Empty for a
+    /// pair without such an object.
     pub const OBJECT: u16 = 8;
 }
 
@@ -189,16 +190,21 @@ pub struct Walk {
     pub number: u32,
     /// Where the first argument's section stands; `UNREAD` while there is none.
     pub argument: u32,
-    /// Keeps what follows aligned alike on both sides.
-    pub reserved: u32,
+    /// Where the sections ended before the last pair.
+    pub before: u32,
     /// `pair::*` bits of the object.
     pub about: u32,
+    /// What the last pair is about: its dentry, 0 for what has none.
+    pub object: u64,
+    /// Where the task's registers are saved; 0 while it has made no captured call.
+    pub registers: u64,
     pub secret: Secret,
     /// An internet address that is judged: IPv6, or IPv4 mapped into it; its port and protocol (`IPPROTO_…`).
     pub address: [u8; 16],
     pub port: u16,
     pub protocol: u16,
-    pub reserved2: u32,
+    /// `Action::bit` of each action that the attempt was judged for.
+    pub judged: u32,
     /// Where the filesystem stands: names' hashes, root first.
     pub place: Filesystem,
 }

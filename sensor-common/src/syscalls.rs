@@ -258,6 +258,10 @@ pub const SYSCALLS: &[Syscall] = &[
     s("setns", 308, 346, A::SysNamespace),
     // Work that a ring's worker does for the process: hooks see it, no syscall of its own does.
     s("io_uring", -1, -1, A::SysIoUring),
+    // What a hook sees outside of all calls of this table.
+    s("mmap", -1, -1, A::FileMapExec),
+    s("mprotect", -1, -1, A::FileMapExec),
+    s("unlisted", -1, -1, A::FileRead),
     // The kernel's own extensions.
     s("bpf", 321, 357, A::SysBpf),
     s("io_uring_setup", 425, 425, A::SysIoUring),
@@ -299,14 +303,43 @@ pub const OPENS: [u16; 5] = {
     found
 };
 
-/// Spec id of work submitted through a ring.
-pub const IO_URING: u16 = {
+/// Spec id of the row of that name.
+const fn id(name: &str) -> u16 {
     let mut index = 0;
     while index < SYSCALLS.len() {
-        if SYSCALLS[index].nr64.is_none() && SYSCALLS[index].nr32.is_none() {
-            break;
+        if same(SYSCALLS[index].name.as_bytes(), name.as_bytes()) {
+            return index as u16 + 1;
         }
         index += 1;
     }
-    index as u16 + 1
-};
+    panic!("no such row")
+}
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut at = 0;
+    while at < a.len() && at < b.len() {
+        if a[at] != b[at] {
+            return false;
+        }
+        at += 1;
+    }
+    a.len() == b.len()
+}
+
+/// Work submitted through a ring.
+pub const IO_URING: u16 = id("io_uring");
+/// Mapping a file, or giving a mapping another protection: recorded where a rule speaks of it.
+pub const MMAP: u16 = id("mmap");
+pub const MPROTECT: u16 = id("mprotect");
+/// A call that has no number in the table, told for what a hook saw in it.
+pub const UNLISTED: u16 = id("unlisted");
+
+/// First and last of the calls that change attributes.
+pub const ATTRIBUTES: [u16; 2] = [id("chmod"), id("removexattrat")];
+
+impl Syscall {
+    /// No entry shows it: it means what hooks found.
+    pub const fn is_of_hooks(&self) -> bool {
+        self.nr64.is_none() && self.nr32.is_none()
+    }
+}

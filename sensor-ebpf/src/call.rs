@@ -6,6 +6,8 @@ use sensor_common::syscalls::{NONE, Shape, Spec};
 pub struct Call {
     pub task: u64,
     pub number: u32,
+    /// Where the task's registers are saved.
+    pub registers: u64,
     pub spec: Spec,
     pub args: [u64; 6],
     pub compat: bool,

@@ -83,7 +83,7 @@ fn enter(mark: *mut Mark, task: u64, number: u32, registers: u64, specs: &[Spec;
         spec = meant[0];
         args = words.map(u64::from);
     }
-    slot::enter(mark, &Call { task, number, spec, args, compat });
+    slot::enter(mark, &Call { task, number, registers, spec, args, compat });
 }
 
 /// The 64-bit number of what an i386 socketcall asks for, where it is watched.

@@ -15,7 +15,7 @@ struct css_set { struct cgroup *dfl_cgrp; };
 struct kuid { u32 val; };
 struct caps { u64 val; };
 struct cred { struct kuid uid; struct caps cap_effective; };
-struct vfsmount { struct dentry *mnt_root; struct super_block *mnt_sb; };
+struct vfsmount { struct dentry *mnt_root; struct super_block *mnt_sb; void *mnt_userns; void *mnt_idmap; };
 struct path { struct vfsmount *mnt; struct dentry *dentry; };
 struct fs_struct { struct path root; struct path pwd; };
 struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; void *mnt_ns; };
@@ -41,7 +41,9 @@ struct task_struct {
 	int pid;
 	int tgid;
 	u32 flags;
+	u32 personality;
 };
+struct vm_area_struct { unsigned long vm_flags; struct file *vm_file; };
 struct linux_binprm { const char *filename; struct file *file; };
 
 #pragma clang attribute pop
@@ -60,6 +62,8 @@ OFFSET(off_task_signal, task_struct, signal)
 OFFSET(off_task_thread_node, task_struct, thread_node)
 OFFSET(off_task_pid, task_struct, pid)
 OFFSET(off_task_tgid, task_struct, tgid)
+OFFSET(off_task_flags, task_struct, flags)
+OFFSET(off_task_personality, task_struct, personality)
 OFFSET(off_signal_thread_head, signal_struct, thread_head)
 OFFSET(off_mm_exe_file, mm_struct, exe_file)
 OFFSET(off_mm_arg_start, mm_struct, arg_start)
@@ -80,17 +84,31 @@ OFFSET(off_vfsmount_root, vfsmount, mnt_root)
 OFFSET(off_mount_parent, mount, mnt_parent)
 OFFSET(off_mount_mountpoint, mount, mnt_mountpoint)
 OFFSET(off_mount_mnt, mount, mnt)
+OFFSET(off_mount_ns, mount, mnt_ns)
 OFFSET(off_dentry_parent, dentry, d_parent)
 OFFSET(off_dentry_name, dentry, d_name.name)
 OFFSET(off_dentry_inode, dentry, d_inode)
+OFFSET(off_dentry_sb, dentry, d_sb)
+OFFSET(off_sb_flags, super_block, s_flags)
 OFFSET(off_file_path, file, f_path)
 OFFSET(off_file_mode, file, f_mode)
+OFFSET(off_file_flags, file, f_flags)
 OFFSET(off_file_inode, file, f_inode)
 OFFSET(off_inode_mode, inode, i_mode)
 OFFSET(off_fdtable_max, fdtable, max_fds)
 OFFSET(off_fdtable_fd, fdtable, fd)
 OFFSET(off_files_fdt, files_struct, fdt)
 OFFSET(off_bprm_filename, linux_binprm, filename)
+OFFSET(off_bprm_file, linux_binprm, file)
+OFFSET(off_vma_flags, vm_area_struct, vm_flags)
+OFFSET(off_vma_file, vm_area_struct, vm_file)
+
+// Since 5.12 the hooks about an inode's attributes have whose mount it is before the dentry.
+__attribute__((always_inline)) u32 has_mount_idmap(void)
+{
+	return __builtin_preserve_field_info(((struct vfsmount *)0)->mnt_userns, 2) |
+	       __builtin_preserve_field_info(((struct vfsmount *)0)->mnt_idmap, 2);
+}
 
 // Kept here because the target has no atomic type in Rust; the result is left unused so that every kernel
 // since 5.10 takes it.

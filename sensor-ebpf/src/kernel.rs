@@ -30,6 +30,8 @@ offsets!(
     off_mount_parent, off_mount_mountpoint, off_mount_mnt, off_dentry_parent, off_dentry_name, off_dentry_inode,
     off_file_path, off_file_mode, off_fdtable_max, off_fdtable_fd,
     off_files_fdt, off_bprm_filename, off_file_inode, off_inode_mode,
+    off_task_flags, off_mount_ns, off_dentry_sb, off_sb_flags, off_file_flags, has_mount_idmap,
+    off_task_personality, off_bprm_file, off_vma_flags, off_vma_file,
 );
 
 unsafe extern "C" {

@@ -1,18 +1,24 @@
 //! The kernel side of rgt.
 //!
-//! capture → who → slot → args, name → emit. Programs are in `capture`; the rest are functions they call.
+//! capture → who → slot → args, name → emit. Programs are in `capture`, `lineage` and the hooks' files (`open`,
+//! `make`, `remove`, `attr`, …); the rest are functions they call.
 #![no_std]
 #![no_main]
 
 mod args;
+mod attr;
 mod call;
 mod capture;
 mod emit;
+mod exec;
+mod found;
 mod judge;
 mod kernel;
 mod lineage;
+mod make;
 mod maps;
 mod name;
+mod open;
 mod remove;
 mod section;
 mod slot;

@@ -2,41 +2,38 @@
 //!
 //! The path hooks come before the kernel's own permission test, so they see what it would refuse, too.
 
-use aya_ebpf::{EbpfContext as _, macros::lsm, programs::LsmContext};
-use sensor_common::{action::Action, event::Slot, syscalls::TRUNCATIONS};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+use sensor_common::{action::Action, syscalls::TRUNCATIONS};
 
 use crate::{
-    judge::judge,
+    found::{placed, word},
     kernel::{off, read},
     slot,
 };
 
 #[inline(always)]
-fn word(ctx: &LsmContext, index: usize) -> u64 {
-    // SAFETY: a hook's context is an array of its arguments as words; the verifier knows how many.
-    unsafe { ctx.as_ptr().cast::<u64>().add(index).read() }
-}
-
-#[inline(always)]
 fn removes(dentry: u64) -> i32 {
-    slot::in_hook(|slot, index| judge(slot, index, Action::FileDelete as u8, dentry))
+    slot::in_hook(|slot, index| placed(slot, index, Action::FileDelete, dentry))
 }
 
-/// Cutting to nothing deletes; to some length, it is a write.
+/// Cutting to nothing deletes; a call that cuts also writes. What an open writes, `file_open` has judged.
 #[inline(always)]
 fn cuts(path: u64) -> i32 {
     slot::in_hook(|slot, index| {
         let Some(dentry) = read::<u64>(path + off::off_path_dentry()) else { return 1 };
         // SAFETY: `slot` points to a whole map value.
         let (call, args) = unsafe { ((*slot).attempt.syscall, (*slot).attempt.args) };
+        let truncates = TRUNCATIONS.contains(&call);
         // i386's 64-bit lengths come in two words.
         let high = if call >= TRUNCATIONS[2] && TRUNCATIONS[2..].contains(&call) { args[2] } else { 0 };
-        let action = if TRUNCATIONS.contains(&call) && (args[1] | high) != 0 {
-            Action::FileWrite
-        } else {
-            Action::FileDelete
-        };
-        judge(slot, index, action as u8, dentry)
+        let mut refused = 0;
+        if truncates {
+            refused |= placed(slot, index, Action::FileWrite, dentry);
+        }
+        if !truncates || (args[1] | high) == 0 {
+            refused |= placed(slot, index, Action::FileDelete, dentry);
+        }
+        refused
     })
 }
 
@@ -64,14 +61,13 @@ pub fn file_truncate(ctx: LsmContext) -> i32 {
 #[lsm(hook = "path_rename")]
 pub fn path_rename(ctx: LsmContext) -> i32 {
     let (from, to) = (word(&ctx, 1), word(&ctx, 3));
-    slot::in_hook(|slot: *mut Slot, index| {
-        let away = judge(slot, index, Action::FileDelete as u8, from);
+    slot::in_hook(|slot, index| {
+        let away = placed(slot, index, Action::FileRename, from) | placed(slot, index, Action::FileDelete, from);
         // Only what stands there can be renamed over.
-        let over = if read::<u64>(to + off::off_dentry_inode()).unwrap_or(0) != 0 {
-            judge(slot, index, Action::FileDelete as u8, to)
-        } else {
-            judge(slot, index, Action::FileCreate as u8, to)
+        let over = match read::<u64>(to + off::off_dentry_inode()) {
+            Some(inode) if inode != 0 => Action::FileDelete,
+            _ => Action::FileCreate,
         };
-        away | over
+        away | placed(slot, index, over, to)
     })
 }

@@ -2,7 +2,7 @@
 
 use sensor_common::{
     event::{Fault, Mark, Ring, Slot, UNREAD, end, flag, kind, pair},
-    syscalls::{IO_URING, OPENS},
+    syscalls::{IO_URING, OPENS, UNLISTED},
     table::effect,
 };
 
@@ -18,7 +18,7 @@ use crate::{
 const ERESTARTSYS: i64 = -512;
 const ERESTART_RESTARTBLOCK: i64 = -516;
 pub const RESTART_SYSCALL: u32 = 219;
-const FMODE_CREATED: u32 = 0x0010_0000;
+pub const FMODE_CREATED: u32 = 0x0010_0000;
 const S_IFMT: u16 = 0o170_000;
 const S_IFREG: u16 = 0o100_000;
 
@@ -41,7 +41,11 @@ fn acquire(mark: *mut Mark) -> Option<(*mut Slot, u32)> {
     let index = maps::FREE.pop().ok()??;
     // SAFETY: a pointer into a map value.
     unsafe { (*mark).slot = index + 1 };
-    maps::SLOTS.get_ptr_mut(index).map(|slot| (slot, index))
+    let slot = maps::SLOTS.get_ptr_mut(index)?;
+    // The last owner's: its stack is gone.
+    // SAFETY: `slot` points to a whole map value.
+    unsafe { (*slot).walk.registers = 0 };
+    Some((slot, index))
 }
 
 /// Begins an attempt.
@@ -71,11 +75,13 @@ pub fn enter(mark: *mut Mark, call: &Call) {
         (*mark).seq += 1;
         (*attempt).seq = (*mark).seq;
         (*slot).walk.number = call.number;
+        (*slot).walk.registers = call.registers;
         (*slot).walk.argument = UNREAD;
         (*attempt).task = call.task;
         (*attempt).syscall = call.spec.id;
         (*attempt).end = end::RETURNED;
         (*attempt).pairs = 0;
+        (*slot).walk.judged = 0;
         (*attempt).flags = if call.compat { flag::COMPAT } else { 0 };
         (*attempt).result = 0;
         (*attempt).args = call.args;
@@ -236,10 +242,14 @@ unsafe fn send(slot: *mut Slot, how: u8) {
 pub const DENIED: i32 = -13;
 
 /// Runs a hook's judgement in the task's slot; outside a governed task it is not run.
-///
-/// Work of a ring's worker has no syscall of its own: it gets an attempt for the hook alone.
 #[inline(always)]
 pub fn in_hook(judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 {
+    in_hook_of(UNLISTED, judge)
+}
+
+/// The same; `alone` is the row that it is told as where no captured call is under way.
+#[inline(always)]
+pub fn in_hook_of(alone: u16, judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 {
     let task = crate::kernel::current_task();
     let Some(mark) = crate::who::mark_of_current(task) else { return 0 };
     let Some((slot, index)) = acquire(mark) else {
@@ -252,36 +262,55 @@ pub fn in_hook(judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 {
         };
     };
     // SAFETY: `slot` and `mark` point to whole map values.
-    let refused = unsafe {
-        if (*slot).attempt.open == 0 || restarts((*slot).attempt.result) {
+    unsafe {
+        let bare = (*slot).attempt.open == 0 || restarts((*slot).attempt.result);
+        if bare {
             if (*slot).attempt.open != 0 {
                 // Interrupted, and now something else: it is told before its slot is used.
                 send(slot, end::RETURNED);
             }
-            begin_bare(mark, slot, task);
-            let refused = judge(slot, index);
+            begin_bare(mark, slot, task, alone);
+        }
+        let refused = judge(slot, index);
+        // What nothing was found about is no attempt.
+        if bare && (*slot).attempt.pairs != 0 {
             (*slot).attempt.result = if refused != 0 { i64::from(DENIED) } else { 0 };
             send(slot, if refused != 0 { end::RETURNED } else { end::UNKNOWN });
-            refused
-        } else {
-            judge(slot, index)
         }
-    };
-    if refused != 0 { DENIED } else { 0 }
+        if refused != 0 { DENIED } else { 0 }
+    }
+}
+
+const PF_IO_WORKER: u32 = 0x10;
+/// `orig_ax` in `struct pt_regs`.
+const NUMBER_SAVED: u64 = 120;
+const IO_URING_ENTER: u64 = 426;
+
+/// Whether the task is a ring's worker, or submits to a ring.
+#[inline(always)]
+unsafe fn works_for_ring(slot: *mut Slot, task: u64) -> bool {
+    if read::<u32>(task + off::off_task_flags()).unwrap_or(0) & PF_IO_WORKER != 0 {
+        return true;
+    }
+    // SAFETY: the caller's `slot` points to a whole map value.
+    let registers = unsafe { (*slot).walk.registers };
+    registers != 0 && read::<u64>(registers + NUMBER_SAVED) == Some(IO_URING_ENTER)
 }
 
 /// An attempt without a syscall.
 #[inline(always)]
-unsafe fn begin_bare(mark: *mut Mark, slot: *mut Slot, task: u64) {
+unsafe fn begin_bare(mark: *mut Mark, slot: *mut Slot, task: u64, alone: u16) {
     // SAFETY: the caller's pointers point to whole map values.
     unsafe {
+        let ring = works_for_ring(slot, task);
         let attempt = &raw mut (*slot).attempt;
         (*mark).seq += 1;
         (*attempt).seq = (*mark).seq;
         (*attempt).task = task;
-        (*attempt).syscall = IO_URING;
+        (*attempt).syscall = if ring { IO_URING } else { alone };
         (*attempt).pairs = 0;
-        (*attempt).flags = flag::WORKER;
+        (*slot).walk.judged = 0;
+        (*attempt).flags = if ring { flag::WORKER } else { 0 };
         (*attempt).generation = 0;
         (*attempt).args = [0; 6];
         (*attempt).sections = 0;

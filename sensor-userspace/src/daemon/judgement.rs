@@ -8,13 +8,17 @@ use crate::policy::place::normalise;
 use crate::policy::{Decision, KernelHit, Object, Table};
 
 pub fn judge(seen: &Seen, table: &Table, standing: &Standing) -> Judgement {
-    let by_kernel = from_hooks(seen, table);
-    let judged = if by_kernel.is_some() {
-        Judged::Kernel
-    } else {
-        Judged::Argument
+    // What hooks did not come to see of it is judged like what they never see.
+    let (decision, judged) = match (from_hooks(seen, table), from_argument(seen, table)) {
+        (Some(hooks), Some(rest)) => {
+            let kernel = hooks.verdict;
+            let strictest = Decision::strictest([hooks.clone(), rest]).unwrap_or(hooks);
+            let judged = if strictest.verdict == kernel { Judged::Kernel } else { Judged::Argument };
+            (strictest, judged)
+        }
+        (Some(hooks), None) => (hooks, Judged::Kernel),
+        (None, rest) => (rest.unwrap_or_else(|| table.judge(&[])), Judged::Argument),
     };
-    let decision = by_kernel.unwrap_or_else(|| from_argument(seen, table));
     let blocked = seen.hooks.iter().any(|hook| hook.blocked);
     let observing = decision.observe || standing.mode == Mode::Observe;
     let mut reason = decision.reason;
@@ -75,7 +79,8 @@ fn from_hooks(seen: &Seen, table: &Table) -> Option<Decision> {
     Decision::strictest(decisions)
 }
 
-fn from_argument(seen: &Seen, table: &Table) -> Decision {
+/// What is left to the argument; none if hooks judged every action.
+fn from_argument(seen: &Seen, table: &Table) -> Option<Decision> {
     let attempt = &seen.attempt;
     let resolve = |argument: Option<&Vec<u8>>, base: Option<&Vec<u8>>| {
         let base = base.map_or(&b""[..], Vec::as_slice);
@@ -107,14 +112,16 @@ fn from_argument(seen: &Seen, table: &Table) -> Decision {
     let second = has_second
         .then(|| place(&second))
         .filter(|_| has_place(attempt));
-    let meant = seen.means.iter().map(|(action, operand)| {
+    let left = seen.means.iter().filter(|(action, _)| !seen.hooks.iter().any(|hook| hook.action == *action));
+    let meant = left.map(|(action, operand)| {
         let object = match operand {
             Operand::First => first,
             Operand::Second => second.unwrap_or(first),
         };
         (*action, object)
     });
-    table.judge(&meant.collect::<Vec<_>>())
+    let meant: Vec<_> = meant.collect();
+    (!meant.is_empty()).then(|| table.judge(&meant))
 }
 
 /// Empty: it could not be resolved.

@@ -7,8 +7,8 @@ use sensor_common::{
 };
 
 use super::{
-    AttemptKey, Event, HookVerdict, Operand, Seen,
-    meaning::{called_by, meaning},
+    AttemptKey, Event, HookVerdict, Seen,
+    meaning::{as_found, called_by, meaning},
 };
 use crate::attempt::{ArgumentRead, Argv, Attempt, Credentials, End, WallNs};
 
@@ -36,7 +36,8 @@ struct Sections<'a> {
     base: Option<&'a [u8]>,
     base2: Option<&'a [u8]>,
     exe: Option<&'a [u8]>,
-    objects: Vec<&'a [u8]>,
+    /// By position, as the pairs have it; none for a pair without such an object.
+    objects: Vec<Option<&'a [u8]>>,
 }
 
 impl<'a> Sections<'a> {
@@ -54,7 +55,7 @@ impl<'a> Sections<'a> {
                 section::BASE => found.base = Some(bytes),
                 section::BASE2 => found.base2 = Some(bytes),
                 section::EXE => found.exe = Some(bytes),
-                section::OBJECT => found.objects.push(bytes),
+                section::OBJECT => found.objects.push(Some(bytes).filter(|bytes| !bytes.is_empty())),
                 _ => {}
             }
             rest = next;
@@ -132,8 +133,12 @@ impl Reader<'_> {
     }
 
     /// An object section: the filesystem's number, then names deepest first.
-    fn object(&self, section: &[u8]) -> Option<Vec<u8>> {
+    fn object(&self, section: &[u8], nameless: bool) -> Option<Vec<u8>> {
         let (number, names) = section.split_first_chunk::<4>()?;
+        if nameless {
+            let name = names.split(|byte| *byte == 0).next().unwrap_or_default();
+            return Some(if name.starts_with(b"memfd:") { name.to_vec() } else { [b"anon:", name].concat() });
+        }
         let below = path_from_names(names);
         match (self.place)(u32::from_le_bytes(*number)) {
             Some(place) if below == b"/" && !place.is_empty() => Some(place),
@@ -167,11 +172,11 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
     let by_descriptor = row.dirfd != sensor_common::syscalls::NONE
         && argument.as_ref().is_none_or(Vec::is_empty)
         && raw.args[usize::from(row.dirfd) % 6] as i32 != libc::AT_FDCWD;
-    let objects: Vec<Vec<u8>> = sections.objects.iter().filter_map(|object| reader.object(object)).collect();
-    let hooks = hooks(&raw, &objects);
-    if row.name == "io_uring" {
-        means = hooks.iter().map(|found| (found.action, Operand::First)).collect();
-    }
+    let hooks = hooks(&raw, &sections.objects, reader, result);
+    as_found(row, &mut means, &hooks);
+    let mut objects = hooks.iter().filter_map(|found| found.object.as_ref());
+    let object = objects.next();
+    let object2 = objects.find(|other| Some(*other) != object).cloned();
     let mut actions: Vec<Action> = Vec::with_capacity(means.len());
     for (action, _) in &means {
         if !actions.contains(action) {
@@ -207,7 +212,7 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
             at: reader.wall(raw.head.at),
             syscall: row.name,
             compat: raw.flags & flag::COMPAT != 0,
-            action: if row.name == "io_uring" {
+            action: if row.is_of_hooks() {
                 actions.first().copied().unwrap_or(row.action)
             } else {
                 called_by(row, &means, raw.flags)
@@ -224,8 +229,8 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
             directory2: directory(&argument2, &base2),
             argument,
             argument2,
-            object: objects.first().cloned().or_else(|| base.clone().filter(|_| by_descriptor)),
-            object2: objects.get(1).cloned(),
+            object: object.cloned().or_else(|| base.clone().filter(|_| by_descriptor)),
+            object2,
             end: match raw.end {
                 _ if pending => End::Pending,
                 end::RETURNED => End::Returned(raw.result),
@@ -257,20 +262,27 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
     })
 }
 
-fn hooks(raw: &event::Attempt, objects: &[Vec<u8>]) -> Vec<HookVerdict> {
-    raw.pair
-        .iter()
-        .take(usize::from(raw.pairs))
-        .enumerate()
+fn hooks(
+    raw: &event::Attempt,
+    objects: &[Option<&[u8]>],
+    reader: &Reader<'_>,
+    result: Option<i64>,
+) -> Vec<HookVerdict> {
+    let found = raw.pair.iter().take(usize::from(raw.pairs)).enumerate();
+    found
         .filter_map(|(position, found)| {
+            let action = Action::from_number(found.action)?;
+            let nameless = found.flags & pair::NAMELESS != 0;
+            // What was there already was not made, whether or not that was refused.
+            let was_there = action == Action::FileCreate && result == Some(-i64::from(libc::EEXIST));
             Some(HookVerdict {
-                action: Action::from_number(found.action)?,
-                object: objects.get(position).cloned(),
+                action,
+                object: objects.get(position).copied().flatten().and_then(|object| reader.object(object, nameless)),
                 effect: found.effect,
                 rule: (found.rule != event::NO_RULE).then_some(found.rule),
                 would: (found.would != event::NO_RULE).then_some(found.would),
                 unknown: found.flags & pair::UNKNOWN != 0,
-                blocked: found.flags & pair::BLOCKED != 0,
+                blocked: found.flags & pair::BLOCKED != 0 && !was_there,
             })
         })
         .collect()
@@ -321,6 +333,45 @@ mod tests {
     fn places_are_turned_round() {
         assert_eq!(path_from_names(b"c\0b\0a\0"), b"/a/b/c");
         assert_eq!(path_from_names(b""), b"/");
+    }
+
+    /// An attempt's bytes: its pairs, and the sections as they follow.
+    fn bytes(number: u16, pairs: &[event::Pair], sections: &[u8]) -> Vec<u8> {
+        let mut raw = event::Attempt { syscall: number, pairs: pairs.len() as u8, ..event::Attempt::default() };
+        raw.head.kind = kind::ATTEMPT;
+        raw.sections = sections.len() as u32;
+        raw.pair[..pairs.len()].copy_from_slice(pairs);
+        // SAFETY: a plain structure without padding that matters here.
+        let fixed = unsafe { std::slice::from_raw_parts((&raw const raw).cast::<u8>(), size_of::<event::Attempt>()) };
+        [fixed, sections].concat()
+    }
+
+    #[test]
+    fn objects_belong_to_the_pair_at_their_position() {
+        let number = SYSCALLS.iter().position(|row| row.name == "io_uring").unwrap() as u16 + 1;
+        let found = |action: Action, flags| event::Pair {
+            action: action as u8,
+            flags,
+            rule: event::NO_RULE,
+            would: event::NO_RULE,
+            ..event::Pair::default()
+        };
+        let pairs = [
+            found(Action::NetSend, pair::ADDRESS),
+            found(Action::FileWrite, 0),
+            found(Action::ProcExec, pair::NAMELESS),
+        ];
+        let mut sections = vec![8, 0, 0, 0];
+        sections.extend(*b"\x08\0\x08\0\x07\0\0\0b\0a\0");
+        sections.extend(*b"\x08\0\x0c\0\xff\xff\xff\xffmemfd:x\0");
+        let place = |number| (number == 7).then(|| b"/mnt".to_vec());
+        let reader = Reader { clock_offset: 0, place: &place };
+        let seen = attempt(&bytes(number, &pairs, &sections), false, &reader).unwrap();
+        let objects: Vec<_> = seen.hooks.iter().map(|hook| hook.object.clone()).collect();
+        assert_eq!(objects, [None, Some(b"/mnt/a/b".to_vec()), Some(b"memfd:x".to_vec())]);
+        assert_eq!(seen.attempt.object, objects[1]);
+        assert_eq!(seen.attempt.object2, objects[2]);
+        assert_eq!(seen.attempt.actions, [Action::NetSend, Action::FileWrite, Action::ProcExec]);
     }
 
     #[test]

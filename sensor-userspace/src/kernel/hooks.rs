@@ -37,7 +37,25 @@ pub struct Hooks {
 const LSM_ONLY: [&str; 2] = ["task_alloc", "task_free"];
 
 /// Hooks that came later than the oldest kernel, and the one that stands for each before.
-const LATER: [(&str, &str); 1] = [("file_truncate", "path_truncate")];
+const LATER: [(&str, &str); 3] =
+    [("file_truncate", "path_truncate"), ("inode_set_acl", "inode_setxattr"), ("inode_remove_acl", "inode_removexattr")];
+
+/// Hooks for which another stands where the kernel has no types of their arguments. The other is loaded there alone.
+const UNTYPED: [(&str, &str); 1] = [("path_chown", "inode_setattr")];
+
+/// LSM hooks whose `security_*` function has another name.
+const RENAMED: [(&str, &str); 1] = [("bprm_check_security", "bprm_check")];
+
+/// The function that a hook's program is attached to.
+fn target(name: &str, mode: Mode) -> String {
+    match mode {
+        Mode::FmodRet => {
+            let renamed = RENAMED.iter().find(|(hook, _)| *hook == name).map(|(_, function)| *function);
+            format!("security_{}", renamed.unwrap_or(name))
+        }
+        _ => format!("bpf_lsm_{name}"),
+    }
+}
 
 /// Loads and attaches every hook of the object the given way.
 pub fn load(object: &[u8], maps: &HashMap<String, RawFd>, mode: Mode) -> io::Result<Hooks> {
@@ -55,47 +73,53 @@ pub fn load(object: &[u8], maps: &HashMap<String, RawFd>, mode: Mode) -> io::Res
         .filter_map(|(name, map)| maps.get(name).map(|fd| (name.as_str(), *fd, map)));
     object.relocate_maps(known, &text).map_err(io::Error::other)?;
     object.relocate_calls(&text).map_err(io::Error::other)?;
-    let mut hooks = Hooks { _links: Vec::new(), loaded: Vec::new(), refused: Vec::new(), absent: Vec::new() };
-    for (name, program) in &object.programs {
-        if !matches!(program.section, ProgramSection::Lsm { .. }) {
-            continue;
-        }
-        let Some(function) = object.functions.get(&program.function_key()) else { continue };
-        let (program_type, attach_type, target) = match mode {
-            Mode::FmodRet => (TRACING, MODIFY_RETURN, format!("security_{name}")),
-            _ => (LSM, LSM_MAC, format!("bpf_lsm_{name}")),
+    let (mut links, mut absent, mut untyped) = (Vec::new(), Vec::new(), Vec::new());
+    let mut load = |name: &str| -> Option<io::Result<()>> {
+        let program = object.programs.get(name).filter(|program| matches!(program.section, ProgramSection::Lsm { .. }))?;
+        let function = object.functions.get(&program.function_key())?;
+        let (program_type, attach_type) = match mode {
+            Mode::FmodRet => (TRACING, MODIFY_RETURN),
+            _ => (LSM, LSM_MAC),
         };
-        if mode == Mode::FmodRet && LSM_ONLY.contains(&name.as_str()) {
-            continue;
-        }
+        let target = target(name, mode);
         let found = kernel.id_by_type_name_kind(&target, BtfKind::Func);
-        if found.is_err() && LATER.iter().any(|(later, _)| later == name) {
-            hooks.absent.push(name.clone());
-            continue;
+        if found.is_err() && LATER.iter().any(|(later, _)| *later == name) {
+            absent.push(name.to_owned());
+            return None;
         }
         let attached = found
             .map_err(|_| io::Error::other(format!("this kernel has no {target}")))
             .and_then(|attach_btf_id| {
-                sys::load_program(
-                    function,
-                    sys::LoadAs {
-                        program_type,
-                        attach_type,
-                        attach_btf_id,
-                        btf: btf.as_fd(),
-                        license: &program.license,
-                        name,
-                    },
-                )
+                let how = sys::LoadAs {
+                    program_type,
+                    attach_type,
+                    attach_btf_id,
+                    btf: btf.as_fd(),
+                    license: &program.license,
+                    name,
+                };
+                sys::load_program(function, how)
             })
             .and_then(|program| sys::attach(program.as_fd()));
-        match attached {
-            Ok(link) => {
-                hooks._links.push(link);
-                hooks.loaded.push(name.clone());
-            }
-            Err(error) => hooks.refused.push((name.clone(), error.to_string())),
+        Some(attached.map(|link| links.push(link)))
+    };
+    let (mut loaded, mut refused) = (Vec::new(), Vec::new());
+    for name in object.programs.keys() {
+        let stands_in = UNTYPED.iter().any(|(_, other)| other == name);
+        if stands_in || mode == Mode::FmodRet && LSM_ONLY.contains(&name.as_str()) {
+            continue;
+        }
+        let (mut name, mut done) = (name.as_str(), load(name));
+        if let (Some(Err(_)), Some((_, other))) = (&done, UNTYPED.iter().find(|(untyped, _)| *untyped == name)) {
+            untyped.push(name.to_owned());
+            (name, done) = (other, load(other));
+        }
+        match done {
+            Some(Ok(())) => loaded.push(name.to_owned()),
+            Some(Err(error)) => refused.push((name.to_owned(), error.to_string())),
+            None => {}
         }
     }
-    Ok(hooks)
+    absent.append(&mut untyped);
+    Ok(Hooks { _links: links, loaded, refused, absent })
 }

@@ -6,7 +6,7 @@ use sensor_common::{
     syscalls::{Shape, Syscall},
 };
 
-use super::Operand;
+use super::{HookVerdict, Operand};
 
 /// What the call means, from its arguments.
 pub fn meaning(row: &Syscall, nr_args: &[u64; 6], flags: u32, result: Option<i64>) -> Vec<(Action, Operand)> {
@@ -66,6 +66,41 @@ fn open(how: u64, flags: u32, succeeded: bool) -> Vec<(Action, Operand)> {
     means.into_iter().map(|action| (action, Operand::First)).collect()
 }
 
+/// Puts right what the arguments alone suggest by what hooks found, and adds what only they know.
+pub fn as_found(row: &Syscall, means: &mut Vec<(Action, Operand)>, hooks: &[HookVerdict]) {
+    if hooks.is_empty() {
+        return;
+    }
+    let found = |action: Action| hooks.iter().any(|hook| hook.action == action);
+    let access = [Action::FileRead, Action::FileWrite, Action::DirList];
+    match row.shape {
+        _ if row.is_of_hooks() => means.clear(),
+        Shape::Open | Shape::OpenHow => correct_open(means, &found, &access),
+        _ if row.name == "creat" => correct_open(means, &found, &access),
+        // Its hook sees all of it, and knows what stands at the new name.
+        _ if row.action == Action::FileRename => means.retain(|(action, _)| found(*action)),
+        _ => {}
+    }
+    for hook in hooks {
+        if !means.iter().any(|(action, _)| *action == hook.action) {
+            means.push((hook.action, Operand::First));
+        }
+    }
+}
+
+fn correct_open(means: &mut Vec<(Action, Operand)>, found: &dyn Fn(Action) -> bool, access: &[Action]) {
+    let opened = access.iter().any(|action| found(*action));
+    let made = found(Action::FileCreate);
+    means.retain(|(action, _)| match action {
+        action if found(*action) => true,
+        // What was opened, and not made by that, was there; and it is what the hook says it is.
+        Action::FileCreate => !opened,
+        action if access.contains(action) => !opened,
+        Action::FileDelete => !made,
+        _ => true,
+    });
+}
+
 /// The action an attempt is called by.
 pub fn called_by(row: &Syscall, means: &[(Action, Operand)], flags: u32) -> Action {
     match row.shape {
@@ -85,7 +120,42 @@ pub fn called_by(row: &Syscall, means: &[(Action, Operand)], flags: u32) -> Acti
 
 #[cfg(test)]
 mod tests {
+    use sensor_common::syscalls::SYSCALLS;
+
     use super::*;
+
+    #[test]
+    fn hooks_know_better_than_arguments() {
+        use Action::{DirList, FileCreate, FileDelete, FileMapExec, FileRead, FileRename, FileWrite, ProcExec};
+        let row = |name| SYSCALLS.iter().find(|row| row.name == name).unwrap();
+        let verbs = |name, found: &[Action], means: &[Action]| {
+            let mut means: Vec<_> = means.iter().map(|action| (*action, Operand::First)).collect();
+            let hook = |action: &Action| HookVerdict {
+                action: *action,
+                object: None,
+                effect: 0,
+                rule: None,
+                would: None,
+                unknown: false,
+                blocked: false,
+            };
+            as_found(row(name), &mut means, &found.iter().map(hook).collect::<Vec<_>>());
+            means.into_iter().map(|(action, _)| action).collect::<Vec<_>>()
+        };
+        let make = [FileCreate, FileWrite, FileDelete];
+        // No hook was reached: all that it may have meant.
+        assert_eq!(verbs("openat", &[], &make), make);
+        // It was there, and its opening was refused before it was cut.
+        assert_eq!(verbs("openat", &[FileWrite], &make), [FileWrite, FileDelete]);
+        // It would have been made: nothing to cut.
+        assert_eq!(verbs("openat", &[FileCreate], &make), [FileCreate, FileWrite]);
+        assert_eq!(verbs("creat", &[FileCreate, FileWrite], &make), [FileCreate, FileWrite]);
+        assert_eq!(verbs("open", &[DirList], &[FileRead]), [DirList]);
+        let renamed = [FileRename, FileDelete, FileCreate];
+        assert_eq!(verbs("rename", &[FileRename, FileDelete], &renamed), [FileRename, FileDelete]);
+        assert_eq!(verbs("execve", &[ProcExec, FileMapExec], &[ProcExec]), [ProcExec, FileMapExec]);
+        assert_eq!(verbs("mmap", &[FileMapExec], &[FileMapExec, FileRead]), [FileMapExec]);
+    }
 
     #[test]
     fn an_open_means_what_its_flags_say() {

@@ -1,0 +1,80 @@
+//! Running and mapping: programs, the interpreters of scripts, and files mapped as code.
+
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+use sensor_common::{
+    action::Action,
+    event::Slot,
+    syscalls::{MMAP, MPROTECT},
+};
+
+use crate::{
+    found::{forget_default, on_file, word},
+    kernel::{current_task, off, read},
+    slot,
+};
+
+const PROT_READ: u64 = 1;
+const PROT_EXEC: u64 = 4;
+const VM_EXEC: u64 = 4;
+/// Personality under which all that may be read may be run.
+const READ_IMPLIES_EXEC: u32 = 0x0040_0000;
+
+#[inline(always)]
+fn dentry_of(file: u64) -> Option<u64> {
+    read::<u64>(file + off::off_file_path() + off::off_path_dentry())
+}
+
+/// Once for a script, and again for its interpreter.
+#[lsm(hook = "bprm_check_security")]
+pub fn bprm_check_security(ctx: LsmContext) -> i32 {
+    let bprm = word(&ctx, 0);
+    slot::in_hook(|slot, index| {
+        let file = read::<u64>(bprm + off::off_bprm_file());
+        match file.and_then(dentry_of) {
+            Some(dentry) => on_file(slot, index, Action::ProcExec, dentry),
+            None => 1,
+        }
+    })
+}
+
+/// Mappings are many: one is told where a rule speaks of it.
+#[inline(always)]
+fn maps(slot: *mut Slot, index: u32, file: u64) -> u32 {
+    let Some(dentry) = dentry_of(file) else { return 1 };
+    let refused = on_file(slot, index, Action::FileMapExec, dentry);
+    forget_default(slot, Action::FileMapExec);
+    refused
+}
+
+#[lsm(hook = "mmap_file")]
+pub fn mmap_file(ctx: LsmContext) -> i32 {
+    let (file, protection) = (word(&ctx, 0), word(&ctx, 1));
+    if file == 0 || protection & (PROT_READ | PROT_EXEC) == 0 {
+        return 0;
+    }
+    // As asked for, of the two that LSM hooks are given: the functions that fmod_ret replaces have no other.
+    if protection & PROT_EXEC == 0 && !reading_is_running() {
+        return 0;
+    }
+    slot::in_hook_of(MMAP, |slot, index| maps(slot, index, file))
+}
+
+#[inline(always)]
+fn reading_is_running() -> bool {
+    read::<u32>(current_task() + off::off_task_personality()).unwrap_or(0) & READ_IMPLIES_EXEC != 0
+}
+
+#[lsm(hook = "file_mprotect")]
+pub fn file_mprotect(ctx: LsmContext) -> i32 {
+    let (area, protection) = (word(&ctx, 0), word(&ctx, 2));
+    if protection & PROT_EXEC == 0 {
+        return 0;
+    }
+    slot::in_hook_of(MPROTECT, |slot, index| {
+        let file = read::<u64>(area + off::off_vma_file()).unwrap_or(0);
+        if file == 0 || read::<u64>(area + off::off_vma_flags()).unwrap_or(0) & VM_EXEC != 0 {
+            return 0;
+        }
+        maps(slot, index, file)
+    })
+}

@@ -1,0 +1,76 @@
+//! Opening: what for, by the file's own flags.
+
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+use sensor_common::{action::Action, event::Slot};
+
+use crate::{
+    found::{forget_creation, has_place, on_file, word},
+    kernel::{off, read},
+    slot::{self, FMODE_CREATED},
+};
+
+const O_ACCMODE: u32 = 3;
+const O_RDONLY: u32 = 0;
+const O_WRONLY: u32 = 1;
+/// `__O_TMPFILE`: no name is made, but a file is.
+const O_TMPFILE: u32 = 0o20_000_000;
+/// `__FMODE_EXEC`: the open of a program by exec, which `bprm_check_security` judges. No call can set it.
+const FMODE_EXEC: u32 = 0x20;
+const S_IFMT: u16 = 0o170_000;
+const S_IFDIR: u16 = 0o040_000;
+
+#[lsm(hook = "file_open")]
+pub fn file_open(ctx: LsmContext) -> i32 {
+    let file = word(&ctx, 0);
+    slot::in_hook(|slot, index| opens(slot, index, file))
+}
+
+#[inline(always)]
+fn opens(slot: *mut Slot, index: u32, file: u64) -> u32 {
+    let (Some(flags), Some(mode)) =
+        (read::<u32>(file + off::off_file_flags()), read::<u32>(file + off::off_file_mode()))
+    else {
+        return 1;
+    };
+    if flags & FMODE_EXEC != 0 {
+        return 0;
+    }
+    let (Some(dentry), Some(inode)) =
+        (read::<u64>(file + off::off_file_path() + off::off_path_dentry()), read::<u64>(file + off::off_file_inode()))
+    else {
+        return 1;
+    };
+    if is_inner(file, dentry, inode) {
+        return 0;
+    }
+    if mode & FMODE_CREATED == 0 {
+        forget_creation(slot);
+    }
+    let access = flags & O_ACCMODE;
+    let mut refused = 0;
+    if flags & O_TMPFILE != 0 {
+        refused |= on_file(slot, index, Action::FileCreate, dentry);
+    }
+    if access != O_RDONLY {
+        refused |= on_file(slot, index, Action::FileWrite, dentry);
+    }
+    if access != O_WRONLY {
+        let directory = read::<u16>(inode + off::off_inode_mode()).unwrap_or(0) & S_IFMT == S_IFDIR;
+        let action = if directory { Action::DirList } else { Action::FileRead };
+        refused |= on_file(slot, index, action, dentry);
+    }
+    refused
+}
+
+/// Whether a filesystem that lies over others opens this below itself: the open above it was judged.
+#[inline(always)]
+fn is_inner(file: u64, dentry: u64, inode: u64) -> bool {
+    if read::<u64>(dentry + off::off_dentry_inode()).is_some_and(|named| named != inode) {
+        return true;
+    }
+    const ERRORS: u64 = -4096_i64 as u64;
+    let Some(mount) = read::<u64>(file + off::off_file_path() + off::off_path_mnt()) else { return false };
+    // A mount of the kernel's own has an error for its namespace.
+    let namespace = read::<u64>(mount - off::off_mount_mnt() + off::off_mount_ns()).unwrap_or(0);
+    namespace > ERRORS && has_place(dentry)
+}

@@ -1,0 +1,221 @@
+/* One attempt of each family, each in a child of its own: `families PART` with PART places, bare or benign.
+ * Tells `@`, check, errno it met, what then stands at its place, a dash. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/io_uring.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define LOOPBACK "127.0.0.1"
+
+static int opens(const char *path, int flags) { return open(path, flags, 0644); }
+
+static int runs(const char *path)
+{
+	char *argv[] = { (char *)path, "true", NULL };
+	return execv(path, argv);
+}
+
+static int runs_memfd(const char *path)
+{
+	char buffer[65536];
+	char *argv[] = { "busybox", "true", NULL }, *env[] = { NULL };
+	int from = open(path, O_RDONLY), to = memfd_create("program", 0);
+	ssize_t got;
+	while ((got = read(from, buffer, sizeof buffer)) > 0)
+		if (write(to, buffer, got) != got)
+			return -1;
+	return syscall(SYS_execveat, to, "", argv, env, AT_EMPTY_PATH);
+}
+
+static int maps(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+	return fd < 0 || mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED ? -1 : 0;
+}
+
+static int turns_executable(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+	void *at = fd < 0 ? MAP_FAILED : mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+	return at == MAP_FAILED ? -1 : mprotect(at, 4096, PROT_READ | PROT_EXEC);
+}
+
+static struct sockaddr_in address(int port)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
+	inet_pton(AF_INET, LOOPBACK, &to.sin_addr);
+	return to;
+}
+
+static int on_socket(int type, int (*call)(int, const struct sockaddr *, socklen_t))
+{
+	struct sockaddr_in to = address(7777);
+	return call(socket(AF_INET, type, 0), (struct sockaddr *)&to, sizeof to);
+}
+
+static int sends(int fd, const struct sockaddr *to, socklen_t length) { return sendto(fd, "x", 1, 0, to, length); }
+
+static int sends_message(int fd, const struct sockaddr *to, socklen_t length)
+{
+	struct iovec data = { "x", 1 };
+	struct msghdr message = { .msg_name = (void *)to, .msg_namelen = length, .msg_iov = &data, .msg_iovlen = 1 };
+	return sendmsg(fd, &message, 0);
+}
+
+static int listens(int fd, const struct sockaddr *to, socklen_t length) { return listen(fd, 1); }
+
+static int connects_unix(void)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX, .sun_path = "/data/socket" };
+	return connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&to, sizeof to);
+}
+
+static int writes_to_peer(void)
+{
+	int pair[2];
+	return socketpair(AF_UNIX, SOCK_STREAM, 0, pair) ? -1 : write(pair[0], "x", 1);
+}
+
+static int traces_parent(void) { return ptrace(PTRACE_TRACEME, 0, 0, 0); }
+
+static int attaches(void)
+{
+	int child = fork();
+	if (child == 0)
+		for (;;)
+			pause();
+	int failed = ptrace(PTRACE_ATTACH, child, 0, 0), met = errno;
+	/* The test of the signal family may be what forbids this: then the child goes with us. */
+	kill(child, SIGKILL);
+	errno = met;
+	return failed;
+}
+
+static int makes_map(void)
+{
+	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1 };
+	return syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof attr);
+}
+
+static int makes_ring(void)
+{
+	struct io_uring_params how = { 0 };
+	return syscall(SYS_io_uring_setup, 4, &how);
+}
+
+static int joins_namespace(void) { return setns(open("/proc/1/ns/uts", O_RDONLY), CLONE_NEWUTS); }
+
+static int moves_mount(void)
+{
+	int tree = syscall(SYS_open_tree, AT_FDCWD, "/data/tree", 1 /* OPEN_TREE_CLONE */);
+	return tree < 0 ? -1 : syscall(SYS_move_mount, tree, "", AT_FDCWD, "/data/mount", 4 /* F_EMPTY_PATH */);
+}
+
+static void place(const char *path, char *state, size_t room)
+{
+	struct stat found;
+	if (path == NULL || lstat(path, &found) != 0)
+		snprintf(state, room, "gone");
+	else if (S_ISREG(found.st_mode))
+		snprintf(state, room, "%lld", (long long)found.st_size);
+	else
+		snprintf(state, room, "there");
+}
+
+/* Runs `call` in a child; 0, or the errno it met. A program that it became may say 0 by its status, too. */
+#define TRY(check, path, call) \
+	do { \
+		fflush(stdout); \
+		int child = fork(), status; \
+		if (child == 0) { \
+			errno = 0; \
+			_exit((long)(call) < 0 ? errno : 0); \
+		} \
+		waitpid(child, &status, 0); \
+		char state[32]; \
+		place(path, state, sizeof state); \
+		printf("@\t%s\t%d\t%s\t-\n", check, WIFEXITED(status) ? WEXITSTATUS(status) : 255, state); \
+	} while (0)
+
+static void places(void)
+{
+	TRY("file.read", "/data/read/x", opens("/data/read/x", O_RDONLY));
+	TRY("file.write", "/data/write/x", opens("/data/write/x", O_WRONLY | O_APPEND));
+	TRY("file.write cut", "/data/write/x", opens("/data/write/x", O_WRONLY | O_TRUNC));
+	TRY("file.write creat", "/data/write/x", opens("/data/write/x", O_CREAT | O_RDWR));
+	TRY("file.write truncate", "/data/write/x", truncate("/data/write/x", 1));
+	TRY("dir.list", "/data/list", opens("/data/list", O_RDONLY | O_DIRECTORY));
+	TRY("file.create", "/data/create/x", opens("/data/create/x", O_CREAT | O_WRONLY));
+	TRY("file.create mkdir", "/data/create/d", mkdir("/data/create/d", 0755));
+	TRY("file.create mknod", "/data/create/n", mknod("/data/create/n", S_IFIFO | 0644, 0));
+	TRY("file.create there", "/data/create/there", opens("/data/create/there", O_CREAT | O_WRONLY));
+	TRY("file.create tmpfile", "/data/create/t", opens("/data/create", O_TMPFILE | O_WRONLY));
+	TRY("file.link", "/data/link/l", link("/data/link/x", "/data/link/l"));
+	TRY("file.link symlink", "/data/link/s", symlink("x", "/data/link/s"));
+	TRY("file.rename", "/data/rename/x", rename("/data/rename/x", "/data/y"));
+	TRY("file.attr chmod", "/data/attr/x", chmod("/data/attr/x", 0600));
+	TRY("file.attr chown", "/data/attr/x", chown("/data/attr/x", 1, 1));
+	TRY("file.attr setxattr", "/data/attr/x", setxattr("/data/attr/x", "trusted.x", "x", 1, 0));
+	TRY("file.attr removexattr", "/data/attr/x", removexattr("/data/attr/x", "trusted.absent"));
+	TRY("proc.exec", "/data/exec/busybox", runs("/data/exec/busybox"));
+	TRY("proc.exec script", "/data/script", runs("/data/script"));
+	TRY("proc.exec interpreter", "/data/exec/script", runs("/data/exec/script"));
+	TRY("proc.exec memfd", NULL, runs_memfd("/bin/busybox"));
+	TRY("file.map_exec", "/data/map/x", maps("/data/map/x"));
+	TRY("file.map_exec mprotect", "/data/map/x", turns_executable("/data/map/x"));
+}
+
+static void bare(void)
+{
+	TRY("net.connect", NULL, on_socket(SOCK_DGRAM, connect));
+	TRY("net.connect unix", NULL, connects_unix());
+	TRY("net.send", NULL, on_socket(SOCK_DGRAM, sends));
+	TRY("net.send message", NULL, on_socket(SOCK_DGRAM, sends_message));
+	TRY("net.send write", NULL, writes_to_peer());
+	TRY("net.bind", NULL, on_socket(SOCK_STREAM, bind));
+	TRY("net.listen", NULL, on_socket(SOCK_STREAM, listens));
+	TRY("proc.signal", NULL, kill(getppid(), 0));
+	TRY("proc.ptrace", NULL, attaches());
+	TRY("proc.ptrace traceme", NULL, traces_parent());
+	TRY("sys.bpf", NULL, makes_map());
+	TRY("sys.io_uring", NULL, makes_ring());
+	TRY("sys.setuid", NULL, setuid(1));
+	TRY("sys.setuid gid", NULL, setgid(1));
+	TRY("sys.setuid groups", NULL, syscall(SYS_setgroups, 0, NULL));
+	TRY("sys.mount", NULL, mount("none", "/data/mount", "tmpfs", 0, NULL));
+	TRY("sys.mount umount", NULL, umount2("/data/mounted", 0));
+	TRY("sys.mount move", NULL, moves_mount());
+	TRY("sys.namespace unshare", NULL, unshare(CLONE_NEWNS));
+	TRY("sys.namespace setns", NULL, joins_namespace());
+	TRY("sys.namespace chroot", NULL, chroot("/data"));
+}
+
+int main(int argc, char **argv)
+{
+	const char *part = argc > 1 ? argv[1] : "";
+	if (strcmp(part, "places") == 0)
+		places();
+	else if (strcmp(part, "bare") == 0)
+		bare();
+	else
+		return 2;
+	return 7;
+}
