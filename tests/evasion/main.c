@@ -122,10 +122,23 @@ static void tell(const struct family *family, const struct technique *technique)
 
 static FILE *journal;
 
-static long long now(void) {
+// Between two techniques lies more than the daemon's clock, taken at its start, is ever off.
+enum { SLACK_MS = 15 };
+
+// As records write it: as text, one follows the other as in time.
+static const char *now(int off_ms) {
+    static char texts[2][64];
+    static int next;
+    char *text = texts[next++ % 2];
     struct timespec at;
+    struct tm parts;
     clock_gettime(CLOCK_REALTIME, &at);
-    return at.tv_sec * 1000000000LL + at.tv_nsec;
+    long long ns = at.tv_sec * 1000000000LL + at.tv_nsec + off_ms * 1000000LL;
+    at = (struct timespec){ns / 1000000000, ns % 1000000000};
+    gmtime_r(&at.tv_sec, &parts);
+    size_t size = strftime(text, sizeof texts[0], "%Y-%m-%dT%H:%M:%S", &parts);
+    snprintf(text + size, sizeof texts[0] - size, ".%09ldZ", at.tv_nsec);
+    return text;
 }
 
 static void in_its_process(const struct technique *technique) {
@@ -153,8 +166,8 @@ static void in_its_process(const struct technique *technique) {
 
 static void attempt(const struct family *family, const struct technique *technique) {
     int status = 0;
-    usleep(3000);
-    long long start = now();
+    usleep(2 * SLACK_MS * 1000);
+    const char *start = now(-SLACK_MS);
     pid_t pid = fork();
     if (pid == 0) in_its_process(technique);
     // Orphans come to this process: all must have ended before the next begins.
@@ -169,7 +182,7 @@ static void attempt(const struct family *family, const struct technique *techniq
             usleep(2000);
         }
     }
-    fprintf(journal, "%d\t%s\t%s\t%lld\t%lld\t%d\n", user, family->name, technique->name, start, now(),
+    fprintf(journal, "%d\t%s\t%s\t%s\t%s\t%d\n", user, family->name, technique->name, start, now(SLACK_MS),
             WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status));
     // A child must not have anything of it left to write.
     fflush(journal);

@@ -2,24 +2,9 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
+pub use rgt_tests::vm::{Boot, Missing, Mode};
 use serde_json::Value;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Lsm,
-    FmodRet,
-}
-
-impl Mode {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Lsm => "lsm",
-            Self::FmodRet => "fmod_ret",
-        }
-    }
-}
 
 /// What an attempt of `agent.sh` met.
 #[derive(Debug)]
@@ -98,59 +83,11 @@ impl Told {
     }
 }
 
-/// Why a boot told nothing.
-pub enum Missing {
-    /// This kernel cannot be had here.
-    Skipped(String),
-    Failed(String),
-}
-
 pub fn boot(kernel: &str, mode: Mode) -> Result<Told, Missing> {
-    let Some(xtask) = std::env::var_os("XTASK").filter(|path| !path.is_empty()) else {
-        let reason = "XTASK does not name the xtask program: `cargo xtask test` sets it";
-        return Err(Missing::Skipped(reason.into()));
-    };
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm");
-    let mut command = Command::new(xtask);
-    command.args(["vm", "--kernel", kernel, "--timeout", "240", "--add"]);
-    command.arg(format!("{}:/t", scripts.display()));
-    match (mode, kernel) {
-        (Mode::FmodRet, _) => drop(command.args(["--lsm", "lockdown,yama,apparmor"])),
-        (Mode::Lsm, "5.10") => drop(command.args(["--lsm", "lockdown,yama,apparmor,bpf"])),
-        // The kernel's own list.
-        (Mode::Lsm, _) => {}
-    }
-    let done = command
-        .args(["--", "sh", "/t/vm.sh"])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| Missing::Failed(format!("$XTASK: {error}")))?;
-    let (out, err) = (
-        String::from_utf8_lossy(&done.stdout),
-        String::from_utf8_lossy(&done.stderr),
-    );
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("vm-{kernel}-{}", mode.name()));
-    let _ = std::fs::write(file.with_extension("out"), &done.stdout);
-    let _ = std::fs::write(file.with_extension("err"), &done.stderr);
-    if done.status.code() == Some(77) {
-        let reason = err
-            .lines()
-            .rev()
-            .find_map(|line| line.strip_prefix("vm: SKIP "));
-        return Err(Missing::Skipped(
-            reason.unwrap_or("this kernel cannot be had").to_owned(),
-        ));
-    }
-    if !done.status.success() {
-        return Err(Missing::Failed(format!(
-            "{kernel} {}: {}\n{err}",
-            mode.name(),
-            done.status
-        )));
-    }
-    if let Some(last) = err.lines().next_back() {
-        println!("{} {last}", mode.name());
-    }
+    let out = Boot::new(kernel, mode)
+        .add(&scripts, "/t")
+        .run("vm", &["sh", "/t/vm.sh"])?;
     Told::read(&out)
         .map_err(|line| Missing::Failed(format!("the scripts do not say such a thing: {line}")))
 }

@@ -1,0 +1,54 @@
+//! What is known not to be refused. A technique that is refused all the same is told as *closed*.
+
+pub struct Open {
+    pub family: &'static str,
+    /// `*` is all of the family.
+    pub technique: &'static str,
+    pub reason: &'static str,
+}
+
+const fn open(family: &'static str, technique: &'static str, reason: &'static str) -> Open {
+    Open {
+        family,
+        technique,
+        reason,
+    }
+}
+
+pub const OPEN: &[Open] = &[
+    open("delete", "truncate_part", "cutting a file short of nothing is file.write"),
+    open("delete", "hard_link_truncate", "the object lies where it was opened: deny file.link too"),
+    open("create", "times", "times are not among the watched calls"),
+    open("exec", "copied", "a copy is another program: deny reading, or allow programs by place"),
+    open("exec", "copied_to_memory", "a copy is another program: deny reading, or allow programs by place"),
+    open("net", "*", "no hook refuses connections yet"),
+    open("leave", "terminate", SIGNALS),
+    open("leave", "kill", SIGNALS),
+    open("leave", "stop", SIGNALS),
+    open("leave", "tgkill", SIGNALS),
+    open("leave", "tkill", SIGNALS),
+    open("leave", "sigqueue", SIGNALS),
+    open("leave", "pidfd_send_signal", SIGNALS),
+    open("leave", "kill_group", SIGNALS),
+    open("leave", "signal_by_descriptor", "the kernel sends it, in no call of the agent's"),
+    open("leave", "gate32_kill", SIGNALS),
+    open("leave", "ptrace_attach", TRACING),
+    open("leave", "ptrace_seize", TRACING),
+    open("leave", "process_vm_writev", TRACING),
+    open("leave", "process_vm_readv", TRACING),
+    open("leave", "proc_mem", TRACING),
+    open("leave", "pidfd_getfd", TRACING),
+    open("leave", "prlimit", "setting another's limits is no verb"),
+];
+
+const SIGNALS: &str = "no hook refuses signals yet";
+const TRACING: &str = "no hook refuses tracing yet";
+
+pub fn reason(family: &str, technique: &str) -> Option<&'static str> {
+    OPEN.iter()
+        .find(|open| open.family == family && [technique, "*"].contains(&open.technique))
+        .map(|open| open.reason)
+}
+
+/// Techniques whose effect a kernel does not have: nothing to refuse.
+pub const ABSENT: &[(&str, &str, &str)] = &[];
