@@ -265,6 +265,11 @@ pub const SYSCALLS: &[Syscall] = &[
     // The kernel's own extensions.
     s("bpf", 321, 357, A::SysBpf),
     s("io_uring_setup", 425, 425, A::SysIoUring),
+    s("init_module", 175, 128, A::SysModule),
+    s("finit_module", 313, 350, A::SysModule).fd(0),
+    s("delete_module", 176, 129, A::SysModule),
+    s("kexec_load", 246, 283, A::SysModule),
+    s("kexec_file_load", 320, -1, A::SysModule).fd(0),
 ];
 
 /// The highest number in either table, with room: the size of the kernel's maps.
@@ -336,6 +341,19 @@ pub const UNLISTED: u16 = id("unlisted");
 
 /// First and last of the calls that change attributes.
 pub const ATTRIBUTES: [u16; 2] = [id("chmod"), id("removexattrat")];
+pub const IO_URING_SETUP: u16 = id("io_uring_setup");
+
+/// Calls that the kernel asks nothing about but a capability, and what they mean.
+pub const BY_CAPABILITY: [(u16, Action); 8] = [
+    (id("open_tree"), A::SysMount),
+    (id("fsopen"), A::SysMount),
+    (id("fsmount"), A::SysMount),
+    (id("fspick"), A::SysMount),
+    (id("mount_setattr"), A::SysMount),
+    (id("unshare"), A::SysNamespace),
+    (id("setns"), A::SysNamespace),
+    (id("delete_module"), A::SysModule),
+];
 
 impl Syscall {
     /// No entry shows it: it means what hooks found.

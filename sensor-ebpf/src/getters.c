@@ -44,6 +44,19 @@ struct task_struct {
 	u32 personality;
 };
 struct vm_area_struct { unsigned long vm_flags; struct file *vm_file; };
+struct in6_addr { u32 words[4]; };
+struct sock_common {
+	u32 skc_daddr;
+	u32 skc_rcv_saddr;
+	unsigned short skc_dport;
+	unsigned short skc_num;
+	unsigned short skc_family;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+struct sock { struct sock_common __sk_common; unsigned short sk_protocol; };
+struct socket { short type; struct sock *sk; };
+struct msghdr { void *msg_name; int msg_namelen; u32 msg_flags; };
 struct linux_binprm { const char *filename; struct file *file; };
 
 #pragma clang attribute pop
@@ -100,6 +113,19 @@ OFFSET(off_fdtable_fd, fdtable, fd)
 OFFSET(off_files_fdt, files_struct, fdt)
 OFFSET(off_bprm_filename, linux_binprm, filename)
 OFFSET(off_bprm_file, linux_binprm, file)
+OFFSET(off_socket_type, socket, type)
+OFFSET(off_socket_sk, socket, sk)
+OFFSET(off_sock_protocol, sock, sk_protocol)
+OFFSET(off_sock_family, sock, __sk_common.skc_family)
+OFFSET(off_sock_port, sock, __sk_common.skc_num)
+OFFSET(off_sock_local, sock, __sk_common.skc_rcv_saddr)
+OFFSET(off_sock_local6, sock, __sk_common.skc_v6_rcv_saddr)
+OFFSET(off_sock_peer_port, sock, __sk_common.skc_dport)
+OFFSET(off_sock_peer, sock, __sk_common.skc_daddr)
+OFFSET(off_sock_peer6, sock, __sk_common.skc_v6_daddr)
+OFFSET(off_msg_name, msghdr, msg_name)
+OFFSET(off_msg_namelen, msghdr, msg_namelen)
+OFFSET(off_msg_flags, msghdr, msg_flags)
 OFFSET(off_vma_flags, vm_area_struct, vm_flags)
 OFFSET(off_vma_file, vm_area_struct, vm_file)
 

@@ -32,6 +32,8 @@ offsets!(
     off_files_fdt, off_bprm_filename, off_file_inode, off_inode_mode,
     off_task_flags, off_mount_ns, off_dentry_sb, off_sb_flags, off_file_flags, has_mount_idmap,
     off_task_personality, off_bprm_file, off_vma_flags, off_vma_file,
+    off_socket_type, off_socket_sk, off_sock_protocol, off_sock_family, off_sock_port, off_sock_local, off_sock_local6,
+    off_sock_peer_port, off_sock_peer, off_sock_peer6, off_msg_name, off_msg_namelen, off_msg_flags,
 );
 
 unsafe extern "C" {

@@ -18,10 +18,13 @@ mod lineage;
 mod make;
 mod maps;
 mod name;
+mod net;
 mod open;
+mod process;
 mod remove;
 mod section;
 mod slot;
+mod system;
 mod who;
 
 #[unsafe(link_section = "license")]

@@ -1,6 +1,7 @@
 //! The attempt: opened at a call's entry, closed at its return, at the task's end, or at the next entry.
 
 use sensor_common::{
+    action::Action,
     event::{Fault, Mark, Ring, Slot, UNREAD, end, flag, kind, pair},
     syscalls::{IO_URING, OPENS, UNLISTED},
     table::effect,
@@ -10,6 +11,7 @@ use crate::{
     args,
     call::Call,
     emit,
+    found::unplaced,
     kernel::{off, read},
     maps,
 };
@@ -278,6 +280,25 @@ pub fn in_hook_of(alone: u16, judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 
             send(slot, if refused != 0 { end::RETURNED } else { end::UNKNOWN });
         }
         if refused != 0 { DENIED } else { 0 }
+    }
+}
+
+/// Judges what the call under way means, where `meant` says so of its row, on behalf of a hook that many other
+/// things come through: it begins no attempt, and takes no slot.
+#[inline(always)]
+pub fn in_call(meant: impl FnOnce(u16) -> Option<Action>) -> i32 {
+    let Some(mark) = crate::who::mark_of(crate::kernel::current_task()) else { return 0 };
+    let Some((slot, index)) = slot_of(mark) else { return 0 };
+    // SAFETY: `slot` points to a whole map value.
+    let attempt = unsafe { &raw const (*slot).attempt };
+    // SAFETY: as above.
+    let (open, call, result) = unsafe { ((*attempt).open, (*attempt).syscall, (*attempt).result) };
+    if open == 0 || restarts(result) {
+        return 0;
+    }
+    match meant(call) {
+        Some(action) if unplaced(index, action, pair::BARE) != 0 => DENIED,
+        _ => 0,
     }
 }
 

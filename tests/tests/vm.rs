@@ -351,7 +351,7 @@ fn doctor_knows(told: &Told, _: &str, mode: Mode) -> Done {
         {
             probes += 1;
             assert!(
-                line.ends_with(" loads") || line.contains(" an older hook stands for it"),
+                line.ends_with(" loads") || line.contains(" in this kernel: "),
                 "{line}"
             );
         }

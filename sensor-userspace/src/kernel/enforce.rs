@@ -142,8 +142,7 @@ impl Enforcer {
         if let Some(hooks) = &self.hooks {
             let probe = |name: &String, trouble| Probe { name: name.clone(), kind: self.mode.name(), trouble };
             probes.extend(hooks.loaded.iter().map(|name| probe(name, None)));
-            let absent = "not in this kernel: an older hook stands for it";
-            probes.extend(hooks.absent.iter().map(|name| probe(name, Some(absent.to_owned()))));
+            probes.extend(hooks.absent.iter().map(|(name, meaning)| probe(name, Some(meaning.clone()))));
         }
         probes.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
         probes

@@ -28,8 +28,8 @@ pub struct Hooks {
     pub loaded: Vec<String>,
     /// Hook and reason.
     pub refused: Vec<(String, String)>,
-    /// Hooks that this kernel does not have and whose duty another of them bears.
-    pub absent: Vec<String>,
+    /// Hooks that this kernel does not have, and what that means.
+    pub absent: Vec<(String, String)>,
 }
 
 /// Hooks that make marks and refuse nothing. As fmod_ret one of them cannot be (it returns nothing), and the
@@ -43,8 +43,15 @@ const LATER: [(&str, &str); 3] =
 /// Hooks for which another stands where the kernel has no types of their arguments. The other is loaded there alone.
 const UNTYPED: [(&str, &str); 1] = [("path_chown", "inode_setattr")];
 
+/// Hooks that came later than the oldest kernel, and what goes unrefused before.
+const GAPS: [(&str, &str); 3] = [
+    ("inode_init_security_anon", "io_uring_setup is not refused"),
+    ("task_fix_setgroups", "setgroups is not refused"),
+    ("userns_create", "a user namespace made without privilege is not refused"),
+];
+
 /// LSM hooks whose `security_*` function has another name.
-const RENAMED: [(&str, &str); 1] = [("bprm_check_security", "bprm_check")];
+const RENAMED: [(&str, &str); 2] = [("bprm_check_security", "bprm_check"), ("userns_create", "create_user_ns")];
 
 /// The function that a hook's program is attached to.
 fn target(name: &str, mode: Mode) -> String {
@@ -83,8 +90,10 @@ pub fn load(object: &[u8], maps: &HashMap<String, RawFd>, mode: Mode) -> io::Res
         };
         let target = target(name, mode);
         let found = kernel.id_by_type_name_kind(&target, BtfKind::Func);
-        if found.is_err() && LATER.iter().any(|(later, _)| *later == name) {
-            absent.push(name.to_owned());
+        let stands = LATER.iter().find(|(later, _)| *later == name).map(|(_, other)| format!("{other} stands for it"));
+        let gap = GAPS.iter().find(|(later, _)| *later == name).map(|(_, gap)| (*gap).to_owned());
+        if let (Err(_), Some(meaning)) = (&found, stands.or(gap)) {
+            absent.push((name.to_owned(), format!("not in this kernel: {meaning}")));
             return None;
         }
         let attached = found
@@ -111,7 +120,7 @@ pub fn load(object: &[u8], maps: &HashMap<String, RawFd>, mode: Mode) -> io::Res
         }
         let (mut name, mut done) = (name.as_str(), load(name));
         if let (Some(Err(_)), Some((_, other))) = (&done, UNTYPED.iter().find(|(untyped, _)| *untyped == name)) {
-            untyped.push(name.to_owned());
+            untyped.push((name.to_owned(), format!("not typed in this kernel: {other} stands for it")));
             (name, done) = (other, load(other));
         }
         match done {

@@ -1,0 +1,164 @@
+//! Sockets: connecting, binding, listening, sending. Addresses are read from the kernel's own copy.
+
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+use sensor_common::{
+    action::Action,
+    event::{Slot, pair},
+    syscalls::UNLISTED,
+};
+
+use crate::{
+    found::{forget_default, unplaced, word},
+    kernel::{off, read},
+    slot,
+};
+
+const AF_UNSPEC: u16 = 0;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const SOCK_STREAM: u16 = 1;
+const MSG_FASTOPEN: u32 = 0x2000_0000;
+/// Shortest that the kernel takes for each family.
+const INET_LENGTH: u64 = 8;
+const INET6_LENGTH: u64 = 24;
+
+/// An IPv6 address as it lies in memory, in words of four bytes.
+type Words = [u32; 4];
+/// `::ffff:0:0/96`.
+const MAPPED: u32 = u32::from_le_bytes([0, 0, 0xff, 0xff]);
+const LOOPBACK: u32 = u32::from_le_bytes([127, 0, 0, 1]);
+const ONE: u32 = u32::from_le_bytes([0, 0, 0, 1]);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Does {
+    Connects,
+    Sends,
+    Binds,
+}
+
+/// Who has no address to go to goes to himself.
+#[inline(always)]
+fn going_to(address: Words) -> Words {
+    match address {
+        [0, 0, 0, 0] => [0, 0, 0, ONE],
+        [0, 0, MAPPED, 0] => [0, 0, MAPPED, LOOPBACK],
+        address => address,
+    }
+}
+
+#[inline(always)]
+fn set(slot: *mut Slot, address: Words, port: u16, sock: u64) -> u8 {
+    // SAFETY: `slot` points to a whole map value; sixteen bytes have room for four words.
+    unsafe {
+        (&raw mut (*slot).walk.address).cast::<Words>().write_unaligned(address);
+        (*slot).walk.port = port;
+        (*slot).walk.protocol = read::<u16>(sock + off::off_sock_protocol()).unwrap_or(0);
+    }
+    pair::ADDRESS
+}
+
+/// Puts the address into the slot. Returns what kind of object it is.
+#[inline(always)]
+fn given(slot: *mut Slot, sock: u64, address: u64, length: u64, does: Does) -> u8 {
+    let mut family = read::<u16>(address).unwrap_or(AF_UNSPEC);
+    if family == AF_UNSPEC && does != Does::Connects {
+        // Sent to, or bound, without a family: IPv4 takes it for its own, IPv6 for none.
+        family = read::<u16>(sock + off::off_sock_family()).unwrap_or(AF_UNSPEC);
+        if family == AF_INET6 && does == Does::Sends {
+            return peer(slot, sock);
+        }
+    }
+    let port = u16::from_be(read::<u16>(address + 2).unwrap_or(0));
+    let words = match family {
+        AF_INET if length >= INET_LENGTH => read::<u32>(address + 4).map(|word| [0, 0, MAPPED, word]),
+        AF_INET6 if length >= INET6_LENGTH => read::<Words>(address + 8),
+        _ => None,
+    };
+    let Some(words) = words else { return pair::BARE };
+    set(slot, if does == Does::Binds { words } else { going_to(words) }, port, sock)
+}
+
+/// The address that the socket is connected to.
+#[inline(always)]
+fn peer(slot: *mut Slot, sock: u64) -> u8 {
+    let port = u16::from_be(read::<u16>(sock + off::off_sock_peer_port()).unwrap_or(0));
+    of_socket(slot, sock, off::off_sock_peer(), off::off_sock_peer6(), port)
+}
+
+#[inline(always)]
+fn of_socket(slot: *mut Slot, sock: u64, v4: u64, v6: u64, port: u16) -> u8 {
+    let words = match read::<u16>(sock + off::off_sock_family()) {
+        Some(AF_INET) => read::<u32>(sock + v4).map(|word| [0, 0, MAPPED, word]),
+        Some(AF_INET6) => read::<Words>(sock + v6),
+        _ => None,
+    };
+    match words {
+        Some(words) => set(slot, words, port, sock),
+        None => pair::BARE,
+    }
+}
+
+#[inline(always)]
+fn sock_of(socket: u64) -> u64 {
+    read::<u64>(socket + off::off_socket_sk()).unwrap_or(0)
+}
+
+#[lsm(hook = "socket_connect")]
+pub fn socket_connect(ctx: LsmContext) -> i32 {
+    let (socket, address, length) = (word(&ctx, 0), word(&ctx, 1), word(&ctx, 2));
+    slot::in_hook(|slot, index| {
+        let about = given(slot, sock_of(socket), address, length & 0xffff_ffff, Does::Connects);
+        unplaced(index, Action::NetConnect, about)
+    })
+}
+
+#[lsm(hook = "socket_bind")]
+pub fn socket_bind(ctx: LsmContext) -> i32 {
+    let (socket, address, length) = (word(&ctx, 0), word(&ctx, 1), word(&ctx, 2));
+    slot::in_hook(|slot, index| {
+        let about = given(slot, sock_of(socket), address, length & 0xffff_ffff, Does::Binds);
+        unplaced(index, Action::NetBind, about)
+    })
+}
+
+#[lsm(hook = "socket_listen")]
+pub fn socket_listen(ctx: LsmContext) -> i32 {
+    let socket = word(&ctx, 0);
+    slot::in_hook(|slot, index| {
+        let sock = sock_of(socket);
+        let port = read::<u16>(sock + off::off_sock_port()).unwrap_or(0);
+        let about = of_socket(slot, sock, off::off_sock_local(), off::off_sock_local6(), port);
+        unplaced(index, Action::NetListen, about)
+    })
+}
+
+#[lsm(hook = "socket_sendmsg")]
+pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
+    let (socket, message) = (word(&ctx, 0), word(&ctx, 1));
+    slot::in_hook(|slot, index| sends(slot, index, socket, message))
+}
+
+#[inline(always)]
+fn sends(slot: *mut Slot, index: u32, socket: u64, message: u64) -> u32 {
+    let sock = sock_of(socket);
+    let name = read::<u64>(message + off::off_msg_name()).unwrap_or(0);
+    let length = read::<u32>(message + off::off_msg_namelen()).unwrap_or(0);
+    let connects = read::<u32>(message + off::off_msg_flags()).unwrap_or(0) & MSG_FASTOPEN != 0;
+    // A connected stream pays no heed to an address that comes with what is sent.
+    let stream = read::<u16>(socket + off::off_socket_type()) == Some(SOCK_STREAM);
+    let about = if name != 0 && (!stream || connects) {
+        given(slot, sock, name, u64::from(length), Does::Sends)
+    } else {
+        peer(slot, sock)
+    };
+    let mut refused = unplaced(index, Action::NetSend, about);
+    if connects && name != 0 {
+        refused |= unplaced(index, Action::NetConnect, about);
+    }
+    // SAFETY: `slot` points to a whole map value.
+    if unsafe { (*slot).attempt.syscall } == UNLISTED {
+        // Writes to a socket are many: one is told where a rule speaks of it.
+        forget_default(slot, Action::NetSend);
+    }
+    refused
+}

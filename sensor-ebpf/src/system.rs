@@ -1,0 +1,120 @@
+//! What changes the machine: mounts, namespaces, identities, modules, the kernel's own extensions.
+
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+use sensor_common::{
+    action::Action,
+    event::pair,
+    syscalls::{BY_CAPABILITY, IO_URING_SETUP},
+};
+
+use crate::{
+    found::{placed, unplaced, word},
+    kernel::{off, read},
+    slot,
+};
+
+/// `READING_MODULE`, `READING_KEXEC_IMAGE`, `READING_KEXEC_INITRAMFS`: code for the kernel. The rest are firmware
+/// and the like.
+const CODE: core::ops::RangeInclusive<u64> = 2..=4;
+
+#[inline(always)]
+fn bare(action: Action) -> i32 {
+    slot::in_hook(|_, index| unplaced(index, action, pair::BARE))
+}
+
+/// About the place that a `struct path` leads to.
+#[inline(always)]
+fn at(path: u64, action: Action) -> i32 {
+    slot::in_hook(|slot, index| match read::<u64>(path + off::off_path_dentry()) {
+        Some(dentry) => placed(slot, index, action, dentry),
+        None => 1,
+    })
+}
+
+#[lsm(hook = "sb_mount")]
+pub fn sb_mount(ctx: LsmContext) -> i32 {
+    at(word(&ctx, 1), Action::SysMount)
+}
+
+#[lsm(hook = "move_mount")]
+pub fn move_mount(ctx: LsmContext) -> i32 {
+    at(word(&ctx, 1), Action::SysMount)
+}
+
+#[lsm(hook = "sb_umount")]
+pub fn sb_umount(ctx: LsmContext) -> i32 {
+    let mount = word(&ctx, 0);
+    slot::in_hook(|slot, index| match read::<u64>(mount + off::off_vfsmount_root()) {
+        Some(dentry) => placed(slot, index, Action::SysMount, dentry),
+        None => 1,
+    })
+}
+
+#[lsm(hook = "sb_pivotroot")]
+pub fn sb_pivotroot(ctx: LsmContext) -> i32 {
+    at(word(&ctx, 1), Action::SysNamespace)
+}
+
+#[lsm(hook = "path_chroot")]
+pub fn path_chroot(ctx: LsmContext) -> i32 {
+    at(word(&ctx, 0), Action::SysNamespace)
+}
+
+#[lsm(hook = "userns_create")]
+pub fn userns_create(_ctx: LsmContext) -> i32 {
+    bare(Action::SysNamespace)
+}
+
+/// The calls that no hook of their own stands before, known by their number.
+#[lsm(hook = "capable")]
+pub fn capable(_ctx: LsmContext) -> i32 {
+    slot::in_call(|call| {
+        BY_CAPABILITY.iter().find(|(row, _)| *row == call).map(|(_, action)| *action)
+    })
+}
+
+/// Rings have a file that is made for them alone.
+#[lsm(hook = "inode_init_security_anon")]
+pub fn inode_init_security_anon(_ctx: LsmContext) -> i32 {
+    slot::in_call(|call| (call == IO_URING_SETUP).then_some(Action::SysIoUring))
+}
+
+#[lsm(hook = "bpf")]
+pub fn bpf(_ctx: LsmContext) -> i32 {
+    bare(Action::SysBpf)
+}
+
+#[lsm(hook = "kernel_module_request")]
+pub fn kernel_module_request(_ctx: LsmContext) -> i32 {
+    bare(Action::SysModule)
+}
+
+#[lsm(hook = "kernel_read_file")]
+pub fn kernel_read_file(ctx: LsmContext) -> i32 {
+    if CODE.contains(&(word(&ctx, 1) & 0xffff_ffff)) { bare(Action::SysModule) } else { 0 }
+}
+
+#[lsm(hook = "kernel_load_data")]
+pub fn kernel_load_data(ctx: LsmContext) -> i32 {
+    if CODE.contains(&(word(&ctx, 0) & 0xffff_ffff)) { bare(Action::SysModule) } else { 0 }
+}
+
+#[lsm(hook = "task_fix_setuid")]
+pub fn task_fix_setuid(_ctx: LsmContext) -> i32 {
+    bare(Action::SysSetuid)
+}
+
+#[lsm(hook = "task_fix_setgid")]
+pub fn task_fix_setgid(_ctx: LsmContext) -> i32 {
+    bare(Action::SysSetuid)
+}
+
+#[lsm(hook = "task_fix_setgroups")]
+pub fn task_fix_setgroups(_ctx: LsmContext) -> i32 {
+    bare(Action::SysSetuid)
+}
+
+#[lsm(hook = "capset")]
+pub fn capset(_ctx: LsmContext) -> i32 {
+    bare(Action::SysSetuid)
+}
