@@ -191,7 +191,7 @@ static void attempt(const struct family *family, const struct technique *techniq
 int main(int argc, char **argv) {
     const char *verb = argc > 1 ? argv[1] : "";
     umask(0);
-    if (!strcmp(verb, "race")) return race(argc - 2, argv + 2);
+    if (!strcmp(verb, "race")) return race(argc - 2, argv + 2); // who, kind, op, tries, user
     if (argc < 3) return 2;
     user = atoi(argv[strcmp(verb, "run") ? 2 : 3]);
     if (!strcmp(verb, "setup")) {

@@ -4,6 +4,8 @@
 
 #[path = "evasion/open.rs"]
 mod open;
+#[path = "evasion/race.rs"]
+mod race;
 #[path = "evasion/told.rs"]
 mod told;
 

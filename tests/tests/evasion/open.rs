@@ -21,28 +21,9 @@ pub const OPEN: &[Open] = &[
     open("create", "times", "times are not among the watched calls"),
     open("exec", "copied", "a copy is another program: deny reading, or allow programs by place"),
     open("exec", "copied_to_memory", "a copy is another program: deny reading, or allow programs by place"),
-    open("net", "*", "no hook refuses connections yet"),
-    open("leave", "terminate", SIGNALS),
-    open("leave", "kill", SIGNALS),
-    open("leave", "stop", SIGNALS),
-    open("leave", "tgkill", SIGNALS),
-    open("leave", "tkill", SIGNALS),
-    open("leave", "sigqueue", SIGNALS),
-    open("leave", "pidfd_send_signal", SIGNALS),
-    open("leave", "kill_group", SIGNALS),
     open("leave", "signal_by_descriptor", "the kernel sends it, in no call of the agent's"),
-    open("leave", "gate32_kill", SIGNALS),
-    open("leave", "ptrace_attach", TRACING),
-    open("leave", "ptrace_seize", TRACING),
-    open("leave", "process_vm_writev", TRACING),
-    open("leave", "process_vm_readv", TRACING),
-    open("leave", "proc_mem", TRACING),
-    open("leave", "pidfd_getfd", TRACING),
     open("leave", "prlimit", "setting another's limits is no verb"),
 ];
-
-const SIGNALS: &str = "no hook refuses signals yet";
-const TRACING: &str = "no hook refuses tracing yet";
 
 pub fn reason(family: &str, technique: &str) -> Option<&'static str> {
     OPEN.iter()
