@@ -2,7 +2,9 @@
 fact() { printf '#\t%s\t%s\n' "$1" "$2"; }
 umount /tmp
 chmod 1777 /tmp
-mkdir -p /home/agent /cases
+mkdir -p /home/agent /cases /ledger
+# Its clone runs the other half of itself.
+[ ! -e /usr/bin/git ] || ln -s git /usr/bin/git-upload-pack
 chown 1000:1000 /home/agent
 cp /t/* /cases
 
@@ -32,11 +34,12 @@ run() { sed "s/^~/~	$1/"; }
 fresh /home/agent/work 1000
 su agent -s /bin/bash -c 'bash /cases/cases.sh' | run "control user"
 fresh /home/agent/work 1000
-rgt exec --policy /t/policy.yaml --name user --ledger /ledger/user -- su agent -s /bin/bash -c 'bash /cases/cases.sh' | run "agent user"
+# As sudo would: the agent is the user's, and so is ${home}.
+SUDO_UID=1000 SUDO_GID=1000 SUDO_USER=agent rgt exec --policy /t/policy.yaml --name user --ledger /home/ledger -- bash /cases/cases.sh | run "agent user"
 fresh /merged/home/agent/work 0
-rgt exec --policy /t/policy.yaml --name container --ledger /ledger/container -- chroot /merged bash -c 'cd /home/agent/work && bash /cases/cases.sh' | run "agent container"
-for ledger in user container; do
-    rgt verify /ledger/$ledger >&2
+rgt exec --policy /t/policy.yaml --name container --ledger /ledger/container -- chroot /merged env CASES_HOME=/home/agent/work bash -c 'cd /home/agent/work && bash /cases/cases.sh' | run "agent container"
+for ledger in /home/ledger /ledger/container; do
+    rgt verify $ledger >&2
     fact "verify $ledger" $?
-    grep -h -e '"enforcement":"blocked"' -e '"kind":"start"' -e '"kind":"gap"' /ledger/$ledger/*.jsonl | sed 's/^/%	/'
+    grep -h -e '"enforcement":"blocked"' -e '"kind":"start"' -e '"kind":"gap"' $ledger/*.jsonl | sed 's/^/%	/'
 done

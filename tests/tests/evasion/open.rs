@@ -32,4 +32,9 @@ pub fn reason(family: &str, technique: &str) -> Option<&'static str> {
 }
 
 /// Techniques whose effect a kernel does not have: nothing to refuse.
-pub const ABSENT: &[(&str, &str, &str)] = &[];
+pub const ABSENT: &[(&str, &str, &str)] = &[
+    ("5.10", "create", "ring_mkdir"),
+    ("5.10", "create", "ring_symlink"),
+    ("5.10", "create", "ring_link"),
+    ("5.10", "net", "multipath"),
+];
