@@ -100,7 +100,7 @@ if has /usr/bin/python3; then
     it python 'python3 -c "print(sum(range(10)))"'
     it python_temporary 'python3 -c "import tempfile; f = tempfile.NamedTemporaryFile(); f.write(b\"x\"); f.flush(); print(open(f.name).read())"'
     it python_processes 'python3 -c "import subprocess; print(subprocess.run([\"echo\", \"sub\"], capture_output=True, text=True).stdout)"'
-    it python_modules 'echo "x = 5" >mod.py; export PYTHONDONTWRITEBYTECODE=; python3 -c "import mod; print(mod.x)"; python3 -c "import mod; print(mod.x)"; rm -r __pycache__ mod.py'
+    it python_modules 'echo "x = 5" >mod.py; export PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX="$PWD/pc"; python3 -c "import mod; print(mod.x)"; python3 -c "import mod; print(mod.x)"; rm -r pc mod.py'
     it python_server 'python3 -c "
 import http.server, threading, urllib.request
 s = http.server.HTTPServer((\"127.0.0.1\", 0), http.server.SimpleHTTPRequestHandler)

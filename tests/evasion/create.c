@@ -118,14 +118,21 @@ static void chroot_(void) {
     NEED(chroot(protected_dir));
     mkdir("/new", 0755);
 }
-static void overlay_upper(void) {
+static void overlay_over_it(void) {
     char options[8192];
-    private_mounts();
     NEED(mkdir(scratch("low"), 0755) | mkdir(scratch("work"), 0755) | mkdir(scratch("m"), 0755));
     snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s,workdir=%s", scratch("low"), protected_dir,
              scratch("work"));
     NEED(mount("overlay", scratch("m"), "overlay", 0, options));
     mkdir(scratch("m/new"), 0755);
+}
+static void overlay_upper(void) {
+    private_mounts();
+    overlay_over_it();
+}
+static void overlay_user_namespace(void) {
+    private_user_mounts();
+    overlay_over_it();
 }
 static void symlinked_directory(void) {
     NEED(symlink(protected_dir, scratch("way")));
@@ -182,6 +189,7 @@ const struct technique create_techniques[] = {
     {"open_tree_clone", tree_clone, ADDED},
     {"chroot", chroot_, ADDED},
     {"overlay_upper", overlay_upper, ADDED},
+    {"overlay_user_namespace", overlay_user_namespace, ADDED},
     {"symlinked_directory", symlinked_directory, ADDED},
     {"dangling_symlink", dangling_symlink, ADDED},
     {"proc_cwd", proc_cwd, ADDED},

@@ -123,14 +123,21 @@ static void chroot_user_namespace(void) {
     NEED(chroot(protected_dir));
     unlink("/victim");
 }
-static void overlay_upper(void) {
+static void overlay_over_it(void) {
     char options[8192];
-    private_mounts();
     NEED(mkdir(scratch("low"), 0755) | mkdir(scratch("work"), 0755) | mkdir(scratch("m"), 0755));
     snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s,workdir=%s", scratch("low"), protected_dir,
              scratch("work"));
     NEED(mount("overlay", scratch("m"), "overlay", 0, options));
     unlink(scratch("m/victim"));
+}
+static void overlay_upper(void) {
+    private_mounts();
+    overlay_over_it();
+}
+static void overlay_user_namespace(void) {
+    private_user_mounts();
+    overlay_over_it();
 }
 static void covered(void) {
     // Another filesystem over the directory: the old one is still there through a descriptor.
@@ -196,6 +203,7 @@ const struct technique delete_techniques[] = {
     {"chroot", chroot_, HARMED},
     {"chroot_user_namespace", chroot_user_namespace, HARMED},
     {"overlay_upper", overlay_upper, HARMED},
+    {"overlay_user_namespace", overlay_user_namespace, HARMED},
     {"covered_by_a_mount", covered, HARMED},
     {"open_by_handle", by_handle, HARMED},
     {"gate32_unlink", gate_unlink, HARMED},

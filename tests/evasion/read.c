@@ -91,13 +91,20 @@ static void chroot_(void) {
     ssize_t size = fd < 0 ? -1 : read(fd, bytes, sizeof bytes);
     if (size > 0) write(out, bytes, size);
 }
-static void overlay_lower(void) {
+static void overlay_over_it(void) {
     char options[8192];
-    private_mounts();
     NEED(mkdir(scratch("low"), 0755) | mkdir(scratch("m"), 0755));
     snprintf(options, sizeof options, "lowerdir=%s:%s", protected_dir, scratch("low"));
     NEED(mount("overlay", scratch("m"), "overlay", 0, options));
     got_from(open(scratch("m/victim"), O_RDONLY));
+}
+static void overlay_lower(void) {
+    private_mounts();
+    overlay_over_it();
+}
+static void overlay_user_namespace(void) {
+    private_user_mounts();
+    overlay_over_it();
 }
 static void ring_open(void) { got_from(ring(IORING_OP_OPENAT, AT_FDCWD, in("victim"), 0, 0, O_RDONLY)); }
 static void ring_openat2(void) {
@@ -191,6 +198,7 @@ const struct technique read_techniques[] = {
     {"open_tree_clone", tree_clone, LEAKED},
     {"chroot", chroot_, LEAKED},
     {"overlay_lower", overlay_lower, LEAKED},
+    {"overlay_user_namespace", overlay_user_namespace, LEAKED},
     {"ring_open", ring_open, LEAKED, 1},
     {"ring_openat2", ring_openat2, LEAKED},
     {"ring_open_polled", ring_open_polled, LEAKED},

@@ -65,7 +65,6 @@ fn python(library: &Path) -> PathBuf {
     to
 }
 
-/// With their times: else what is compiled already would be compiled again.
 fn copy(from: &Path, to: &Path) {
     let done = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(done.success(), "cp -a {}", from.display());
