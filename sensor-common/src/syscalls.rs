@@ -341,6 +341,7 @@ pub const UNLISTED: u16 = id("unlisted");
 
 /// First and last of the calls that change attributes.
 pub const ATTRIBUTES: [u16; 2] = [id("chmod"), id("removexattrat")];
+pub const RENAMEAT2: u16 = id("renameat2");
 pub const IO_URING_SETUP: u16 = id("io_uring_setup");
 
 /// Calls that the kernel asks nothing about but a capability, and what they mean.

@@ -8,7 +8,7 @@ use sensor_common::{
 };
 
 use crate::{
-    found::{forget_default, on_file, word},
+    found::{forget_default, nullable, on_file, word},
     kernel::{current_task, off, read},
     slot,
 };
@@ -48,15 +48,15 @@ fn maps(slot: *mut Slot, index: u32, file: u64) -> u32 {
 
 #[lsm(hook = "mmap_file")]
 pub fn mmap_file(ctx: LsmContext) -> i32 {
-    let (file, protection) = (word(&ctx, 0), word(&ctx, 1));
-    if file == 0 || protection & (PROT_READ | PROT_EXEC) == 0 {
-        return 0;
-    }
     // As asked for, of the two that LSM hooks are given: the functions that fmod_ret replaces have no other.
-    if protection & PROT_EXEC == 0 && !reading_is_running() {
+    let protection = word(&ctx, 1);
+    if protection & PROT_EXEC == 0 && (protection & PROT_READ == 0 || !reading_is_running()) {
         return 0;
     }
-    slot::in_hook_of(MMAP, |slot, index| maps(slot, index, file))
+    slot::in_hook_of(MMAP, |slot, index| match nullable(&ctx, 0) {
+        0 => 0,
+        file => maps(slot, index, file),
+    })
 }
 
 #[inline(always)]

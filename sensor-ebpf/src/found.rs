@@ -29,6 +29,13 @@ pub fn word(ctx: &LsmContext, index: usize) -> u64 {
     unsafe { ctx.as_ptr().cast::<u64>().add(index).read() }
 }
 
+/// Likewise, of one that may be null. The verifier takes a hook's pointers for never null where the kernel does not
+/// say otherwise, and drops the test for it: what is read by a helper is a number to it.
+#[inline(always)]
+pub fn nullable(ctx: &LsmContext, index: u64) -> u64 {
+    read::<u64>(ctx.as_ptr() as u64 + index * 8).unwrap_or(0)
+}
+
 /// Judges an action on the object that `dentry` is. 1: refuse it.
 #[inline(always)]
 pub fn placed(slot: *mut Slot, index: u32, action: Action, dentry: u64) -> u32 {

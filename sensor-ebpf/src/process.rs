@@ -4,7 +4,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::{action::Action, event::pair};
 
 use crate::{
-    found::{unplaced, word},
+    found::{nullable, unplaced, word},
     slot,
 };
 
@@ -13,10 +13,10 @@ const PTRACE_MODE_ATTACH: u64 = 2;
 #[lsm(hook = "task_kill")]
 pub fn task_kill(ctx: LsmContext) -> i32 {
     // With credentials of its own the signal comes from a device, and whoever runs just now has no part in it.
-    if word(&ctx, 3) != 0 {
-        return 0;
-    }
-    slot::in_hook(|_, index| unplaced(index, Action::ProcSignal, pair::BARE))
+    slot::in_hook(|_, index| match nullable(&ctx, 3) {
+        0 => unplaced(index, Action::ProcSignal, pair::BARE),
+        _ => 0,
+    })
 }
 
 /// Only what reads or writes another's memory: `ps` asks as well, for less.

@@ -3,7 +3,7 @@
 //! The path hooks come before the kernel's own permission test, so they see what it would refuse, too.
 
 use aya_ebpf::{macros::lsm, programs::LsmContext};
-use sensor_common::{action::Action, syscalls::TRUNCATIONS};
+use sensor_common::{action::Action, syscalls::{RENAMEAT2, TRUNCATIONS}};
 
 use crate::{
     found::{placed, word},
@@ -58,6 +58,8 @@ pub fn file_truncate(ctx: LsmContext) -> i32 {
     cuts(word(&ctx, 0) + off::off_file_path())
 }
 
+const RENAME_EXCHANGE: u64 = 2;
+
 #[lsm(hook = "path_rename")]
 pub fn path_rename(ctx: LsmContext) -> i32 {
     let (from, to) = (word(&ctx, 1), word(&ctx, 3));
@@ -68,6 +70,9 @@ pub fn path_rename(ctx: LsmContext) -> i32 {
             Some(inode) if inode != 0 => Action::FileDelete,
             _ => Action::FileCreate,
         };
-        away | placed(slot, index, over, to)
+        // SAFETY: `slot` points to a whole map value.
+        let exchanges = unsafe { (*slot).attempt.syscall == RENAMEAT2 && (*slot).attempt.args[4] & RENAME_EXCHANGE != 0 };
+        let back = if exchanges { placed(slot, index, Action::FileRename, to) } else { 0 };
+        away | back | placed(slot, index, over, to)
     })
 }

@@ -63,6 +63,8 @@ pub fn enter(mark: *mut Mark, call: &Call) {
     unsafe {
         if (*slot).attempt.open != 0 {
             if continues(slot, call) && args::unchanged(slot, index, call) {
+                // Under way again: hooks that it comes to are its own.
+                (*slot).attempt.result = 0;
                 return;
             }
             // Interrupted for good, or its return never came.

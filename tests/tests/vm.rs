@@ -1,8 +1,5 @@
 //! Every kernel of the matrix, in either way of saying no: one boot each, and what must be true of it.
 
-#[path = "vm/machine.rs"]
-mod machine;
-
 use std::sync::LazyLock;
 
 use machine::{Missing, Mode, Told};
@@ -13,11 +10,11 @@ const EACCES: i64 = -13;
 
 /// One boot, and one test for each thing that must be true of it.
 macro_rules! machine {
-    ($name:ident, $kernel:literal, $mode:expr, [$($check:ident),+ $(,)?]) => {
+    ($name:ident, $kernel:literal, $mode:expr, $boot:expr, [$($check:ident),+ $(,)?]) => {
         mod $name {
             use super::*;
 
-            static BOOT: LazyLock<Result<Told, Missing>> = LazyLock::new(|| machine::boot($kernel, $mode));
+            static BOOT: LazyLock<Result<Told, Missing>> = LazyLock::new(|| $boot($kernel, $mode));
 
             $(
                 #[test]
@@ -36,9 +33,14 @@ macro_rules! machine {
     };
 }
 
+#[path = "vm/families.rs"]
+mod families;
+#[path = "vm/machine.rs"]
+mod machine;
+
 macro_rules! machines {
     ($($name:ident: $kernel:literal, $mode:expr;)+) => {
-        $(machine!($name, $kernel, $mode, [
+        $(machine!($name, $kernel, $mode, |kernel, mode| machine::boot(kernel, mode, "vm", &[]), [
             loads,
             refuses_outside_tmp,
             allows_inside_tmp,

@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -26,6 +27,29 @@
 #define LOOPBACK "127.0.0.1"
 
 static int opens(const char *path, int flags) { return open(path, flags, 0644); }
+
+static int exchanges(const char *one, const char *other)
+{
+	close(creat(one, 0644));
+	close(creat(other, 0644));
+	return syscall(SYS_renameat2, AT_FDCWD, one, AT_FDCWD, other, 2 /* RENAME_EXCHANGE */);
+}
+
+static void nothing(int signal) { (void)signal; }
+
+/* Opens a pipe's end, is interrupted while it waits for the other, and goes on. */
+static int waits(const char *path)
+{
+	struct sigaction quiet = { .sa_handler = nothing, .sa_flags = SA_RESTART };
+	struct itimerval soon = { .it_value.tv_usec = 50000 };
+	if (fork() == 0) {
+		usleep(300000);
+		_exit(open(path, O_WRONLY) < 0);
+	}
+	sigaction(SIGALRM, &quiet, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	return open(path, O_RDONLY);
+}
 
 static int runs(const char *path)
 {
@@ -49,6 +73,11 @@ static int maps(const char *path)
 {
 	int fd = open(path, O_RDONLY);
 	return fd < 0 || mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED ? -1 : 0;
+}
+
+static int maps_nothing(void)
+{
+	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0;
 }
 
 static int turns_executable(const char *path)
@@ -162,6 +191,7 @@ static void places(void)
 	TRY("file.write cut", "/data/write/x", opens("/data/write/x", O_WRONLY | O_TRUNC));
 	TRY("file.write creat", "/data/write/x", opens("/data/write/x", O_CREAT | O_RDWR));
 	TRY("file.write truncate", "/data/write/x", truncate("/data/write/x", 1));
+	TRY("file.read waits", "/data/tree/pipe", waits("/data/tree/pipe"));
 	TRY("dir.list", "/data/list", opens("/data/list", O_RDONLY | O_DIRECTORY));
 	TRY("file.create", "/data/create/x", opens("/data/create/x", O_CREAT | O_WRONLY));
 	TRY("file.create mkdir", "/data/create/d", mkdir("/data/create/d", 0755));
@@ -171,15 +201,17 @@ static void places(void)
 	TRY("file.link", "/data/link/l", link("/data/link/x", "/data/link/l"));
 	TRY("file.link symlink", "/data/link/s", symlink("x", "/data/link/s"));
 	TRY("file.rename", "/data/rename/x", rename("/data/rename/x", "/data/y"));
+	TRY("file.rename exchange", "/data/rename/x", exchanges("/data/y", "/data/rename/x"));
 	TRY("file.attr chmod", "/data/attr/x", chmod("/data/attr/x", 0600));
 	TRY("file.attr chown", "/data/attr/x", chown("/data/attr/x", 1, 1));
 	TRY("file.attr setxattr", "/data/attr/x", setxattr("/data/attr/x", "trusted.x", "x", 1, 0));
-	TRY("file.attr removexattr", "/data/attr/x", removexattr("/data/attr/x", "trusted.absent"));
+	TRY("file.attr removexattr", "/data/attr/x", removexattr("/data/attr/x", "trusted.x"));
 	TRY("proc.exec", "/data/exec/busybox", runs("/data/exec/busybox"));
 	TRY("proc.exec script", "/data/script", runs("/data/script"));
 	TRY("proc.exec interpreter", "/data/exec/script", runs("/data/exec/script"));
 	TRY("proc.exec memfd", NULL, runs_memfd("/bin/busybox"));
 	TRY("file.map_exec", "/data/map/x", maps("/data/map/x"));
+	TRY("file.map_exec anonymous", NULL, maps_nothing());
 	TRY("file.map_exec mprotect", "/data/map/x", turns_executable("/data/map/x"));
 }
 

@@ -83,11 +83,14 @@ impl Told {
     }
 }
 
-pub fn boot(kernel: &str, mode: Mode) -> Result<Told, Missing> {
+/// Boots a kernel and runs a script of `tests/vm` in it; `add` are further `HOST:GUEST` files.
+pub fn boot(kernel: &str, mode: Mode, script: &str, add: &[String]) -> Result<Told, Missing> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm");
-    let out = Boot::new(kernel, mode)
-        .add(&scripts, "/t")
-        .run("vm", &["sh", "/t/vm.sh"])?;
+    let mut boot = Boot::new(kernel, mode).add(&scripts, "/t").seconds(480);
+    for pair in add {
+        boot = boot.options(&["--add", pair]);
+    }
+    let out = boot.run(script, &["sh", &format!("/t/{script}.sh")])?;
     Told::read(&out)
         .map_err(|line| Missing::Failed(format!("the scripts do not say such a thing: {line}")))
 }

@@ -1,0 +1,207 @@
+//! Each family of actions: refused where a rule denies it, with a record that names the rule; else as ever.
+
+use std::{path::Path, process::Command, sync::LazyLock};
+
+use serde_json::Value;
+
+use super::{Done, LOSES, degraded, kind};
+use crate::machine::{self, Missing, Mode, Told};
+
+const EACCES: u8 = libc::EACCES as u8;
+const EPERM: u8 = libc::EPERM as u8;
+
+/// An attempt of `families.c` under a policy that denies it, and under one that does not.
+struct Case {
+    check: &'static str,
+    syscall: &'static str,
+    /// What the record names as its object; "" for none.
+    object: &'static str,
+    rule: &'static str,
+    /// The errno that the refusal comes out as.
+    met: u8,
+    /// The errno of the same attempt where it is allowed.
+    free: u8,
+}
+
+const fn at(check: &'static str, syscall: &'static str, object: &'static str, rule: &'static str) -> Case {
+    Case { check, syscall, object, rule, met: EACCES, free: 0 }
+}
+
+const PLACES: &[Case] = &[
+    at("file.read", "openat", "/data/read/x", "NO_READ"),
+    at("file.write", "openat", "/data/write/x", "NO_WRITE"),
+    at("file.write cut", "openat", "/data/write/x", "NO_WRITE"),
+    at("file.write creat", "openat", "/data/write/x", "NO_WRITE"),
+    at("file.write truncate", "truncate", "/data/write/x", "NO_WRITE"),
+    at("dir.list", "openat", "/data/list", "NO_LIST"),
+    at("file.create", "openat", "/data/create/x", "NO_CREATE"),
+    at("file.create mkdir", "mkdir", "/data/create/d", "NO_CREATE"),
+    at("file.create mknod", "mknodat", "/data/create/n", "NO_CREATE"),
+    at("file.link", "link", "/data/link/x", "NO_LINK"),
+    at("file.link symlink", "symlink", "/data/link/s", "NO_LINK"),
+    at("file.rename", "rename", "/data/rename/x", "NO_RENAME"),
+    at("file.rename exchange", "renameat2", "/data/y", "NO_RENAME"),
+    at("file.attr chmod", "chmod", "/data/attr/x", "NO_ATTR"),
+    at("file.attr chown", "chown", "/data/attr/x", "NO_ATTR"),
+    at("file.attr setxattr", "setxattr", "/data/attr/x", "NO_ATTR"),
+    at("file.attr removexattr", "removexattr", "/data/attr/x", "NO_ATTR"),
+    at("proc.exec", "execve", "/data/exec/busybox", "NO_EXEC"),
+    at("proc.exec script", "execve", "/data/script", "NO_EXEC"),
+    at("proc.exec interpreter", "execve", "/data/exec/script", "NO_EXEC"),
+    at("proc.exec memfd", "execveat", "memfd:program", "NO_NAMELESS"),
+    at("file.map_exec", "mmap", "/data/map/x", "NO_MAP"),
+    at("file.map_exec mprotect", "mprotect", "/data/map/x", "NO_MAP"),
+];
+
+const BARE: &[Case] = &[
+    at("net.connect", "connect", "", "NO_CONNECT"),
+    // Nobody listens there.
+    Case { free: libc::ENOENT as u8, ..at("net.connect unix", "connect", "", "NO_CONNECT") },
+    at("net.send", "sendto", "", "NO_SEND"),
+    at("net.send message", "sendmsg", "", "NO_SEND"),
+    at("net.send write", "unlisted", "", "NO_SEND"),
+    at("net.bind", "bind", "", "NO_BIND"),
+    at("net.listen", "listen", "", "NO_LISTEN"),
+    at("proc.signal", "kill", "", "NO_SIGNAL"),
+    at("proc.ptrace", "ptrace", "", "NO_PTRACE"),
+    at("proc.ptrace traceme", "ptrace", "", "NO_PTRACE"),
+    at("sys.bpf", "bpf", "", "NO_BPF"),
+    at("sys.io_uring", "io_uring_setup", "", "NO_RING"),
+    at("sys.setuid", "setuid", "", "NO_SETUID"),
+    at("sys.setuid gid", "setgid", "", "NO_SETUID"),
+    at("sys.setuid groups", "setgroups", "", "NO_SETUID"),
+    at("sys.mount", "mount", "/data/mount", "NO_MOUNT"),
+    at("sys.mount umount", "umount2", "/data/mounted", "NO_MOUNT"),
+    // Judged by the capability that the call asks for.
+    Case { met: EPERM, ..at("sys.mount move", "open_tree", "", "NO_MOUNT") },
+    Case { met: EPERM, ..at("sys.namespace unshare", "unshare", "", "NO_NAMESPACE") },
+    Case { met: EPERM, ..at("sys.namespace setns", "setns", "", "NO_NAMESPACE") },
+    at("sys.namespace chroot", "chroot", "/data", "NO_NAMESPACE"),
+];
+
+/// What a kernel lacks the hook for (docs/kernels.md): these go through there.
+fn goes_through(kernel: &str, check: &str) -> bool {
+    kernel == "5.10" && ["sys.io_uring", "sys.setuid groups"].contains(&check)
+}
+
+fn boot(kernel: &str, mode: Mode) -> Result<Told, Missing> {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("families-{kernel}-{}", mode.name()));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm/families.c");
+    let done = Command::new("cc").args(["-static", "-O1", "-o"]).arg(&program).arg(source).output();
+    match done {
+        Ok(done) if done.status.success() => {}
+        Ok(done) => return Err(Missing::Failed(String::from_utf8_lossy(&done.stderr).into_owned())),
+        Err(error) => return Err(Missing::Skipped(format!("cc: {error}"))),
+    }
+    machine::boot(kernel, mode, "families", &[format!("{}:/usr/local/bin/families", program.display())])
+}
+
+macro_rules! machines {
+    ($($name:ident: $kernel:literal, $mode:expr;)+) => {
+        $(machine!($name, $kernel, $mode, boot, [
+            refuses_by_place,
+            leaves_nothing_behind,
+            refuses_what_has_no_place,
+            knows_what_goes_on,
+            lets_the_rest_be,
+            ledgers_verify,
+        ]);)+
+    };
+}
+
+machines! {
+    lsm_5_10: "5.10", Mode::Lsm;
+    fmod_ret_5_10: "5.10", Mode::FmodRet;
+    lsm_6_1: "6.1", Mode::Lsm;
+    fmod_ret_6_1: "6.1", Mode::FmodRet;
+    lsm_6_12: "6.12", Mode::Lsm;
+    fmod_ret_6_12: "6.12", Mode::FmodRet;
+    lsm_7_2: "7.2", Mode::Lsm;
+    fmod_ret_7_2: "7.2", Mode::FmodRet;
+}
+
+fn refuses(told: &Told, kernel: &str, mode: Mode, cases: &[Case], denied: &str, allowed: &str) -> Done {
+    assert_eq!(kind(told, denied, "start")["mode"], mode.name());
+    let mut unrecorded = Vec::new();
+    for case in cases {
+        let free = told.check(&format!("{allowed} {}", case.check));
+        assert_eq!(free.status, case.free, "{} where it is allowed", case.check);
+        let met = told.check(&format!("{denied} {}", case.check));
+        if goes_through(kernel, case.check) {
+            assert_eq!(met.status, case.free, "{} on a kernel without its hook", case.check);
+            continue;
+        }
+        assert_eq!(met.status, case.met, "{} where it is denied", case.check);
+        let tells = |data: &&Value| {
+            let attempt = &data["action_attempted"];
+            attempt["syscall"] == case.syscall
+                && attempt["object"].as_str().unwrap_or_default() == case.object
+                && data["policy_rule_id"] == case.rule
+        };
+        let records: Vec<&Value> = told.denials(denied).filter(tells).collect();
+        let Some(record) = records.first() else {
+            unrecorded.push(case.check);
+            continue;
+        };
+        assert_eq!(record["enforcement"], "blocked", "{record}");
+        assert_eq!(record["judged"], "kernel", "{record}");
+        assert_eq!(record["mode"], mode.name(), "{record}");
+        assert_eq!(record["action_attempted"]["result"], -i64::from(case.met), "{record}");
+    }
+    if degraded(kernel) && !unrecorded.is_empty() {
+        return Err(format!("{unrecorded:?} not recorded: {LOSES}"));
+    }
+    assert!(unrecorded.is_empty(), "no record tells of {unrecorded:?}");
+    Ok(())
+}
+
+fn refuses_by_place(told: &Told, kernel: &str, mode: Mode) -> Done {
+    assert_eq!(told.fact("exec denied"), "7");
+    refuses(told, kernel, mode, PLACES, "denied", "allowed")
+}
+
+fn refuses_what_has_no_place(told: &Told, kernel: &str, mode: Mode) -> Done {
+    assert_eq!(told.fact("exec bare"), "7");
+    refuses(told, kernel, mode, BARE, "bare", "free")
+}
+
+/// Refused before anything is made; and what is there already can be opened with O_CREAT.
+fn leaves_nothing_behind(told: &Told, _: &str, _: Mode) -> Done {
+    for check in ["file.create", "file.create mkdir", "file.create mknod", "file.link", "file.link symlink"] {
+        assert_eq!(told.check(&format!("denied {check}")).state, "gone", "{check}");
+        assert_ne!(told.check(&format!("allowed {check}")).state, "gone", "{check}");
+    }
+    for check in ["file.write", "file.write cut", "file.write truncate", "file.rename"] {
+        assert_eq!(told.check(&format!("denied {check}")).state, "5", "{check}: its five bytes");
+    }
+    assert_eq!(told.check("denied file.create tmpfile").status, EACCES);
+    assert_eq!(told.check("denied file.create there").status, 0);
+    let there = |data: &&Value| data["action_attempted"]["object"] == "/data/create/there";
+    assert_eq!(told.denials("denied").filter(there).count(), 0, "of a file that was there");
+    Ok(())
+}
+
+/// An open that a signal interrupts and that goes on is one attempt: its hook comes twice, within the call.
+fn knows_what_goes_on(told: &Told, _: &str, _: Mode) -> Done {
+    for part in ["denied", "allowed"] {
+        assert_eq!(told.check(&format!("{part} file.read waits")).status, 0);
+        assert_eq!(told.fact(&format!("unlisted {part}")), "0");
+    }
+    Ok(())
+}
+
+fn lets_the_rest_be(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.check("denied file.map_exec anonymous").status, 0, "memory that no file is behind");
+    assert_eq!(told.fact("exec benign"), "0");
+    assert_eq!(told.fact("benign differs"), "0", "from the same session without a policy");
+    assert!(told.fact("benign lines").parse::<u32>().is_ok_and(|lines| lines > 30), "{}", told.fact("benign lines"));
+    assert_eq!(told.fact("benign denials"), "0");
+    Ok(())
+}
+
+fn ledgers_verify(told: &Told, _: &str, _: Mode) -> Done {
+    for ledger in ["denied", "allowed", "bare", "free"] {
+        assert_eq!(told.fact(&format!("verify {ledger}")), "0", "{ledger}");
+    }
+    Ok(())
+}
