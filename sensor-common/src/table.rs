@@ -18,7 +18,7 @@ pub const ALL_CELLS: u32 = 524_288;
 pub const ALL_NETWORKS: u32 = 65_536;
 
 /// States that a walk may be in at once; one that would be in more is of unknown place.
-pub const MAX_ACTIVE: usize = 8;
+pub const MAX_ACTIVE: usize = 16;
 /// Candidates that one state or network may offer at once.
 pub const MAX_OFFERED: u32 = 64;
 /// Rules of one action that ask nothing of the object, or that it lies outside of something.

@@ -1,6 +1,7 @@
 //! Tests that need a kernel, a VM or a real server.
 
 pub mod native;
+pub mod vm;
 
 #[cfg(feature = "kafka")]
 pub mod kafka;

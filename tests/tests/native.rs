@@ -18,6 +18,8 @@ mod idle;
 mod oracle;
 #[path = "native/service.rs"]
 mod service;
+#[path = "native/suggest.rs"]
+mod suggest;
 #[path = "native/terminal.rs"]
 mod terminal;
 #[path = "native/users.rs"]

@@ -58,6 +58,12 @@ try namespace /data/ns in_namespace 'mount --bind /data /tmp/ns && unlink /tmp/n
 try foreign /tmp/nothing in_namespace 'mount -t tmpfs new /tmp/ns && echo x >/tmp/ns/foreign && unlink /tmp/ns/foreign'
 if grep -q ' /tmp/overlay ' /proc/mounts; then
     try tmp_overlay /tmp/overlay/x unlink /tmp/overlay/x
+    # What is written in an overlay lies in its upper directory, where deleting is forbidden.
+    echo more >>/tmp/overlay/y
+    try tmp_overlay_upper /tmp/overlay/y unlink /tmp/overlay/y
+    try overlay /data/merged/x unlink /data/merged/x
+    echo more >>/data/merged/y
+    try overlay_upper /data/merged/y unlink /data/merged/y
 fi
 
 touch /tmp/w/go

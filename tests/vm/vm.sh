@@ -32,10 +32,12 @@ echo x >/tmp/jail/data/x
 mount -t tmpfs own /tmp/own
 mount -t tmpfs own /data/own
 echo x >/data/own/x
-mkdir /data/lower /data/upper /data/work
+# Two overlays over one lower directory, one where deletion is allowed and one where it is not.
+mkdir /data/lower /data/upper /data/work /data/upper2 /data/work2 /data/merged
 echo x >/data/lower/x
 echo y >/data/lower/y
-if mount -t overlay -o lowerdir=/data/lower,upperdir=/data/upper,workdir=/data/work overlay /tmp/overlay; then
+if mount -t overlay -o lowerdir=/data/lower,upperdir=/data/upper,workdir=/data/work overlay /tmp/overlay &&
+    mount -t overlay -o lowerdir=/data/lower,upperdir=/data/upper2,workdir=/data/work2 overlay /data/merged; then
     mkdir /data/overlay
     mount --bind /tmp/overlay /data/overlay
     fact overlay mounted

@@ -19,6 +19,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"),
     ("busybox-static", "/bin/busybox"),
     ("zstd", "/usr/bin/zstd"),
+    ("xz-utils", "/usr/bin/xz"),
     ("strace", "/usr/bin/strace"),
     ("gcc", "/usr/bin/gcc"),
     ("g++", "/usr/bin/g++"),

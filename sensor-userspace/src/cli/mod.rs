@@ -11,6 +11,7 @@ pub mod policy;
 mod run;
 pub mod schema;
 mod show;
+mod suggest;
 mod tail;
 mod top;
 mod unload;
@@ -56,7 +57,7 @@ enum Command {
     Unload(unload::UnloadArgs),
     /// Say what this kernel lets rgt do, and what is missing.
     Doctor(doctor::DoctorArgs),
-    /// Check, test, explain or show a policy.
+    /// Check, test, explain, show or suggest a policy.
     Policy(policy::PolicyArgs),
     /// Check a ledger offline.
     Verify(verify::VerifyArgs),

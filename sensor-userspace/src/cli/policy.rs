@@ -1,4 +1,4 @@
-//! `rgt policy check|explain|show|test`: what a policy says, without a kernel.
+//! `rgt policy check|explain|show|test|suggest`: what a policy says, without a kernel.
 
 mod explain;
 
@@ -11,6 +11,7 @@ use sensor_common::action::Action;
 use serde_json::{Value, json};
 
 use self::explain::{Explain, explain};
+use super::suggest::{self, SuggestArgs};
 use crate::policy::{self, Decision, Errors, Policy, Problem, Variables, effect_word, read_text};
 
 /// A policy has errors, or a case of its tests fails.
@@ -56,6 +57,8 @@ enum Verb {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Write the least policy that allows what a ledger holds.
+    Suggest(SuggestArgs),
 }
 
 #[derive(Args, Debug)]
@@ -83,6 +86,7 @@ pub fn run(args: PolicyArgs) -> anyhow::Result<ExitCode> {
 pub fn execute(args: &PolicyArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
     let result = match &args.verb {
         Verb::Check { json, files } => return check(files, *json, out, err),
+        Verb::Suggest(args) => return suggest::execute(args, out, err),
         Verb::Explain(question) => explain(question, out),
         Verb::Show { variables, json, file } => show(file, &variables.variables(), *json, out),
         Verb::Test { variables, json, file } => test(file, &variables.variables(), *json, out),

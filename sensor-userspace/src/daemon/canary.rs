@@ -134,6 +134,10 @@ mod tests {
     struct Script(Standing, VecDeque<i32>);
 
     impl EventSource for Script {
+        fn stand(&mut self, _: AgentNo, _: &Circumstances) {}
+
+        fn forget_labels(&mut self, _: AgentNo, _: u32) {}
+
         fn standing(&self) -> &Standing {
             &self.0
         }
@@ -146,8 +150,6 @@ mod tests {
         fn set_policy(&mut self, _: AgentNo, _: &Table, _: bool) -> Result<()> {
             Ok(())
         }
-        fn stand(&mut self, _: AgentNo, _: &Circumstances) {}
-        fn forget_labels(&mut self, _: AgentNo, _: u32) {}
         fn try_denial(&mut self) -> Result<Option<i32>> {
             Ok(Some(self.1.pop_front().unwrap()))
         }

@@ -6,8 +6,7 @@ use sensor_common::action::Action;
 
 use crate::attempt::{Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict};
 use crate::kernel::{Operand, Seen, Standing};
-use crate::policy::place::normalise;
-use crate::policy::{Circumstances, Consequences, Decision, KernelHit, Object, RULE_DEFAULT, Table};
+use crate::policy::{Circumstances, Consequences, Decision, KernelHit, Object, RULE_DEFAULT, Table, place};
 
 /// The reason that says no more than it must.
 const ALLOWED_BY_DEFAULT: &str = "no rule matches";
@@ -101,14 +100,7 @@ fn from_argument(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Deci
     let attempt = &seen.attempt;
     let resolve = |argument: Option<&Vec<u8>>, base: Option<&Vec<u8>>| {
         let base = base.map_or(&b""[..], Vec::as_slice);
-        // In a chroot an absolute name begins at the process's root, and `..` does not leave it.
-        argument.and_then(|argument| match argument.as_slice() {
-            [b'/', ..] if base.len() > 1 => {
-                let below = normalise(b"/", argument)?;
-                Some(if below == b"/" { base.to_vec() } else { [base, &below].concat() })
-            }
-            _ => normalise(base, argument),
-        })
+        argument.and_then(|argument| place::resolve(base, argument))
     };
     let first = resolve(attempt.argument.as_ref(), seen.base.as_ref());
     let second = resolve(attempt.argument2.as_ref(), seen.base2.as_ref());
@@ -277,7 +269,7 @@ pub(super) mod tests {
     }
 
     fn told(seen: &Seen, observe: bool, mode: Mode) -> (Verdict, Enforcement, Judged, String) {
-        let (judgement, _) = judge(seen, &table(observe), &standing(mode), &Circumstances::default());
+        let (judgement, _) = judge(seen, &table(observe), &standing(mode), &NOW);
         (
             judgement.verdict,
             judgement.enforcement,
@@ -286,6 +278,7 @@ pub(super) mod tests {
         )
     }
 
+    const NOW: Circumstances = Circumstances { labels: 0, risk: 0, facts: 0 };
     const RULE: &str = "RULE_FILE_DELETE_BLOCK";
 
     #[test]
@@ -340,10 +333,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_denial_is_explained_and_the_default_is_not() {
-        let reason = |argument| {
-            let seen = unlink(argument, None, -2);
-            judge(&seen, &table(false), &standing(Mode::Lsm), &Circumstances::default()).0.reason
-        };
+        let reason = |argument| judge(&unlink(argument, None, -2), &table(false), &standing(Mode::Lsm), &NOW).0.reason;
         assert_eq!(reason(b"/tmp/a/long/name"), ALLOWED_BY_DEFAULT);
         let denied = reason(b"/etc/a/long/name");
         assert!(denied.contains("/etc/a/long/name") && denied.contains(RULE), "{denied}");

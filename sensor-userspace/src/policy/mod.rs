@@ -26,6 +26,7 @@ mod read_rule;
 mod read_when;
 mod reason;
 mod shadow;
+pub mod suggest;
 mod vocabulary;
 mod window;
 mod words;

@@ -44,11 +44,11 @@ impl Networks {
 
     /// Gives every network what those around it offer: the kernel's trie finds the innermost alone.
     pub fn finish(&mut self) {
-        // `::/0` speaks of IPv6: IPv4, which lies in it as numbers go, is fenced off.
+        // `::/8` speaks of IPv6: IPv4, which lies in it as numbers go, is fenced off. Prefix 0 is every address.
         let mut addresses = [0; 16];
         addresses[..12].copy_from_slice(&MAPPED);
         let all_v4 = Network::new(addresses, MAPPED_BITS);
-        if self.own.keys().any(|network| !network.is_v4() && network.contains(addresses)) {
+        if self.own.keys().any(|network| network.prefix > 0 && !network.is_v4() && network.contains(addresses)) {
             self.own.entry(all_v4).or_default();
         }
         let lengths: Vec<u8> = {
@@ -60,7 +60,7 @@ impl Networks {
             let mut all = Vec::new();
             for prefix in lengths.iter().take_while(|prefix| **prefix <= network.prefix) {
                 let around = Network::new(network.address, *prefix);
-                if around.is_v4() == network.is_v4() {
+                if *prefix == 0 || around.is_v4() == network.is_v4() {
                     all.extend(self.own.get(&around).into_iter().flatten().copied());
                 }
             }
@@ -99,7 +99,7 @@ mod tests {
     fn the_innermost_offers_what_those_around_it_do() {
         let mut networks = Networks::default();
         for (rule, (text, prefix)) in
-            [("10.0.0.0", 96 + 8), ("10.1.0.0", 96 + 16), ("::", 0), ("0.0.0.0", 96), ("2001:db8::", 32)]
+            [("10.0.0.0", 96 + 8), ("10.1.0.0", 96 + 16), ("::", 8), ("0.0.0.0", 96), ("2001:db8::", 32)]
                 .into_iter()
                 .enumerate()
         {
@@ -110,16 +110,17 @@ mod tests {
         assert_eq!(rules(&networks, "10.1.2.3"), [0, 1, 3]);
         assert_eq!(rules(&networks, "10.2.2.3"), [0, 3]);
         assert_eq!(rules(&networks, "1.1.1.1"), [3]);
-        assert_eq!(rules(&networks, "2001:db8::1"), [2, 4]);
+        assert_eq!(rules(&networks, "2001:db8::1"), [4]);
         assert_eq!(rules(&networks, "::1"), [2]);
     }
 
     #[test]
-    fn all_of_ipv6_is_none_of_ipv4() {
+    fn every_address_is_of_both_kinds() {
         let mut networks = Networks::default();
         networks.add(Network::new([0; 16], 0), Candidate::default());
+        networks.add(Network::new([0; 16], 8), Candidate { rule: 1, ..Candidate::default() });
         networks.finish();
-        assert_eq!(rules(&networks, "1.1.1.1"), [0_u32; 0]);
-        assert_eq!(rules(&networks, "::1"), [0]);
+        assert_eq!(rules(&networks, "1.1.1.1"), [0]);
+        assert_eq!(rules(&networks, "::1"), [0, 1]);
     }
 }

@@ -37,3 +37,16 @@ pub fn normalise(base: &[u8], argument: &[u8]) -> Option<Vec<u8>> {
     }
     Some(path)
 }
+
+/// An argument against what the kernel says it starts from: the directory of a relative one, the process's
+/// root of an absolute one.
+pub fn resolve(base: &[u8], argument: &[u8]) -> Option<Vec<u8>> {
+    match argument {
+        // In a chroot an absolute name begins at the process's root, and `..` does not leave it.
+        [b'/', ..] if base.len() > 1 => {
+            let below = normalise(b"/", argument)?;
+            Some(if below == b"/" { base.to_vec() } else { [base, &below].concat() })
+        }
+        _ => normalise(base, argument),
+    }
+}

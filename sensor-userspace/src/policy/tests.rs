@@ -14,10 +14,10 @@ mod reference;
 mod shipped;
 
 /// A reproducible source of randomness: the seed is printed, and `RGT_TEST_SEED` sets it.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn new(test: &str) -> Random {
+    pub(super) fn new(test: &str) -> Random {
         let given = std::env::var("RGT_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -35,15 +35,15 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }
 
-    fn one_in(&mut self, times: usize) -> bool {
+    pub(super) fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
-    fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+    pub(super) fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         &items[self.below(items.len())]
     }
 }

@@ -2,24 +2,10 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+pub use rgt_tests::vm::{Boot, Missing, Mode};
 use serde_json::Value;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Lsm,
-    FmodRet,
-}
-
-impl Mode {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Lsm => "lsm",
-            Self::FmodRet => "fmod_ret",
-        }
-    }
-}
 
 /// What an attempt of `agent.sh` met.
 #[derive(Debug)]
@@ -98,13 +84,6 @@ impl Told {
     }
 }
 
-/// Why a boot told nothing.
-pub enum Missing {
-    /// This kernel cannot be had here.
-    Skipped(String),
-    Failed(String),
-}
-
 /// Programs for the VM, which has no compiler.
 fn tools(scripts: &Path) -> Result<PathBuf, Missing> {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vm-tools");
@@ -124,58 +103,13 @@ fn tools(scripts: &Path) -> Result<PathBuf, Missing> {
 
 /// Boots a kernel and runs a script of `tests/vm` in it; `add` are further `HOST:GUEST` files.
 pub fn boot(kernel: &str, mode: Mode, script: &str, add: &[String]) -> Result<Told, Missing> {
-    let Some(xtask) = std::env::var_os("XTASK").filter(|path| !path.is_empty()) else {
-        let reason = "XTASK does not name the xtask program: `cargo xtask test` sets it";
-        return Err(Missing::Skipped(reason.into()));
-    };
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm");
     let tools = tools(&scripts)?;
-    let mut command = Command::new(xtask);
-    command.args(["vm", "--kernel", kernel, "--timeout", "900", "--add"]);
-    command.arg(format!("{}:/t", scripts.display()));
-    command.arg("--add").arg(format!("{}:/full", tools.display()));
+    let mut boot = Boot::new(kernel, mode).add(&scripts, "/t").add(&tools, "/full").seconds(900);
     for pair in add {
-        command.args(["--add", pair]);
+        boot = boot.options(&["--add", pair]);
     }
-    match (mode, kernel) {
-        (Mode::FmodRet, _) => drop(command.args(["--lsm", "lockdown,yama,apparmor"])),
-        (Mode::Lsm, "5.10") => drop(command.args(["--lsm", "lockdown,yama,apparmor,bpf"])),
-        // The kernel's own list.
-        (Mode::Lsm, _) => {}
-    }
-    let done = command
-        .args(["--", "sh", &format!("/t/{script}.sh")])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| Missing::Failed(format!("$XTASK: {error}")))?;
-    let (out, err) = (
-        String::from_utf8_lossy(&done.stdout),
-        String::from_utf8_lossy(&done.stderr),
-    );
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{script}-{kernel}-{}", mode.name()));
-    // Appended: a kernel's version has a dot of its own.
-    let named = |ending: &str| format!("{}.{ending}", file.display());
-    let _ = std::fs::write(named("out"), &done.stdout);
-    let _ = std::fs::write(named("err"), &done.stderr);
-    if done.status.code() == Some(77) {
-        let reason = err
-            .lines()
-            .rev()
-            .find_map(|line| line.strip_prefix("vm: SKIP "));
-        return Err(Missing::Skipped(
-            reason.unwrap_or("this kernel cannot be had").to_owned(),
-        ));
-    }
-    if !done.status.success() {
-        return Err(Missing::Failed(format!(
-            "{kernel} {}: {}\n{err}",
-            mode.name(),
-            done.status
-        )));
-    }
-    if let Some(last) = err.lines().next_back() {
-        println!("{} {last}", mode.name());
-    }
+    let out = boot.run(script, &["sh", &format!("/t/{script}.sh")])?;
     Told::read(&out)
         .map_err(|line| Missing::Failed(format!("the scripts do not say such a thing: {line}")))
 }

@@ -30,6 +30,10 @@ mount -t tmpfs -o mode=0755 run /run
 mkdir -p /var/lib /var/tmp /run/lock
 chmod 1777 /var/tmp
 ip link set lo up
+# Their names begin with numbers: what others need comes first.
+for module in /.vm/modules/*.ko; do
+    insmod "$module"
+done
 hostname rgt-vm
 cd /root
 setsid sh /.vm/command </dev/null >/dev/ttyS1 2>/dev/ttyS2 9>&-

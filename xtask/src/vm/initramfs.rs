@@ -8,13 +8,14 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::Options;
 use super::cpio::{Node, Tree};
 use crate::{command, paths, setup};
 
 const INIT: &str = include_str!("init.sh");
 
-/// Builds the archive into `file`.
-pub fn build(file: &Path, root: &Path, add: &[String], words: &[String]) -> Result<()> {
+/// Builds the archive into `file`; the kernel's modules are in `modules`.
+pub fn build(file: &Path, root: &Path, modules: &Path, options: &Options) -> Result<()> {
     let mut tree = Tree::default();
     skeleton(&mut tree);
     let rgt = rgt(root);
@@ -30,7 +31,7 @@ pub fn build(file: &Path, root: &Path, add: &[String], words: &[String]) -> Resu
     if policies.is_dir() {
         host_path(&mut tree, &policies, Path::new("/policies"))?;
     }
-    for pair in add {
+    for pair in &options.add {
         let Some((host, guest)) = pair.rsplit_once(':') else {
             bail!("--add {pair}: write HOST:GUEST, as in --add ./tool:/usr/bin/tool")
         };
@@ -40,9 +41,10 @@ pub fn build(file: &Path, root: &Path, add: &[String], words: &[String]) -> Resu
         host_path(&mut tree, Path::new(host), Path::new(guest))
             .with_context(|| format!("--add {pair}"))?;
     }
+    host_path(&mut tree, modules, Path::new("/.vm/modules"))?;
     // Last: an added file of the same name is preferred.
     busybox(&mut tree)?;
-    tree.insert("/.vm/command", 0o644, Node::Bytes(script(words)));
+    tree.insert("/.vm/command", 0o644, Node::Bytes(script(&options.command)));
     tree.insert("/init", 0o755, Node::Bytes(INIT.into()));
 
     let out = std::fs::File::create(file).with_context(|| file.display().to_string())?;

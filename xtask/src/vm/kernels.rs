@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::modules;
 use crate::{command, paths};
 
 /// Where one kernel of the matrix comes from.
@@ -72,11 +73,13 @@ pub fn image(name: &str) -> Result<PathBuf> {
     };
     let dir = paths::cache()?.join("kernels").join(source.name);
     let image = dir.join("vmlinuz");
-    if image.exists() {
+    // A cache from before modules were kept has the image alone.
+    let whole = || image.exists() && modules::of(&image).is_dir();
+    if whole() {
         return Ok(image);
     }
     let _lock = paths::lock("kernels")?;
-    if image.exists() {
+    if whole() {
         return Ok(image);
     }
     fetch(source, &dir).map_err(|error| Unavailable {
@@ -115,30 +118,43 @@ fn fetch_from(source: &Source, suite: &str, mirrors: &Mirrors, dir: &Path) -> Re
     }
     let package = package
         .with_context(|| format!("no package {}*{FLAVOUR}", source.prefixes.join(" or ")))?;
+    let mut packages = vec![package.clone()];
+    // linux-binary holds the image alone.
+    packages.extend(package.strip_prefix("linux-binary-").map(|rest| format!("linux-modules-{rest}")));
 
     let staging = dir.with_extension("new");
     let _ = std::fs::remove_dir_all(&staging);
     std::fs::create_dir_all(&staging).with_context(|| staging.display().to_string())?;
     command::quiet(
-        &format!("kernel {}: fetching {package}", source.name),
+        &format!("kernel {}: fetching {}", source.name, packages.join(", ")),
         apt.command("apt-get")
-            .args(["download", &package])
+            .arg("download")
+            .args(&packages)
             .current_dir(&staging),
     )?;
-    let deb = std::fs::read_dir(&staging)?
+    let debs: Vec<PathBuf> = std::fs::read_dir(&staging)?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|ext| ext == "deb"))
-        .with_context(|| format!("{package}: apt-get download left no file"))?;
+        .filter(|path| path.extension().is_some_and(|ext| ext == "deb"))
+        .collect();
+    if debs.len() != packages.len() {
+        bail!("{}: apt-get download left {} files", packages.join(", "), debs.len());
+    }
     let tree = staging.join("tree");
-    command::quiet(
-        &format!("kernel {}: unpacking", source.name),
-        Command::new("dpkg").arg("-x").arg(&deb).arg(&tree),
-    )?;
+    for deb in &debs {
+        command::quiet(
+            &format!("kernel {}: unpacking", source.name),
+            Command::new("dpkg").arg("-x").arg(deb).arg(&tree),
+        )?;
+    }
     let image = find_image(&tree).with_context(|| format!("{package}: holds no vmlinuz"))?;
     std::fs::rename(&image, staging.join("vmlinuz"))?;
+    modules::keep(&tree, &modules::of(&staging.join("vmlinuz")))
+        .with_context(|| packages.join(", "))?;
     std::fs::write(staging.join("package"), format!("{package}\n"))?;
     std::fs::remove_dir_all(&tree)?;
-    std::fs::remove_file(&deb)?;
+    for deb in &debs {
+        std::fs::remove_file(deb)?;
+    }
     // The directory appears complete or not at all.
     let _ = std::fs::remove_dir_all(dir);
     std::fs::rename(&staging, dir).with_context(|| dir.display().to_string())?;

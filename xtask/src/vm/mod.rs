@@ -4,6 +4,7 @@
 mod cpio;
 mod initramfs;
 mod kernels;
+mod modules;
 mod ports;
 mod qemu;
 mod watch;
@@ -124,7 +125,7 @@ pub fn run(options: &Options) -> Result<u8> {
     sweep(&dir);
     sweep(&std::env::temp_dir());
     let initrd = Temporary(dir.join(format!("initramfs-{}.cpio", std::process::id())));
-    initramfs::build(&initrd.0, &root, &options.add, &options.command)?;
+    initramfs::build(&initrd.0, &root, &modules::of(&image), options)?;
 
     // Two VMs may run at once; the last to end leaves its words under the kernel's name.
     let console = dir.join(format!("console-{}.log", options.kernel));

@@ -127,15 +127,12 @@ fn circumstances(random: &mut Random, policy: &Policy) -> Circumstances {
 fn the_table_agrees_with_the_naive_reader() {
     let mut random = Random::new("the_table_agrees_with_the_naive_reader");
     let variables = Variables { workspace: Some("/a/b".into()), home: None };
-    let mut ran = 0;
+    let (mut ran, mut crowded) = (0, 0);
     for _ in 0..1200 {
         let plain = random.one_in(3);
         let text = random_policy(&mut random, plain);
         let policy = parse("t.yaml", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-        let Ok(table) = policy.compile(&variables) else {
-            assert!(!plain, "a plain policy does not compile\n{text}");
-            continue;
-        };
+        let table = policy.compile(&variables).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         for _ in 0..40 {
             let now = circumstances(&mut random, &policy);
             let path: String =
@@ -156,6 +153,11 @@ fn the_table_agrees_with_the_naive_reader() {
                 (*random.pick(&actions), object)
             };
             let decision = table.judge(&[(action, object)], &now);
+            // In more globs at once than a walk holds: closed, and told as unknown.
+            if decision.unknown && matches!(object, Object::Path(_)) {
+                crowded += 1;
+                continue;
+            }
             let found = naive::judge(&policy, &variables, &[(action, object)], &now);
             let context = || format!("{action:?} {object:?} {now:?}\n{text}\n{decision:?}");
             assert_eq!(decision.verdict, found.verdict, "{}", context());
@@ -164,15 +166,16 @@ fn the_table_agrees_with_the_naive_reader() {
             if object == Object::Unknown {
                 continue;
             }
+            let consequences = table.consequences(&decision);
             let mut labels: Vec<String> =
-                decision.labels.iter().map(|label| policy.labels[*label].clone()).collect();
+                consequences.labels.iter().map(|(label, _)| policy.labels[*label].clone()).collect();
             labels.sort();
             labels.dedup();
-            assert_eq!((labels, decision.risk_added), (found.labels, found.risk), "{}", context());
+            assert_eq!((labels, consequences.risk), (found.labels, found.risk), "{}", context());
             let watched: Vec<String> =
                 decision.watched.iter().map(|rule| policy.rules[*rule].id.clone()).collect();
             assert_eq!(watched, found.watched, "{}", context());
         }
     }
-    assert!(ran > 5000, "{ran}");
+    assert!(ran > 5000 && crowded < ran / 100, "{ran}, {crowded} crowded");
 }

@@ -130,7 +130,6 @@ fn explain_a_connection() {
 }
 
 #[test]
-#[ignore = "until the table holds conditions"]
 fn explain_knows_the_circumstances() {
     let text = "version: 1\nrules:\n  - { id: L, deny: net.connect, when: { label: s } }\n  - { id: R, deny: net.connect, when: { risk: '>=50' } }\n  - { id: W, deny: net.connect, when: { role: ops, env: prod, task: t, principal: p, time: Sat UTC } }\n  - { id: A, deny: net.connect, scope: a }\n  - { id: S, watch: file.read, label: s }\n";
     let policy = file("circumstances.yaml", text);

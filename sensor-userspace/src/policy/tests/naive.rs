@@ -64,7 +64,10 @@ pub fn judge(
     let mut labels: Vec<String> = set.map(|set| policy.labels[set.label].clone()).collect();
     labels.sort();
     labels.dedup();
-    let risk = consequences.iter().map(|rule| i32::from(rule.risk)).sum();
+    // A refusal that risk has caused does not raise it.
+    let refusal = |rule: &Rule| matches!(rule.effect, Effect::Deny | Effect::Challenge);
+    let raising = consequences.iter().filter(|rule| !(refusal(rule) && rule.when.risk.is_some()));
+    let risk = raising.map(|rule| i32::from(rule.risk)).sum();
     Found { verdict, rule, labels, risk, watched }
 }
 

@@ -1,0 +1,219 @@
+//! Techniques that try to get round a policy, each with a control: by itself it has its effect on that
+//! kernel and as that user; under the policy it has not, and a record names the rule.
+//! All of them on 6.12 by LSM, the sentinels elsewhere; `--full`: all everywhere.
+
+#[path = "evasion/open.rs"]
+mod open;
+#[path = "evasion/race.rs"]
+mod race;
+#[path = "evasion/told.rs"]
+mod told;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use rgt_tests::vm::{self, Boot, Missing, Mode};
+use told::{Run, Told};
+
+/// The rule that each family's policy refuses by.
+const RULES: [(&str, &[&str]); 6] = [
+    ("delete", &["NO_DELETE"]),
+    ("read", &["NO_SECRETS"]),
+    ("create", &["NO_CHANGES"]),
+    ("exec", &["NO_TOOLS"]),
+    ("net", &["NO_NETWORK"]),
+    ("leave", &["NO_DELETE", "NO_OTHERS"]),
+];
+/// Where a place cannot be told.
+const UNKNOWN: &str = "RULE_UNKNOWN";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Blocked,
+    /// Without a policy nothing happens either.
+    NoEffect,
+    /// Not refused, as `OPEN` says.
+    Open,
+    /// Refused, against what `OPEN` says.
+    Closed,
+    Breach,
+    /// Refused, and no record says so.
+    Unrecorded,
+}
+
+impl Verdict {
+    fn of(family: &str, technique: &str, run: &Run) -> Self {
+        let known = open::reason(family, technique).is_some();
+        let rules = RULES.iter().find(|(of, _)| *of == family).map_or(&[][..], |(_, rules)| rules);
+        let named = run.rule.as_deref().is_some_and(|rule| rule == UNKNOWN || rules.contains(&rule));
+        match (run.control, run.effect) {
+            (false, _) => Self::NoEffect,
+            (true, true) if known => Self::Open,
+            (true, true) => Self::Breach,
+            (true, false) if !named => Self::Unrecorded,
+            (true, false) if known => Self::Closed,
+            (true, false) => Self::Blocked,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::NoEffect => "no effect here",
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Breach => "BREACH",
+            Self::Unrecorded => "UNRECORDED",
+        }
+    }
+}
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("evasion")
+}
+
+/// The programs, built once a run of the tests.
+static PROGRAMS: LazyLock<Result<(PathBuf, PathBuf), String>> = LazyLock::new(|| {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(sources()).map_err(|error| error.to_string())?.flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|ext| ext == "c") && !path.ends_with("tool.c") {
+            files.push(path);
+        }
+    }
+    let evade = compile("evade", &files, &["-static", "-pthread", "-Wall", "-Werror", "-Wno-unused-result"])?;
+    let tool = compile("evade-tool", &[sources().join("tool.c")], &[])?;
+    Ok((evade, tool))
+});
+
+fn compile(name: &str, files: &[PathBuf], options: &[&str]) -> Result<PathBuf, String> {
+    let out = vm::scratch().join(name);
+    let done = Command::new("cc")
+        .args(["-std=gnu11", "-O1", "-o"])
+        .arg(&out)
+        .args(files)
+        .args(options)
+        .output()
+        .map_err(|error| format!("cc: {error}"))?;
+    if !done.status.success() {
+        return Err(format!("cc: {}", String::from_utf8_lossy(&done.stderr)));
+    }
+    Ok(out)
+}
+
+fn boot(kernel: &str, mode: Mode) -> Result<Boot, Missing> {
+    let (evade, tool) = PROGRAMS.as_ref().map_err(|error| Missing::Failed(error.clone()))?;
+    Ok(Boot::new(kernel, mode)
+        .add(evade, "/usr/local/bin/evade")
+        .add(tool, "/usr/local/bin/evade-tool")
+        .add(&sources(), "/t")
+        .seconds(600))
+}
+
+/// Every technique in one boot; the table is printed, and what must not be fails.
+fn suite(name: &str, kernel: &str, mode: Mode) {
+    let all = vm::full() || (kernel, mode) == ("6.12", Mode::Lsm);
+    let selection = if all { "EVADE=all" } else { "EVADE=few" };
+    let out = boot(kernel, mode).and_then(|boot| boot.run("evasion", &["env", selection, "sh", "/t/evasion.sh"]));
+    let out = match out {
+        Ok(out) => out,
+        Err(Missing::Skipped(reason)) => return println!("SKIP {name}: {reason}"),
+        Err(Missing::Failed(reason)) => panic!("{reason}"),
+    };
+    let told = Told::read(&out).unwrap_or_else(|line| panic!("the script does not say such a thing: {line}"));
+    ran_to_the_end(&told, kernel, mode);
+    let wrong = table(&told, kernel);
+    assert!(wrong.is_empty(), "{kernel} {}:\n{}", mode.name(), wrong.join("\n"));
+}
+
+fn ran_to_the_end(told: &Told, kernel: &str, mode: Mode) {
+    for (fact, value) in &told.facts {
+        if fact != "lsm" {
+            assert_eq!(value, "0", "{kernel} {}: {fact}", mode.name());
+        }
+    }
+    assert!(told.facts.contains_key("verify"), "the script did not come to its end");
+    let mut modes = BTreeSet::new();
+    for record in &told.records {
+        assert_ne!(record["data"]["kind"], "gap", "events were lost: {record}");
+        if record["data"]["kind"] == "start" {
+            modes.extend(record["data"]["mode"].as_str());
+        }
+    }
+    assert_eq!(modes, [mode.name()].into(), "how agents were governed");
+}
+
+/// Prints the table, and says what is wrong in it.
+fn table(told: &Told, kernel: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut counts: BTreeMap<(&str, Verdict), usize> = BTreeMap::new();
+    // A technique must show its effect as one of the users, or it tests nothing.
+    let mut shown: BTreeMap<(&str, &str), bool> = BTreeMap::new();
+    println!("{:30} {:>5} {:8} {:8} {:14} verdict", "technique", "user", "control", "policy", "record");
+    for ((user, family, technique), run) in &told.runs {
+        let verdict = Verdict::of(family, technique, run);
+        let word = |effect: bool| if effect { "effect" } else { "-" };
+        let line = format!(
+            "{:30} {user:>5} {:8} {:8} {:14} {}{}",
+            format!("{family}/{technique}"),
+            word(run.control),
+            word(run.effect),
+            run.rule.as_deref().unwrap_or("-"),
+            verdict.name(),
+            open::reason(family, technique).map_or(String::new(), |reason| format!(": {reason}")),
+        );
+        println!("{line}");
+        *counts.entry((family, verdict)).or_default() += 1;
+        *shown.entry((family, technique)).or_default() |= run.control;
+        if matches!(verdict, Verdict::Breach | Verdict::Unrecorded) {
+            wrong.push(line);
+        }
+    }
+    for ((family, verdict), count) in &counts {
+        println!("{family:8} {:16} {count}", verdict.name());
+    }
+    for ((family, technique), _) in shown.iter().filter(|(_, shown)| !**shown) {
+        if !open::ABSENT.contains(&(kernel, family, technique)) {
+            wrong.push(format!("{family}/{technique} has no effect even without a policy"));
+        }
+    }
+    // Every family must have been there, with something refused or known to be open.
+    for (family, _) in RULES {
+        let tried: usize = counts.iter().filter(|((of, verdict), _)| *of == family && *verdict != Verdict::NoEffect).map(|(_, count)| count).sum();
+        if tried < 4 {
+            wrong.push(format!("{family}: {tried} techniques with an effect, not 4"));
+        }
+    }
+    wrong
+}
+
+macro_rules! suites {
+    ($($name:ident: $kernel:literal, $mode:expr;)+) => {
+        $(#[test]
+        fn $name() {
+            suite(stringify!($name), $kernel, $mode);
+        })+
+    };
+}
+
+suites! {
+    lsm_5_10: "5.10", Mode::Lsm;
+    fmod_ret_5_10: "5.10", Mode::FmodRet;
+    lsm_6_1: "6.1", Mode::Lsm;
+    fmod_ret_6_1: "6.1", Mode::FmodRet;
+    lsm_6_12: "6.12", Mode::Lsm;
+    fmod_ret_6_12: "6.12", Mode::FmodRet;
+    lsm_7_2: "7.2", Mode::Lsm;
+    fmod_ret_7_2: "7.2", Mode::FmodRet;
+}
+
+#[test]
+fn what_is_open_exists() {
+    for open in open::OPEN {
+        assert!(RULES.iter().any(|(family, _)| *family == open.family), "{}", open.family);
+        let source = std::fs::read_to_string(sources().join(format!("{}.c", open.family))).unwrap();
+        assert!(open.technique == "*" || source.contains(&format!("{{\"{}\",", open.technique)), "{}/{}", open.family, open.technique);
+    }
+}

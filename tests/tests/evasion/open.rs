@@ -1,0 +1,48 @@
+//! What is known not to be refused. A technique that is refused all the same is told as *closed*.
+
+pub struct Open {
+    pub family: &'static str,
+    /// `*` is all of the family.
+    pub technique: &'static str,
+    pub reason: &'static str,
+}
+
+const fn open(family: &'static str, technique: &'static str, reason: &'static str) -> Open {
+    Open {
+        family,
+        technique,
+        reason,
+    }
+}
+
+pub const OPEN: &[Open] = &[
+    open("delete", "truncate_part", "cutting a file short of nothing is file.write"),
+    open("delete", "hard_link_truncate", "the object lies where it was opened: deny file.link too"),
+    open("create", "times", "times are not among the watched calls"),
+    open("exec", "copied", "a copy is another program: deny reading, or allow programs by place"),
+    open("exec", "copied_to_memory", "a copy is another program: deny reading, or allow programs by place"),
+    open("leave", "core_pattern", GUARD),
+    open("leave", "modprobe", GUARD),
+    open("leave", "without_ftrace", GUARD),
+    open("leave", "cgroup_kill", "the kernel sends it, for a write to a file: deny writing below /sys/fs/cgroup"),
+    open("leave", "cgroup_freeze", "a write to a file: deny writing below /sys/fs/cgroup"),
+    open("leave", "signal_by_descriptor", "the kernel sends it, in no call of the agent's"),
+    open("leave", "prlimit", "setting another's limits is no verb"),
+];
+
+const GUARD: &str = "no guard against root agents yet: deny writing below /proc/sys";
+
+pub fn reason(family: &str, technique: &str) -> Option<&'static str> {
+    OPEN.iter()
+        .find(|open| open.family == family && [technique, "*"].contains(&open.technique))
+        .map(|open| open.reason)
+}
+
+/// Techniques whose effect a kernel does not have: nothing to refuse.
+pub const ABSENT: &[(&str, &str, &str)] = &[
+    ("5.10", "create", "ring_mkdir"),
+    ("5.10", "create", "ring_symlink"),
+    ("5.10", "create", "ring_link"),
+    ("5.10", "net", "multipath"),
+    ("5.10", "leave", "cgroup_kill"),
+];
