@@ -98,6 +98,7 @@ class Run:
         same("risk_factors.previous", factors["previous"], self.score)
         same("risk_factors.delta", factors["delta"], 10 if rapid else -2)
         self.score = min(100, self.score + 10) if rapid else max(0, self.score - 2)
+        self.score = min(100, max(0, self.score + factors.get("added", 0)))
         same("live_risk_score", data["live_risk_score"], self.score)
         if self.length is None and len(data["behavioral_trajectory"]) < self.actions:
             self.length = len(data["behavioral_trajectory"])

@@ -40,6 +40,21 @@ part allowed /t/bare.yaml places
 part bare /t/bare.yaml bare
 part free /t/places.yaml bare
 
+# Globs, destinations, and what was seen before.
+mkdir -p /data/g /data/x/y /data/a/b/deep /data/secret /data/after
+for file in g/a.pem g/b.key g/c.txt x/y/.env a/b/deep/x1 secret/s; do
+    echo some >/data/$file
+done
+rgt exec --policy /t/language.yaml --name language --ledger /ledger/language -- sh /t/language.sh
+fact "exec language" $?
+rgt exec --policy /t/language.yaml --name another --ledger /ledger/another -- touch /data/after/four
+fact "language of another" $?
+fact "language labels" "$(grep -h '"watched":\["SEEN"\]' /ledger/language/*.jsonl | grep -c '"labels":\["secret"\]')"
+fact "language risk" "$(grep -h '"watched":\["SEEN"\]' /ledger/language/*.jsonl | grep -c '"added":20')"
+fact "language denials" "$(grep -h '"policy_verdict":"DENY"' /ledger/language/*.jsonl | grep -c '"enforcement":"blocked"')"
+rgt verify /ledger/language >&2
+fact "verify language" $?
+
 # What no rule speaks of goes as it always goes.
 prepare
 sh /t/benign.sh >/plain 2>&1

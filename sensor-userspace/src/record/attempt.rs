@@ -85,6 +85,9 @@ impl AttemptData<'_> {
             }
             data.raw("instance", &identity.instance);
             data.plain("judged", judgement.judged.name().as_bytes());
+            if !judgement.labels.is_empty() {
+                data.strings("labels", &judgement.labels);
+            }
             if attempt.late {
                 data.bool("late", true);
             }
@@ -106,6 +109,9 @@ impl AttemptData<'_> {
             data.raw("trace_id", &identity.trace_id);
             if self.context.truncated {
                 data.bool("trajectory_truncated", true);
+            }
+            if !judgement.watched.is_empty() {
+                data.strings("watched", &judgement.watched);
             }
         });
     }

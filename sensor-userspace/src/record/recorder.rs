@@ -100,7 +100,7 @@ impl Recorder {
         let time = self.clock.format(a.at);
         // On a copy: an action that cannot be recorded must leave no trace in later scores.
         let mut risk = self.risk.clone();
-        let scored = risk.action(a.at);
+        let scored = risk.action(a.at, j.risk_added);
         self.factors.clear();
         scored.write(&mut self.factors);
         let context = Context {

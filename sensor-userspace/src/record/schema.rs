@@ -222,6 +222,7 @@ fn attempt() -> Value {
             "incomplete": texts(),
             "instance": text(),
             "judged": { "enum": ["kernel", "argument"] },
+            "labels": texts(),
             "late": only_true(),
             "live_risk_score": score,
             "mode": { "enum": ["lsm", "fmod_ret", "observe"] },
@@ -233,6 +234,7 @@ fn attempt() -> Value {
             "risk_factors": closed(
                 json!({
                     "actions": natural(),
+                    "added": integer(),
                     "base": { "const": 50 },
                     "delta": { "enum": [10, -2] },
                     "previous": score,
@@ -246,6 +248,7 @@ fn attempt() -> Value {
             "timestamp": time(),
             "trace_id": hex(32),
             "trajectory_truncated": only_true(),
+            "watched": texts(),
         }),
         &[
             "action_attempted",

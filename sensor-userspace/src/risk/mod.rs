@@ -2,7 +2,8 @@
 //!
 //! Profile `article` is the arithmetic of the article's collector, in integers: from 50, an action
 //! that follows at least six others, the last of them less than 0.1 s ago, adds 10, any other takes
-//! 2 away, within 0 to 100. It is worked out before the action joins the trajectory.
+//! 2 away, within 0 to 100; then what the policy's rules add to it. It is worked out before the action joins
+//! the trajectory.
 
 use std::str::FromStr;
 
@@ -57,6 +58,8 @@ pub struct Scored {
     pub previous: u8,
     pub delta: i8,
     pub rapid: bool,
+    /// What the rules that spoke of the action add.
+    pub added: i32,
     /// How many actions of the run came before this one.
     pub actions: u64,
 }
@@ -80,11 +83,12 @@ impl Risk {
     ///
     /// One that was recorded late may be older than its predecessor: the difference is then
     /// negative and, as in the article, less than 0.1 s.
-    pub fn action(&mut self, at: WallNs) -> Scored {
+    pub fn action(&mut self, at: WallNs, added: i32) -> Scored {
         let (previous, actions) = (self.score, self.actions);
         let rapid = actions > CALM_ACTIONS && i128::from(at) - i128::from(self.last) < RAPID_NS;
         let delta: i8 = if rapid { 10 } else { -2 };
-        self.score = previous.saturating_add_signed(delta).min(100);
+        let score = i32::from(previous.saturating_add_signed(delta).min(100)).saturating_add(added);
+        self.score = u8::try_from(score.clamp(0, 100)).unwrap_or(100);
         self.actions += 1;
         self.last = at;
         Scored {
@@ -92,6 +96,7 @@ impl Risk {
             previous,
             delta,
             rapid,
+            added,
             actions,
         }
     }
@@ -102,6 +107,9 @@ impl Scored {
     pub fn write(&self, out: &mut Vec<u8>) {
         Object::write(out, |factors| {
             factors.uint("actions", self.actions);
+            if self.added != 0 {
+                factors.int("added", i64::from(self.added));
+            }
             factors.uint("base", u64::from(BASE));
             factors.int("delta", i64::from(self.delta));
             factors.uint("previous", u64::from(self.previous));
@@ -118,28 +126,36 @@ mod tests {
     #[test]
     fn article_arithmetic() {
         let mut risk = Risk::default();
-        let calm: Vec<u8> = (0..6).map(|n| risk.action(n * 1000).score).collect();
+        let calm: Vec<u8> = (0..6).map(|n| risk.action(n * 1000, 0).score).collect();
         assert_eq!(
             calm,
             [48, 46, 44, 42, 40, 38],
             "six actions never count as rapid"
         );
-        assert_eq!(risk.action(6000).score, 48);
-        assert_eq!(risk.action(6000 + 99_999_999).score, 58);
+        assert_eq!(risk.action(6000, 0).score, 48);
+        assert_eq!(risk.action(6000 + 99_999_999, 0).score, 58);
         assert_eq!(
-            risk.action(6000 + 99_999_999 + 100_000_000).score,
+            risk.action(6000 + 99_999_999 + 100_000_000, 0).score,
             56,
             "0.1 s is not less"
         );
-        assert_eq!(risk.action(0).score, 66, "older than the one before: rapid");
+        assert_eq!(risk.action(0, 0).score, 66, "older than the one before: rapid");
+    }
+
+    #[test]
+    fn rules_add_and_take() {
+        let mut risk = Risk::default();
+        assert_eq!(risk.action(0, 20).score, 68);
+        assert_eq!(risk.action(1_000_000_000, 127).score, 100);
+        assert_eq!(risk.action(2_000_000_000, -120).score, 0);
     }
 
     #[test]
     fn stays_within_its_bounds() {
         let mut risk = Risk::default();
-        let slow = (0..40).map(|n| risk.action(n * 1_000_000_000).score).min();
+        let slow = (0..40).map(|n| risk.action(n * 1_000_000_000, 0).score).min();
         assert_eq!(slow, Some(0));
-        let fast = (0..40).map(|_| risk.action(40_000_000_000).score).max();
+        let fast = (0..40).map(|_| risk.action(40_000_000_000, 0).score).max();
         assert_eq!(fast, Some(100));
     }
 }

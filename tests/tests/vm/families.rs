@@ -104,6 +104,7 @@ macro_rules! machines {
             refuses_what_has_no_place,
             knows_what_goes_on,
             lets_the_rest_be,
+            judges_by_the_whole_language,
             ledgers_verify,
         ]);)+
     };
@@ -189,6 +190,30 @@ fn knows_what_goes_on(told: &Told, _: &str, _: Mode) -> Done {
         assert_eq!(told.check(&format!("{part} file.read waits")).status, 0);
         assert_eq!(told.fact(&format!("unlisted {part}")), "0");
     }
+    Ok(())
+}
+
+/// Wildcards, destinations with ports, and a label that one process sets and another meets at its next call.
+fn judges_by_the_whole_language(told: &Told, _: &str, _: Mode) -> Done {
+    for (what, came) in [
+        ("pem", "refused"),
+        ("key", "refused"),
+        ("txt", "done"),
+        ("env", "refused"),
+        ("inner", "refused"),
+        ("port", "reached"),
+        ("other port", "refused"),
+        ("before", "done"),
+        ("after", "refused"),
+        ("a child after", "refused"),
+    ] {
+        assert_eq!(told.fact(&format!("language {what}")), came, "{what}");
+    }
+    assert_eq!(told.fact("language of another"), "0", "its own run has seen nothing");
+    assert_eq!(told.fact("language labels"), "1", "the record that set the label says so");
+    assert_eq!(told.fact("language risk"), "1");
+    assert_eq!(told.fact("language denials"), "7");
+    assert_eq!(told.fact("verify language"), "0");
     Ok(())
 }
 

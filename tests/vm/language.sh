@@ -1,0 +1,27 @@
+# What an agent meets under language.yaml.
+try() {
+    name=$1
+    shift
+    if said=$("$@" 2>&1 </dev/null); then
+        came=done
+    else
+        case $said in
+        *'Permission denied'*) came=refused ;;
+        *'Connection refused'*) came=reached ;;
+        *) came="failed: $said" ;;
+        esac
+    fi
+    printf '#\tlanguage %s\t%s\n' "$name" "$came"
+}
+
+try pem cat /data/g/a.pem
+try key cat /data/g/b.key
+try txt cat /data/g/c.txt
+try env cat /data/x/y/.env
+try inner cat /data/a/b/deep/x1
+try port nc -w 1 127.0.0.1 7001
+try "other port" nc -w 1 127.0.0.1 7002
+try before touch /data/after/one
+cat /data/secret/s >/dev/null
+try after touch /data/after/two
+try "a child after" sh -c 'touch /data/after/three'
