@@ -46,6 +46,8 @@ pub fn literal(name: &[u8], dialect: Dialect) -> Option<String> {
 /// What the usual makers of temporary files put before so many random characters.
 const MADE: [(&str, usize); 2] = [("cc", 6), ("tmp", 8)];
 
+const TRIED: &str = "????????";
+
 /// A glob for a name that will not be met again: a process's number, a hash, a temporary file.
 pub fn volatile(parent: &[u8], name: &[u8]) -> Option<String> {
     let name = std::str::from_utf8(name).ok().filter(|name| name.is_ascii())?;
@@ -71,6 +73,11 @@ pub fn volatile(parent: &[u8], name: &[u8]) -> Option<String> {
         }
         if is_random(stem, 1) {
             return escaped("", ending);
+        }
+        // Python tries a directory by such names, some of which are letters alone.
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if name.len() == TRIED.len() && name.bytes().all(plain) {
+            return Some(TRIED.to_owned());
         }
     }
     let at = name.rfind(['-', '_', '.'])? + 1;

@@ -300,6 +300,7 @@ fn names_that_pass_are_known() {
         ("/tmp", "tmp3e0_m4k0", Some("tmp*")),
         ("/tmp", "7o501km0", Some("*")),
         ("/tmp", "tmp.Ab3dEf12Gh", Some("tmp.*")),
+        ("/tmp", "kqzvbnmw", Some("????????")),
         ("/tmp", "build", None),
         ("/srv", "Makefile", None),
         ("/srv", "x86_64", None),
