@@ -127,9 +127,8 @@ impl Filesystems {
             let _ = self.map.remove(gone);
         }
         self.inodes = now;
-        if add {
-            self.seen = text;
-        }
+        // What was forgotten must be looked for again, even if the table reads as it did: numbers come again.
+        self.seen = if add { text } else { Vec::new() };
         Ok(())
     }
 
