@@ -103,13 +103,26 @@ fn tools(scripts: &Path) -> Result<PathBuf, Missing> {
 
 /// Boots a kernel and runs a script of `tests/vm` in it; `add` are further `HOST:GUEST` files.
 pub fn boot(kernel: &str, mode: Mode, script: &str, add: &[String]) -> Result<Told, Missing> {
+    boot_with(kernel, mode, script, add, &[])
+}
+
+/// The same; the script gets these arguments.
+pub fn boot_with(
+    kernel: &str,
+    mode: Mode,
+    script: &str,
+    add: &[String],
+    arguments: &[&str],
+) -> Result<Told, Missing> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm");
     let tools = tools(&scripts)?;
-    let mut boot = Boot::new(kernel, mode).add(&scripts, "/t").add(&tools, "/full").seconds(900);
+    let mut boot = Boot::new(kernel, mode).add(&scripts, "/t").add(&tools, "/full").seconds(1800);
     for pair in add {
         boot = boot.options(&["--add", pair]);
     }
-    let out = boot.run(script, &["sh", &format!("/t/{script}.sh")])?;
+    let path = format!("/t/{script}.sh");
+    let command: Vec<&str> = ["sh", path.as_str()].into_iter().chain(arguments.iter().copied()).collect();
+    let out = boot.run(script, &command)?;
     Told::read(&out)
         .map_err(|line| Missing::Failed(format!("the scripts do not say such a thing: {line}")))
 }
