@@ -48,6 +48,10 @@ memory
 /ops
 agent observed
 agent governed --policy /policies/article.yaml
+# The corpus: what judging costs must not grow with its size.
+for rules in 10 1000 10000; do
+    agent rules_$rules --policy /corpus/$rules.yaml
+done
 
 kill "$sleep"
 wait "$exec" || true

@@ -1,6 +1,9 @@
 //! `cargo xtask bench`: what rgt costs, as JSON under target/bench/. The kernel side is measured in a VM that
 //! counts instructions, so the figures depend on the programs and not on the machine or its load.
 
+#[path = "../../sensor-userspace/tests/support/corpus.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod corpus;
 mod figures;
 
 use std::io::{BufRead, BufReader};
@@ -78,6 +81,8 @@ fn kernel(root: &Path, dir: &Path, rgt: &Path, kernel: &str) -> Result<Told> {
         .arg(add(&ops, "/ops"))
         .arg("--add")
         .arg(add(&root.join(SCRIPT), "/scenarios.sh"))
+        .arg("--add")
+        .arg(add(&corpus_in(dir)?, "/corpus"))
         .args(["--", "sh", "/scenarios.sh"])
         .env("RGT_BIN", rgt)
         .env("RGT_ROOT", root)
@@ -102,6 +107,17 @@ fn kernel(root: &Path, dir: &Path, rgt: &Path, kernel: &str) -> Result<Told> {
         bail!("the VM's run ended with {status}; its own words are above");
     }
     Ok(told)
+}
+
+/// The corpus of policies in its three sizes.
+fn corpus_in(dir: &Path) -> Result<PathBuf> {
+    let dir = dir.join("corpus");
+    std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    for rules in [10, 1_000, 10_000] {
+        let file = dir.join(format!("{rules}.yaml"));
+        std::fs::write(&file, corpus::mixed(rules, 1)).with_context(|| file.display().to_string())?;
+    }
+    Ok(dir)
 }
 
 /// What the sensor's own side does, on this machine's processor: a rate, so it varies with the machine.

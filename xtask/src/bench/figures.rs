@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 const NOTHING: &str = "nothing";
 /// The same, after everything was unloaded: how far it is from the first is how far to trust the rest.
 const AGAIN: &str = "nothing_again";
-const SCENARIOS: [&str; 5] = [NOTHING, "neighbour", "observed", "governed", AGAIN];
+const SCENARIOS: [&str; 8] =
+    [NOTHING, "neighbour", "observed", "governed", "rules_10", "rules_1000", "rules_10000", AGAIN];
 /// Six operations, each alone and in a burst.
 const FIGURES: usize = 12;
 const SAMPLES: u64 = 2000;
@@ -120,7 +121,7 @@ impl Told {
                     figure.count
                 );
             }
-            let agent = matches!(name.as_str(), "observed" | "governed");
+            let agent = matches!(name.as_str(), "observed" | "governed") || name.starts_with("rules_");
             match &scenario.ledger {
                 // Two opens, a deletion and a connection are recorded, alone and in a burst.
                 Some(ledger) if agent && ledger.records < 8 * SAMPLES => bail!(
