@@ -29,7 +29,8 @@ pub struct Filesystems {
     /// What is registered, and where it stood then.
     inodes: HashMap<u64, Vec<u8>>,
     watch: fs::File,
-    seen: Vec<u8>,
+    /// Mounts have changed since all that stand were registered.
+    stale: bool,
 }
 
 /// Room that the kernel side wants behind a name, for it copies the longest there may be.
@@ -59,7 +60,7 @@ impl Filesystems {
             places,
             inodes: HashMap::new(),
             watch: fs::File::open("/proc/self/mountinfo")?,
-            seen: Vec::new(),
+            stale: true,
         })
     }
 
@@ -80,25 +81,26 @@ impl Filesystems {
 
     /// Registers what is mounted now. For the moments when an agent is registered.
     pub fn refresh(&mut self) -> io::Result<()> {
-        self.look(true)
+        // The kernel's word, not the table's text: unmounted and mounted anew, it can read as it did before.
+        if self.stale || self.changed() { self.look(true) } else { Ok(()) }
     }
 
     /// Forgets what does not stand where it stood; `changed`: a poll of `watch` said so already, which it says
     /// once. What is new waits for `refresh`: an agent may have mounted
     /// it, and it stays foreign to that agent.
     pub fn prune(&mut self, changed: bool) -> io::Result<()> {
+        if changed || self.changed() { self.look(false) } else { Ok(()) }
+    }
+
+    fn changed(&self) -> bool {
         let mut poll = libc::pollfd { fd: self.watch(), events: libc::POLLPRI, revents: 0 };
         // SAFETY: one valid entry.
-        let changed = changed || unsafe { libc::poll(&raw mut poll, 1, 0) } > 0;
-        if changed { self.look(false) } else { Ok(()) }
+        unsafe { libc::poll(&raw mut poll, 1, 0) > 0 }
     }
 
     fn look(&mut self, add: bool) -> io::Result<()> {
         // Names are bytes: one that is no text must not keep policies from being put in force.
         let text = fs::read("/proc/self/mountinfo")?;
-        if text == self.seen {
-            return Ok(());
-        }
         let was = std::mem::take(&mut self.inodes);
         let mounts: Vec<Mount> = text.split(|byte| *byte == b'\n').filter_map(mount).collect();
         let whole: HashSet<&[u8]> =
@@ -127,8 +129,8 @@ impl Filesystems {
             let _ = self.map.remove(gone);
         }
         self.inodes = now;
-        // What was forgotten must be looked for again, even if the table reads as it did: numbers come again.
-        self.seen = if add { text } else { Vec::new() };
+        // What was forgotten, or is new, waits for the next agent.
+        self.stale = !add;
         Ok(())
     }
 
