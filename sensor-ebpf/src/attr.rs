@@ -8,17 +8,14 @@ use sensor_common::{
 };
 
 use crate::{
-    found::{judged_before, placed, word},
+    found::{judged_before, on_path, placed, word},
     kernel::{off, read},
     slot,
 };
 
 #[inline(always)]
 fn changes(path: u64) -> i32 {
-    slot::in_hook(|slot, index| match read::<u64>(path + off::off_path_dentry()) {
-        Some(dentry) => placed(slot, index, Action::FileAttr, dentry),
-        None => 1,
-    })
+    slot::in_hook(|slot, index| on_path(slot, index, Action::FileAttr, path))
 }
 
 #[lsm(hook = "path_chmod")]

@@ -9,7 +9,7 @@ use sensor_common::{
 use crate::{
     call::{Call, shape_is},
     emit,
-    kernel::{current_task, file_of, off, read, read_user},
+    kernel::{current_task, dentry_of, file_of, off, read, read_user},
     maps,
     slot,
     turn,
@@ -166,7 +166,7 @@ pub fn describe(ctx: RawTracePointContext) -> i32 {
     let file = file_of(current_task(), word(&ctx, 0));
     let inode = match file {
         0 => 0,
-        _ => read::<u64>(file + off::off_file_path() + off::off_path_dentry())
+        _ => dentry_of(file)
             .and_then(|dentry| read::<u64>(dentry + off::off_dentry_inode()))
             .unwrap_or(0),
     };

@@ -9,7 +9,7 @@ use sensor_common::{
 
 use crate::{
     found::{forget_default, nullable, on_file, word},
-    kernel::{current_task, off, read},
+    kernel::{current_task, dentry_of, off, read},
     slot,
 };
 
@@ -18,11 +18,6 @@ const PROT_EXEC: u64 = 4;
 const VM_EXEC: u64 = 4;
 /// Personality under which all that may be read may be run.
 const READ_IMPLIES_EXEC: u32 = 0x0040_0000;
-
-#[inline(always)]
-fn dentry_of(file: u64) -> Option<u64> {
-    read::<u64>(file + off::off_file_path() + off::off_path_dentry())
-}
 
 /// Once for a script, and again for its interpreter.
 #[lsm(hook = "bprm_check_security")]

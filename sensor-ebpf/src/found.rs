@@ -3,20 +3,17 @@
 use aya_ebpf::{EbpfContext as _, programs::LsmContext};
 use sensor_common::{
     action::Action,
-    event::{MAX_PAIRS, NO_RULE, PATH_ROOM, Pair, SECTION_ROOM, Slot, pair, section},
+    event::{MAX_PAIRS, NO_RULE, Pair, Slot, pair, section},
     table::effect,
 };
 
 use crate::{
-    judge::{judge, judge_without_place},
+    judge::{HEADER, LAST, NAME_ROOM, judge, judge_without_place},
     kernel::{off, read, read_kernel_str},
     maps, rules,
     section::{header, used},
 };
 
-const HEADER: u64 = 8;
-const NAME_ROOM: u64 = 256;
-const LAST: u64 = (SECTION_ROOM - PATH_ROOM) as u64 - HEADER - NAME_ROOM;
 const NO_PLACE: u32 = u32::MAX;
 
 /// A superblock that the kernel mounts for itself: memfd, pipes, sockets.
@@ -59,6 +56,15 @@ pub fn on_file(slot: *mut Slot, index: u32, action: Action, dentry: u64) -> u32 
     // SAFETY: as in `placed`.
     unsafe { (*slot).walk.dentry = dentry };
     unplaced(index, action, pair::NAMELESS)
+}
+
+/// Judges an action on the place that a `struct path` leads to.
+#[inline(always)]
+pub fn on_path(slot: *mut Slot, index: u32, action: Action, path: u64) -> u32 {
+    match read::<u64>(path + off::off_path_dentry()) {
+        Some(dentry) => placed(slot, index, action, dentry),
+        None => 1,
+    }
 }
 
 #[inline(always)]

@@ -17,7 +17,7 @@ use crate::{
     section::{header, used},
 };
 
-const HEADER: u64 = 8;
+pub const HEADER: u64 = 8;
 pub const NAME_ROOM: u64 = 256;
 /// Last offset of the area where a header and a name still fit, and a copy of a name behind them.
 pub const LAST: u64 = (SECTION_ROOM - PATH_ROOM) as u64 - HEADER - NAME_ROOM;

@@ -112,6 +112,12 @@ pub fn file_of(task: u64, fd: u64) -> u64 {
     read::<u64>(array + u64::from(fd) * 8).unwrap_or(0)
 }
 
+/// The dentry that a file was opened by.
+#[inline(always)]
+pub fn dentry_of(file: u64) -> Option<u64> {
+    read::<u64>(file + off::off_file_path() + off::off_path_dentry())
+}
+
 /// Id of a cgroup of the v2 hierarchy; 0 for one of another.
 #[inline(always)]
 pub fn cgroup_id(cgroup: u64) -> u64 {

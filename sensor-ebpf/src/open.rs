@@ -5,8 +5,8 @@ use sensor_common::{action::Action, event::Slot};
 
 use crate::{
     found::{forget_creation, has_place, on_file, word},
-    kernel::{off, read},
-    slot::{self, FMODE_CREATED},
+    kernel::{dentry_of, off, read},
+    slot::{self, FMODE_CREATED, S_IFMT},
 };
 
 const O_ACCMODE: u32 = 3;
@@ -16,7 +16,6 @@ const O_WRONLY: u32 = 1;
 const O_TMPFILE: u32 = 0o20_000_000;
 /// `__FMODE_EXEC`: the open of a program by exec, which `bprm_check_security` judges. No call can set it.
 const FMODE_EXEC: u32 = 0x20;
-const S_IFMT: u16 = 0o170_000;
 const S_IFDIR: u16 = 0o040_000;
 
 #[lsm(hook = "file_open")]
@@ -36,7 +35,7 @@ fn opens(slot: *mut Slot, index: u32, file: u64) -> u32 {
         return 0;
     }
     let (Some(dentry), Some(inode)) =
-        (read::<u64>(file + off::off_file_path() + off::off_path_dentry()), read::<u64>(file + off::off_file_inode()))
+        (dentry_of(file), read::<u64>(file + off::off_file_inode()))
     else {
         return 1;
     };

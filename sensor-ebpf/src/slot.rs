@@ -22,7 +22,7 @@ const ERESTARTSYS: i64 = -512;
 const ERESTART_RESTARTBLOCK: i64 = -516;
 pub const RESTART_SYSCALL: u32 = 219;
 pub const FMODE_CREATED: u32 = 0x0010_0000;
-const S_IFMT: u16 = 0o170_000;
+pub const S_IFMT: u16 = 0o170_000;
 const S_IFREG: u16 = 0o100_000;
 
 #[inline(always)]

@@ -8,7 +8,7 @@ use sensor_common::{
 };
 
 use crate::{
-    found::{placed, unplaced, word},
+    found::{on_path, placed, unplaced, word},
     kernel::{off, read},
     slot,
 };
@@ -25,10 +25,7 @@ fn bare(action: Action) -> i32 {
 /// About the place that a `struct path` leads to.
 #[inline(always)]
 fn at(path: u64, action: Action) -> i32 {
-    slot::in_hook(|slot, index| match read::<u64>(path + off::off_path_dentry()) {
-        Some(dentry) => placed(slot, index, action, dentry),
-        None => 1,
-    })
+    slot::in_hook(|slot, index| on_path(slot, index, action, path))
 }
 
 #[lsm(hook = "sb_mount")]

@@ -417,7 +417,7 @@ fn pins(wanted: bool, notes: &mut Vec<String>) -> Result<Option<Pins>, LoadError
 }
 
 /// Writes the only entry of a map.
-fn set<T: aya::Pod>(bpf: &mut Ebpf, name: &str, value: T) -> Result<(), LoadError> {
+pub(super) fn set<T: aya::Pod>(bpf: &mut Ebpf, name: &str, value: T) -> Result<(), LoadError> {
     let mut map: Array<_, T> = Array::try_from(borrow(bpf, name)?).map_err(refused(format!("map {name}")))?;
     map.set(0, value, 0).map_err(refused(format!("filling map {name}")))
 }
@@ -453,8 +453,7 @@ fn enforcer(bpf: &mut Ebpf, places: Vec<Vec<u8>>) -> Result<Enforcer, LoadError>
         .map_err(refused("program describe"))?;
     let seed = RandomState::new().hash_one(std::process::id());
     let secret = Secret::new(seed);
-    let mut secrets: Array<_, Pod<Secret>> = Array::try_from(borrow(bpf, "SECRET")?).map_err(refused("map SECRET"))?;
-    secrets.set(0, Pod(secret), 0).map_err(refused("filling map SECRET"))?;
+    set(bpf, "SECRET", Pod(secret))?;
     // Hooks name maps by descriptor: those taken here live on in the enforcer.
     let filesystems = Filesystems::new(
         KernelMap::try_from(take(bpf, "FILESYSTEMS")?).map_err(refused("map FILESYSTEMS"))?,

@@ -7,11 +7,7 @@ use std::{
     ptr,
 };
 
-use aya::{
-    Ebpf, EbpfLoader,
-    maps::{Array, Map},
-    programs::RawTracePoint,
-};
+use aya::{Ebpf, EbpfLoader, maps::Map, programs::RawTracePoint};
 use aya_obj::btf::Btf;
 use sensor_common::{
     action::Action,
@@ -21,7 +17,7 @@ use sensor_common::{
 };
 
 use super::{
-    load::{self, LoadError, borrow, refused, take},
+    load::{self, LoadError, refused, take},
     pod::Pod,
     policies::Policies,
     standing::Standings,
@@ -65,9 +61,7 @@ impl Trial {
         let program = program.fd().map_err(refused("program try_judge"))?.as_fd().try_clone_to_owned();
         let program = program.map_err(refused("program try_judge"))?;
         let secret = Secret::new(random);
-        let mut secrets: Array<_, Pod<Secret>> =
-            Array::try_from(borrow(&mut bpf, "SECRET")?).map_err(refused("map SECRET"))?;
-        secrets.set(0, Pod(secret), 0).map_err(refused("filling map SECRET"))?;
+        load::set(&mut bpf, "SECRET", Pod(secret))?;
         let policies = Policies::new(load::policy_maps(&mut bpf)?, secret);
         let standings = load::standings(&mut bpf)?;
         let slot = match take(&mut bpf, "SLOTS")? {

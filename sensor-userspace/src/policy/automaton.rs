@@ -98,7 +98,7 @@ impl Automaton {
             if state.globs.is_empty() {
                 continue;
             }
-            let globs: Globs = state.globs.keys().cloned().collect();
+            let (globs, targets): (Globs, Vec<u32>) = std::mem::take(&mut state.globs).into_iter().unzip();
             let number = match known.get(&globs) {
                 Some(number) => *number,
                 None => {
@@ -113,7 +113,7 @@ impl Automaton {
                 }
             };
             state.bytes = Some(number);
-            state.targets = state.globs.values().copied().collect();
+            state.targets = targets;
         }
         Ok(())
     }

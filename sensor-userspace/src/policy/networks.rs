@@ -35,6 +35,8 @@ pub struct Networks {
     own: BTreeMap<Network, Vec<Candidate>>,
     /// With what enclosing networks offer, in the order of the rules.
     pub offered: BTreeMap<Network, Vec<Candidate>>,
+    /// The prefixes' lengths that there are, shortest first.
+    lengths: Vec<u8>,
 }
 
 impl Networks {
@@ -51,14 +53,12 @@ impl Networks {
         if self.own.keys().any(|network| network.prefix > 0 && !network.is_v4() && network.contains(addresses)) {
             self.own.entry(all_v4).or_default();
         }
-        let lengths: Vec<u8> = {
-            let mut lengths: Vec<u8> = self.own.keys().map(|network| network.prefix).collect();
-            lengths.dedup();
-            lengths
-        };
+        // The keys are in order of their prefixes.
+        self.lengths = self.own.keys().map(|network| network.prefix).collect();
+        self.lengths.dedup();
         for network in self.own.keys() {
             let mut all = Vec::new();
-            for prefix in lengths.iter().take_while(|prefix| **prefix <= network.prefix) {
+            for prefix in self.lengths.iter().take_while(|prefix| **prefix <= network.prefix) {
                 let around = Network::new(network.address, *prefix);
                 if *prefix == 0 || around.is_v4() == network.is_v4() {
                     all.extend(self.own.get(&around).into_iter().flatten().copied());
@@ -71,9 +71,7 @@ impl Networks {
     }
 
     pub fn look_up(&self, address: [u8; 16]) -> &[Candidate] {
-        let mut prefixes: Vec<u8> = self.offered.keys().map(|network| network.prefix).collect();
-        prefixes.dedup();
-        let found = prefixes.iter().rev().find_map(|prefix| self.offered.get(&Network::new(address, *prefix)));
+        let found = self.lengths.iter().rev().find_map(|prefix| self.offered.get(&Network::new(address, *prefix)));
         found.map_or(&[], Vec::as_slice)
     }
 }
