@@ -1,5 +1,6 @@
 //! Tests that need a kernel, a VM or a real server.
 
+pub mod machine;
 pub mod native;
 pub mod vm;
 

@@ -1,46 +1,17 @@
 //! Every kernel of the matrix, in either way of saying no: one boot each, and what must be true of it.
 
-use std::sync::LazyLock;
-
-use machine::{Missing, Mode, Told};
+use rgt_tests::{
+    machine,
+    machine::{Done, LOSES, Missing, Mode, Told, boot, boot_with, degraded, kind},
+};
 use serde_json::Value;
 
 const RULE: &str = "RULE_FILE_DELETE_BLOCK";
 const EACCES: i64 = -13;
 
-/// One boot, and one test for each thing that must be true of it.
-macro_rules! machine {
-    ($name:ident, $kernel:literal, $mode:expr, $boot:expr, [$($check:ident),+ $(,)?]) => {
-        mod $name {
-            use super::*;
-
-            static BOOT: LazyLock<Result<Told, Missing>> = LazyLock::new(|| $boot($kernel, $mode));
-
-            $(
-                #[test]
-                fn $check() {
-                    let told = match &*BOOT {
-                        Ok(told) => super::$check(told, $kernel, $mode),
-                        Err(Missing::Skipped(reason)) => Err(reason.clone()),
-                        Err(Missing::Failed(reason)) => panic!("{reason}"),
-                    };
-                    if let Err(reason) = told {
-                        println!("SKIP {}::{}: {reason}", stringify!($name), stringify!($check));
-                    }
-                }
-            )+
-        }
-    };
-}
-
-#[path = "vm/families.rs"]
-mod families;
-#[path = "vm/machine.rs"]
-mod machine;
-
 macro_rules! machines {
     ($($name:ident: $kernel:literal, $mode:expr;)+) => {
-        $(machine!($name, $kernel, $mode, |kernel, mode| machine::boot(kernel, mode, "vm", &[]), [
+        $(machine!($name, $kernel, $mode, |kernel, mode| boot(kernel, mode, "vm", &[]), [
             loads,
             refuses_outside_tmp,
             allows_inside_tmp,
@@ -85,7 +56,7 @@ fn survive(kernel: &str, mode: Mode) -> Result<Told, Missing> {
     if !rgt_tests::vm::full() && !matches!((kernel, mode), ("6.1", Mode::FmodRet) | ("6.12", Mode::Lsm)) {
         return Err(Missing::Skipped("only with --full".to_owned()));
     }
-    machine::boot_with(kernel, mode, "survive", &[], &[kills()])
+    boot_with(kernel, mode, "survive", &[], &[kills()])
 }
 
 survivors! {
@@ -106,15 +77,6 @@ machines! {
     fmod_ret_7_2: "7.2", Mode::FmodRet;
 }
 
-/// An error is the reason why a test was skipped.
-type Done = Result<(), String>;
-
-/// Tracepoint programs, fmod_ret ones too, are skipped for a task when another was preempted in one,
-/// and 7.2 always preempts.
-fn degraded(kernel: &str) -> bool {
-    kernel == "7.2"
-}
-
 fn loads(told: &Told, kernel: &str, mode: Mode) -> Done {
     let lsms = told.fact("lsm").split(',').any(|lsm| lsm == "bpf");
     assert_eq!(lsms, mode == Mode::Lsm, "LSM list: {}", told.fact("lsm"));
@@ -129,20 +91,6 @@ fn loads(told: &Told, kernel: &str, mode: Mode) -> Done {
         .collect();
     assert!(gaps.is_empty(), "events were lost: {gaps:?}");
     Ok(())
-}
-
-fn kind<'a>(told: &'a Told, ledger: &str, kind: &str) -> &'a Value {
-    let of_kind: Vec<&Value> = told
-        .records(ledger)
-        .filter(|data| data["kind"] == kind)
-        .collect();
-    match of_kind[..] {
-        [record] => record,
-        _ => panic!(
-            "{ledger}: {} records of kind {kind}, not one",
-            of_kind.len()
-        ),
-    }
 }
 
 /// The check met EACCES, its file is as it was, and one record says so.
@@ -312,9 +260,6 @@ fn records_every_probe(told: &Told, kernel: &str, _: Mode) -> Done {
     Ok(())
 }
 
-/// Said of a degraded kernel in `docs/kernels.md`: no test asserts what it cannot promise.
-const LOSES: &str = "this kernel skips tracing programs";
-
 /// 240 deletions by short-lived children of four processes, while neighbours preempt them.
 fn refuses_under_load(told: &Told, kernel: &str, mode: Mode) -> Done {
     assert_eq!(told.fact("exec load"), "0");
@@ -412,6 +357,7 @@ fn says_when_nothing_can_deny(told: &Told, _: &str, _: Mode) -> Done {
 }
 
 fn verifies(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("daemon"), "0");
     for ledger in ["main", "probe", "observe", "load", "idle", "silent", "nothing"] {
         assert_eq!(told.fact(&format!("verify {ledger}")), "0", "{ledger}");
     }

@@ -35,6 +35,10 @@ part() {
 
 mkdir -p /ledger
 umount /tmp
+# One daemon for all of them: loading its programs is what takes long here.
+rgt run --set ledger.dir=/ledger/daemon >&2 &
+daemon=$!
+until rgt agents >/dev/null 2>&1 || ! kill -0 $daemon; do sleep 0.2; done
 part denied /t/places.yaml places
 part allowed /t/bare.yaml places
 part bare /t/bare.yaml bare
@@ -66,4 +70,7 @@ diff /plain /governed >&2
 fact "benign differs" $?
 fact "benign lines" "$(wc -l </governed)"
 fact "benign denials" "$(grep -c '"policy_verdict":"DENY"' /ledger/benign/*.jsonl)"
+kill $daemon
+wait $daemon
+fact daemon $?
 exit 0

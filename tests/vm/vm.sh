@@ -49,16 +49,21 @@ fact lsm "$(cat /sys/kernel/security/lsm)"
 # A process that is no agent does the same, before and while there is one.
 unlink /data/early
 fact "early neighbour" $?
+# One daemon for what does not need one of its own: loading its programs is what takes long here.
+rgt run --set ledger.dir=/ledger/daemon >&2 &
+daemon=$!
+until rgt agents >/dev/null 2>&1 || ! kill -0 $daemon; do sleep 0.2; done
 (
     while [ ! -e /tmp/w/go ]; do sleep 0.1; done
     unlink /data/neighbour
     fact neighbour $?
     : >/tmp/w/gone
 ) &
+neighbour=$!
 
 rgt exec --policy $policy --name vm --ledger /ledger/main -- sh /t/agent.sh
 fact exec $?
-wait
+wait $neighbour
 verify main
 records main
 fact "neighbour's records" "$(grep -c -e /data/neighbour -e /data/early /ledger/main/*.jsonl)"
@@ -97,6 +102,10 @@ fact "load left" "$(ls /data/load | wc -l)"
 grep -h '"policy_verdict":"DENY"' /ledger/load/*.jsonl >/denials
 fact "load recorded" "$(grep -o '"object":"/data/load/f[0-9]*","pid"' /denials | sort -u | wc -l)"
 fact "load of others" "$(grep -v '"object":"/data/load/f[0-9]*","pid"' /denials | grep -o '"argument":"[^"]*"' | head -n 3 | tr '\n' ' ')"
+
+kill $daemon
+wait $daemon
+fact "daemon" $?
 
 # A daemon that stays lets go of the tracepoints while nobody is governed, and takes them up again.
 echo idle >/data/idle

@@ -3,9 +3,11 @@
 
 mod parse;
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -23,9 +25,10 @@ pub struct Options {
     filter: Option<String>,
 }
 
-/// The crate of what needs a kernel, a VM or a real server, and its target for VMs.
+/// The crate of what needs a kernel, a VM or a real server.
 const TESTS: &str = "rgt-tests";
-const VM: &str = "vm";
+/// Its targets that run on this machine's own kernel, one at a time; the others boot VMs, which do not see each other.
+const HERE: [&str; 2] = ["kafka", "native"];
 const SLOWEST: usize = 10;
 
 pub fn run(options: &Options) -> Result<u8> {
@@ -54,7 +57,7 @@ fn run_steps(options: &Options, seed: &str, all: &mut Summary) -> Result<()> {
     let root = paths::root()?;
     let xtask = std::env::current_exe().context("cannot tell where xtask is")?;
     let targets = targets(&root)?;
-    for step in steps(&targets) {
+    let run = |step: &Step| {
         let mut cargo = build::host_cargo(&root);
         cargo
             .args(["test", "--release", "--no-fail-fast"])
@@ -72,11 +75,49 @@ fn run_steps(options: &Options, seed: &str, all: &mut Summary) -> Result<()> {
         }
         println!("\n==> {}", step.name);
         let started = Instant::now();
-        let tally = run_step(&step, &mut cargo)?;
-        all.step(&step.name, started.elapsed());
+        Ok((run_step(step, &mut cargo)?, started.elapsed()))
+    };
+    let (here, virtual_machines) = steps(&targets);
+    for step in &here {
+        let (tally, time) = run(step)?;
+        all.step(&step.name, time);
+        all.tally.add(tally);
+    }
+    for (step, done) in side_by_side(virtual_machines, run) {
+        let (tally, time) = done?;
+        all.step(&step.name, time);
         all.tally.add(tally);
     }
     Ok(())
+}
+
+/// Runs steps as processors allow. An emulated machine keeps one busy.
+fn side_by_side<T: Send>(
+    steps: Vec<Step>,
+    run: impl Fn(&Step) -> Result<T> + Sync,
+) -> Vec<(Step, Result<T>)> {
+    let lanes = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let left = Mutex::new(VecDeque::from(steps));
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..lanes {
+            scope.spawn(|| {
+                loop {
+                    let Some(step) = locked(&left).pop_front() else {
+                        return;
+                    };
+                    let result = run(&step);
+                    locked(&done).push((step, result));
+                }
+            });
+        }
+    });
+    done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// What a thread that panicked left is whole: nothing is changed in halves.
+fn locked<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 struct Step {
@@ -87,9 +128,24 @@ struct Step {
     serial: bool,
 }
 
-/// One step for the fast tests of all crates, then one for each target of the tests crate.
-fn steps(targets: &[String]) -> Vec<Step> {
-    let mut steps = vec![Step {
+impl Step {
+    fn of_tests(name: &str, choice: &[&str]) -> Self {
+        let mut cargo = vec!["--package".to_owned(), TESTS.to_owned()];
+        cargo.extend(choice.iter().map(|word| (*word).to_owned()));
+        // Kernel programs exist once a machine: two tests at a time would see each other's.
+        Self {
+            name: format!("{TESTS}: {name}"),
+            cargo,
+            libtest: vec!["--test-threads=1", "--nocapture"],
+            serial: true,
+        }
+    }
+}
+
+/// One step for the fast tests of all crates and one for each target of the tests crate: those that run here, and
+/// those that boot VMs.
+fn steps(targets: &[String]) -> (Vec<Step>, Vec<Step>) {
+    let mut here = vec![Step {
         name: "unit and property tests".into(),
         cargo: ["--workspace", "--exclude", TESTS]
             .map(String::from)
@@ -98,24 +154,13 @@ fn steps(targets: &[String]) -> Vec<Step> {
         libtest: vec!["--show-output"],
         serial: false,
     }];
-    let (vm, native): (Vec<&String>, Vec<&String>) =
-        targets.iter().partition(|target| *target == VM);
-    let mut serial = |name: String, choice: &[&str]| {
-        let mut cargo = vec!["--package".to_owned(), TESTS.to_owned()];
-        cargo.extend(choice.iter().map(|word| (*word).to_owned()));
-        // Kernel programs exist once a machine: two tests at a time would see each other's.
-        steps.push(Step {
-            name,
-            cargo,
-            libtest: vec!["--test-threads=1", "--nocapture"],
-            serial: true,
-        });
-    };
-    serial(format!("{TESTS}: helpers"), &["--lib"]);
-    for target in native.into_iter().chain(vm) {
-        serial(format!("{TESTS}: {target}"), &["--test", target]);
-    }
-    steps
+    here.push(Step::of_tests("helpers", &["--lib"]));
+    let step = |target: &String| Step::of_tests(target, &["--test", target]);
+    let (native, virtual_machines): (Vec<&String>, Vec<&String>) = targets
+        .iter()
+        .partition(|target| HERE.contains(&target.as_str()));
+    here.extend(native.into_iter().map(step));
+    (here, virtual_machines.into_iter().map(step).collect())
 }
 
 /// The test targets of the tests crate, in order.
@@ -153,7 +198,7 @@ fn targets(root: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Runs cargo, passes its output on as it comes, and reads the results in it.
+/// Runs cargo, passes its output on, each test's in one piece, and reads the results in it.
 fn run_step(step: &Step, cargo: &mut Command) -> Result<Tally> {
     let mut child = cargo
         .stdin(Stdio::null())
@@ -164,21 +209,31 @@ fn run_step(step: &Step, cargo: &mut Command) -> Result<Tally> {
     let mut pipe = child.stdout.take().context("cargo has no stdout")?;
     let mut buffer = [0; 16384];
     let mut line = Vec::new();
+    let mut unshown = Vec::new();
     while let Ok(count @ 1..) = pipe.read(&mut buffer) {
-        let mut out = std::io::stdout().lock();
-        // Nobody reading is no reason to stop testing.
-        let _ = out.write_all(&buffer[..count]).and_then(|()| out.flush());
         for &byte in &buffer[..count] {
+            unshown.push(byte);
             if byte == b'\n' {
                 parser.line(&String::from_utf8_lossy(&line), Instant::now());
                 line.clear();
+                if !parser.is_in_a_test() {
+                    show(&mut unshown);
+                }
             } else {
                 line.push(byte);
             }
         }
     }
+    show(&mut unshown);
     let status = child.wait()?;
     Ok(parser.end(status.success()))
+}
+
+fn show(bytes: &mut Vec<u8>) {
+    let mut out = std::io::stdout().lock();
+    // Nobody reading is no reason to stop testing.
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+    bytes.clear();
 }
 
 #[derive(Default)]

@@ -78,6 +78,11 @@ impl Parser {
         }
     }
 
+    /// Whether a test's name was told and its result was not.
+    pub fn is_in_a_test(&self) -> bool {
+        self.running.is_some()
+    }
+
     fn verdict(&mut self, name: &str, word: &str, now: Instant) -> bool {
         match word {
             "ok" => self.passed.push(name.to_owned()),

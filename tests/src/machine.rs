@@ -4,8 +4,35 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub use rgt_tests::vm::{Boot, Missing, Mode};
+pub use crate::vm::{Boot, Missing, Mode};
+use crate::vm::scratch;
 use serde_json::Value;
+
+/// One boot, and one test for each thing that must be true of it.
+#[macro_export]
+macro_rules! machine {
+    ($name:ident, $kernel:literal, $mode:expr, $boot:expr, [$($check:ident),+ $(,)?]) => {
+        mod $name {
+            use super::*;
+
+            static BOOT: std::sync::LazyLock<Result<Told, Missing>> = std::sync::LazyLock::new(|| $boot($kernel, $mode));
+
+            $(
+                #[test]
+                fn $check() {
+                    let told = match &*BOOT {
+                        Ok(told) => super::$check(told, $kernel, $mode),
+                        Err(Missing::Skipped(reason)) => Err(reason.clone()),
+                        Err(Missing::Failed(reason)) => panic!("{reason}"),
+                    };
+                    if let Err(reason) = told {
+                        println!("SKIP {}::{}: {reason}", stringify!($name), stringify!($check));
+                    }
+                }
+            )+
+        }
+    };
+}
 
 /// What an attempt of `agent.sh` met.
 #[derive(Debug)]
@@ -86,7 +113,7 @@ impl Told {
 
 /// Programs for the VM, which has no compiler.
 fn tools(scripts: &Path) -> Result<PathBuf, Missing> {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vm-tools");
+    let dir = scratch().join(format!("vm-tools-{}", std::process::id()));
     let made = std::fs::create_dir_all(&dir).and_then(|()| {
         let mut cc = Command::new("cc");
         cc.args(["-static", "-O1", "-o"]).arg(dir.join("full"));
@@ -98,6 +125,33 @@ fn tools(scripts: &Path) -> Result<PathBuf, Missing> {
             String::from_utf8_lossy(&done.stderr).into_owned(),
         )),
         Err(error) => Err(Missing::Failed(format!("cc: {error}"))),
+    }
+}
+
+/// An error is the reason why a test was skipped.
+pub type Done = Result<(), String>;
+
+/// Tracepoint programs, fmod_ret ones too, are skipped for a task when another was preempted in one,
+/// and 7.2 always preempts.
+pub fn degraded(kernel: &str) -> bool {
+    kernel == "7.2"
+}
+
+/// Said of a degraded kernel in `docs/kernels.md`: no test asserts what it cannot promise.
+pub const LOSES: &str = "this kernel skips tracing programs";
+
+/// The one record of a ledger that is of this kind.
+pub fn kind<'a>(told: &'a Told, ledger: &str, kind: &str) -> &'a Value {
+    let of_kind: Vec<&Value> = told
+        .records(ledger)
+        .filter(|data| data["kind"] == kind)
+        .collect();
+    match of_kind[..] {
+        [record] => record,
+        _ => panic!(
+            "{ledger}: {} records of kind {kind}, not one",
+            of_kind.len()
+        ),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Each family of actions: refused where a rule denies it, with a record that names the rule; else as ever.
 
-use std::{path::Path, process::Command, sync::LazyLock};
+use std::{path::Path, process::Command};
 
+use rgt_tests::{
+    machine,
+    machine::{Done, LOSES, Missing, Mode, Told, degraded, kind},
+};
 use serde_json::Value;
-
-use super::{Done, LOSES, degraded, kind};
-use crate::machine::{self, Missing, Mode, Told};
 
 const EACCES: u8 = libc::EACCES as u8;
 const EPERM: u8 = libc::EPERM as u8;
@@ -227,6 +228,7 @@ fn lets_the_rest_be(told: &Told, _: &str, _: Mode) -> Done {
 }
 
 fn ledgers_verify(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("daemon"), "0");
     for ledger in ["denied", "allowed", "bare", "free"] {
         assert_eq!(told.fact(&format!("verify {ledger}")), "0", "{ledger}");
     }
