@@ -8,14 +8,21 @@ use sensor_common::{
 use crate::{
     call::{Call, argument, has, shape_is},
     emit,
-    kernel::{file_of, off, read, read_user},
+    kernel::{current_task, file_of, off, read, read_user},
     maps, name,
     section::{Read, address, argv, kernel_string, same_sections, used, user_string},
 };
 
-#[inline(always)]
-pub fn at_entry(slot: *mut Slot, index: u32, call: &Call) {
-    let (spec, args) = (&call.spec, &call.args);
+/// A function of its own: a call comes here in many ways, and the verifier would follow each of them to the end.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn at_entry(index: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
+    // SAFETY: `slot` points to a whole map value, here and below.
+    let (id, args, compat) =
+        unsafe { ((*slot).attempt.syscall, (*slot).attempt.args, (*slot).attempt.flags & flag::COMPAT != 0) };
+    let Some(spec) = maps::BY_ID.get(u32::from(id)) else { return 1 };
+    let args = &args;
     let mut flags = 0;
     if has(spec.path) && user_string(slot, section::PATH, argument(args, spec.path)) == Read::Unreadable {
         flags |= flag::UNREADABLE;
@@ -28,22 +35,23 @@ pub fn at_entry(slot: *mut Slot, index: u32, call: &Call) {
     {
         flags |= flag::UNREADABLE;
     }
-    if shape_is(spec, Shape::Message) && message(slot, argument(args, spec.pointer), call.compat) == Read::Unreadable {
+    if shape_is(spec, Shape::Message) && message(slot, argument(args, spec.pointer), compat) == Read::Unreadable {
         flags |= flag::UNREADABLE;
     }
     if shape_is(spec, Shape::OpenHow)
         && let Some(how) = read_user::<u64>(argument(args, spec.pointer))
     {
         // The call's sixth argument is unused: it carries the flags from here on.
-        // SAFETY: `slot` points to a whole map value, here and below.
+        // SAFETY: as above.
         unsafe { (*slot).attempt.args[5] = how };
     }
     if shape_is(spec, Shape::Exec) && !argv(slot, index, argument(args, spec.pointer)) {
         flags |= flag::UNREADABLE2;
     }
-    places(slot, index, call.task, spec, args);
+    places(slot, index, current_task(), spec, args);
     // SAFETY: as above.
     unsafe { (*slot).attempt.flags |= flags };
+    0
 }
 
 /// Whether a call made again still has the first argument that its attempt was begun with. An agent can leave

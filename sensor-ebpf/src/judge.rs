@@ -42,7 +42,7 @@ pub fn judge(slot: *mut Slot, index: u32, action: u8, dentry: u64) -> u32 {
         } else {
             automaton::run(slot, index);
         }
-        verdict(slot, index, action, observe)
+        verdict(index, u32::from(action), u32::from(observe)) as u32
     }
 }
 
@@ -53,8 +53,7 @@ pub fn judge_without_place(slot: *mut Slot, index: u32, action: u8, about: u8) -
     if about & pair::ADDRESS != 0 {
         rules::offer_network(index);
     }
-    // SAFETY: `slot` points to a whole map value.
-    unsafe { verdict(slot, index, action, observe) }
+    verdict(index, u32::from(action), u32::from(observe)) as u32
 }
 
 /// Judges one action on the names that the slot holds already, for tests.
@@ -73,7 +72,7 @@ pub fn judge_given(slot: *mut Slot, index: u32, action: u8, about: u8) -> u32 {
             hash_given(index, which as u32);
         }
         automaton::run(slot, index);
-        verdict(slot, index, action, observe)
+        verdict(index, u32::from(action), u32::from(observe)) as u32
     }
 }
 
@@ -121,16 +120,19 @@ fn begin(slot: *mut Slot, action: u8, about: u8) -> Option<bool> {
 }
 
 /// The rules' word on what is known of the object by now, noted in the slot. 1: refuse it.
-#[inline(always)]
-unsafe fn verdict(slot: *mut Slot, index: u32, action: u8, observe: bool) -> u32 {
+/// A function of its own: a walk ends in many ways, and the verifier would follow the rules once for each.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn verdict(index: u32, action: u32, observe: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
     let decision = rules::decide(index);
-    let refused = decision.refuses() && !observe;
-    // SAFETY: the caller's `slot` points to a whole map value.
-    unsafe { note(slot, action, &decision, refused) };
+    let refused = decision.refuses() && observe == 0;
+    // SAFETY: `slot` points to a whole map value.
+    unsafe { note(slot, action as u8, &decision, refused) };
     if !refused {
         rules::consequences(index);
     }
-    u32::from(refused)
+    u64::from(refused)
 }
 
 /// Walks the names up to the filesystem's root. False where its place could not be known.

@@ -99,7 +99,7 @@ pub fn enter(mark: *mut Mark, call: &Call) {
         (*attempt).head.tid = read::<u32>(call.task + off::off_task_pid()).unwrap_or(0);
         (*attempt).head.pid = read::<u32>(call.task + off::off_task_tgid()).unwrap_or(0);
         credentials(slot, call.task);
-        args::at_entry(slot, index, call);
+        args::at_entry(index);
         (*attempt).head.at = emit::now();
         (*attempt).open = 1;
     }

@@ -39,6 +39,8 @@ fn kernel_side(root: &Path, toolchain: &Toolchain) -> Result<()> {
         "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
         "-Cdebuginfo=2".into(),
         "-Ctarget-cpu=v3".into(),
+        // Every processor with eBPF that we run on reads unaligned words; eight bytes by bytes are ten times the work.
+        "-Ctarget-feature=+allows-misaligned-mem-access".into(),
         "-Clink-arg=--btf".into(),
     ];
     if let Some(bitcode) = getters(&source, &out)? {

@@ -9,6 +9,8 @@ use std::{
     path::Path,
 };
 
+use aya_obj::btf::Btf;
+
 use super::{
     AgentNo, Probe,
     filesystems::Filesystems,
@@ -60,6 +62,7 @@ fn preempts() -> bool {
 impl Enforcer {
     pub fn new(
         object: &[u8],
+        types: &Btf,
         fds: &HashMap<String, RawFd>,
         standings: Standings,
         policies: Policies,
@@ -77,7 +80,7 @@ impl Enforcer {
             in_force: HashMap::new(),
         };
         for mode in ways(&mut enforcer.notes) {
-            match hooks::load(object, fds, mode) {
+            match hooks::load(object, types, fds, mode) {
                 Ok(hooks) if hooks.refused.is_empty() => {
                     enforcer.hooks = Some(hooks);
                     enforcer.mode = mode;

@@ -71,15 +71,14 @@ fn target(name: &str, mode: Mode) -> String {
     }
 }
 
-/// Loads and attaches every hook of the object the given way.
-pub fn load(object: &[u8], maps: &HashMap<String, RawFd>, mode: Mode) -> io::Result<Hooks> {
-    let kernel = Btf::from_sys_fs().map_err(io::Error::other)?;
+/// Loads and attaches every hook of the object the given way; `kernel` is the running kernel's types.
+pub fn load(object: &[u8], kernel: &Btf, maps: &HashMap<String, RawFd>, mode: Mode) -> io::Result<Hooks> {
     let mut object = Object::parse(object).map_err(io::Error::other)?;
     // What the oldest kernel takes; the newer ones take it as well.
     let features = BtfFeatures::new(true, true, true, true, false, false, false, false);
     let btf = object.fixup_and_sanitize_btf(&features).map_err(io::Error::other)?;
     let btf = sys::load_btf(&btf.ok_or_else(|| io::Error::other("the kernel object has no BTF"))?.to_bytes())?;
-    object.relocate_btf(&kernel).map_err(io::Error::other)?;
+    object.relocate_btf(kernel).map_err(io::Error::other)?;
     let definitions = std::mem::take(&mut object.maps);
     let text: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
     let known = definitions

@@ -157,7 +157,7 @@ impl Sensor {
         if let (Some(pins), Map::Array(data)) = (&pins, borrow(&mut bpf, GOVERNED)?) {
             pins.pin(GOVERNED, data.fd().as_fd()).map_err(refused("pinning map GOVERNED"))?;
         }
-        let mut enforcer = enforcer(&mut bpf, options.places.clone())?;
+        let mut enforcer = enforcer(&mut bpf, &types, options.places.clone())?;
         enforcer.notes.extend(notes);
         if let Some(pins) = &pins {
             enforcer.pin(pins).map_err(refused("pinning the hooks"))?;
@@ -436,7 +436,7 @@ fn descriptor(map: &Map) -> Option<RawFd> {
     }
 }
 
-fn enforcer(bpf: &mut Ebpf, places: Vec<Vec<u8>>) -> Result<Enforcer, LoadError> {
+fn enforcer(bpf: &mut Ebpf, types: &Btf, places: Vec<Vec<u8>>) -> Result<Enforcer, LoadError> {
     let fds: HashMap<String, RawFd> =
         bpf.maps().filter_map(|(name, map)| Some((name.to_owned(), descriptor(map)?))).collect();
     let describe: &mut RawTracePoint = bpf
@@ -465,7 +465,7 @@ fn enforcer(bpf: &mut Ebpf, places: Vec<Vec<u8>>) -> Result<Enforcer, LoadError>
     .map_err(refused("watching the mounts"))?;
     let standings = standings(bpf)?;
     let policies = Policies::new(policy_maps(bpf)?, secret);
-    Enforcer::new(OBJECT, &fds, standings, policies, filesystems).map_err(refused("preparing enforcement"))
+    Enforcer::new(OBJECT, types, &fds, standings, policies, filesystems).map_err(refused("preparing enforcement"))
 }
 
 pub(super) fn standings(bpf: &mut Ebpf) -> Result<Standings, LoadError> {
