@@ -80,7 +80,6 @@ it loopback_server 'echo hello page >index.html
     for n in 1 2 3 4 5 6 7 8 9; do wget -q -O- http://127.0.0.1:8181/index.html 2>/dev/null && break; sleep 0.3; done
     kill $server'
 it datagrams 'nc -u -l -p 8282 -w 2 >n & sleep 0.3; echo gram | nc -u -w 1 127.0.0.1 8282; wait; cat n'
-it niceness 'nice -n 3 nice'
 it own_group 'bash -c "set -m; (sleep 9 | sleep 9) & kill -TERM -- -\$!; wait \$!; [ \$? = 143 ]"'
 it own_namespace_ids 'ls /proc/self/ns | wc -l'
 
