@@ -79,6 +79,9 @@ actions! {
     SysCgroup = 20, "sys.cgroup", PrivilegedAdministration;
     SysIoUring = 21, "sys.io_uring", PrivilegedAdministration;
     SysSetuid = 22, "sys.setuid", PrivilegedAdministration;
+    ProcControl = 23, "proc.control", PrivilegedAdministration;
+    SysPerf = 24, "sys.perf", PrivilegedAdministration;
+    SysMachine = 25, "sys.machine", PrivilegedAdministration;
 }
 
 impl Action {

@@ -228,6 +228,12 @@ pub struct Walk {
     pub protocol: u16,
     /// The filesystem's number.
     pub filesystem: u32,
+    /// The guard's rule that refuses what is judged next, as `Guard::word` has it; 0 for none.
+    pub guard: u32,
+    /// What kind of place the object lies in: `guard::kind`.
+    pub kind: u32,
+    /// The object's own dentry.
+    pub first: u64,
 }
 
 pub const UNREAD: u32 = u32::MAX;
@@ -246,6 +252,12 @@ pub struct Filesystem {
     /// The daemon's number for the place.
     pub number: u32,
     pub depth: u32,
+    /// What the guard has to say of it: `guard::kind`.
+    pub kind: u32,
+    pub reserved: u32,
+    /// The directory's inode number, where it is no filesystem's root: an inode's address comes again for others.
+    /// 0: not asked for.
+    pub ino: u64,
     /// Names of the place, deepest first: hash, and where in `text` (low half) with what length (high).
     pub hashes: [u64; MAX_MOUNT_DEPTH],
     pub names: [u32; MAX_MOUNT_DEPTH],
@@ -257,6 +269,9 @@ impl Default for Filesystem {
         Filesystem {
             number: 0,
             depth: 0,
+            kind: 0,
+            reserved: 0,
+            ino: 0,
             hashes: [0; MAX_MOUNT_DEPTH],
             names: [0; MAX_MOUNT_DEPTH],
             text: [0; MOUNT_ROOM],

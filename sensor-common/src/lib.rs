@@ -3,6 +3,7 @@
 
 pub mod action;
 pub mod event;
+pub mod guard;
 pub mod hash;
 pub mod layout;
 pub mod syscalls;

@@ -3,7 +3,7 @@
 //! The kernel side holds it in two maps, by 64-bit and by 32-bit number, and reads arguments by it;
 //! nothing else knows a syscall's shape.
 
-use crate::action::Action;
+use crate::{action::Action, guard::Guard};
 
 /// No such argument.
 pub const NONE: u8 = 0xff;
@@ -270,6 +270,8 @@ pub const SYSCALLS: &[Syscall] = &[
     s("delete_module", 176, 129, A::SysModule),
     s("kexec_load", 246, 283, A::SysModule),
     s("kexec_file_load", 320, -1, A::SysModule).fd(0),
+    s("swapon", 167, 87, A::SysMachine).path(0),
+    s("swapoff", 168, 115, A::SysMachine).path(0),
 ];
 
 /// The highest number in either table, with room: the size of the kernel's maps.
@@ -345,7 +347,7 @@ pub const RENAMEAT2: u16 = id("renameat2");
 pub const IO_URING_SETUP: u16 = id("io_uring_setup");
 
 /// Calls that the kernel asks nothing about but a capability, and what they mean.
-pub const BY_CAPABILITY: [(u16, Action); 8] = [
+pub const BY_CAPABILITY: [(u16, Action); 9] = [
     (id("open_tree"), A::SysMount),
     (id("fsopen"), A::SysMount),
     (id("fsmount"), A::SysMount),
@@ -353,7 +355,18 @@ pub const BY_CAPABILITY: [(u16, Action); 8] = [
     (id("mount_setattr"), A::SysMount),
     (id("unshare"), A::SysNamespace),
     (id("setns"), A::SysNamespace),
-    (id("delete_module"), A::SysModule),
+    (id("swapon"), A::SysMachine),
+    (id("swapoff"), A::SysMachine),
+];
+
+/// Capabilities that are asked for one purpose alone, what it is, and the guard's rule: `CAP_SYS_MODULE`,
+/// `CAP_SYS_RAWIO`, `CAP_SYS_PACCT`, `CAP_SYS_BOOT`, `CAP_SYS_TIME`.
+pub const CAPABILITIES: [(u32, Action, Guard); 5] = [
+    (16, A::SysModule, Guard::Modules),
+    (17, A::SysMachine, Guard::Ports),
+    (20, A::SysMachine, Guard::Accounting),
+    (22, A::SysMachine, Guard::Reboot),
+    (25, A::SysMachine, Guard::Clock),
 ];
 
 impl Syscall {

@@ -191,7 +191,8 @@ pub struct Policy {
     pub reserved: u8,
     /// Actions that some rule asks a path of, a bit each.
     pub walks: u32,
-    pub reserved2: u32,
+    /// Rules of the guard that do not hold, a bit each.
+    pub relaxed: u32,
     /// By action: rules that the automaton never offers.
     pub always: [Range; ACTIONS],
     /// By action: the first rules in order, for objects of unknown place.

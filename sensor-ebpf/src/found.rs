@@ -8,6 +8,7 @@ use sensor_common::{
 };
 
 use crate::{
+    guard,
     judge::{HEADER, LAST, NAME_ROOM, judge, judge_without_place},
     kernel::{off, read, read_kernel_str},
     maps, rules,
@@ -47,6 +48,13 @@ pub fn unplaced(index: u32, action: Action, about: u8) -> u32 {
     judge_unplaced(index, action as u32, u32::from(about)) as u32
 }
 
+/// An action that breaks a rule of the guard, and has no place; 0 leaves it to the policy.
+#[inline(always)]
+pub fn guarded(slot: *mut Slot, index: u32, action: Action, rule: u32) -> u32 {
+    guard::expect(slot, rule);
+    unplaced(index, action, pair::BARE)
+}
+
 /// Judges an action on a file's object, or says that it has no place.
 #[inline(always)]
 pub fn on_file(slot: *mut Slot, index: u32, action: Action, dentry: u64) -> u32 {
@@ -74,9 +82,10 @@ pub fn superblock_flags(dentry: u64) -> u64 {
         .unwrap_or(0)
 }
 
+/// tracefs and its like are mounted by the kernel first, and by others as well.
 #[inline(always)]
 pub fn has_place(dentry: u64) -> bool {
-    superblock_flags(dentry) & SB_KERNMOUNT == 0
+    superblock_flags(dentry) & SB_KERNMOUNT == 0 || guard::kind_at(dentry) != 0
 }
 
 #[unsafe(no_mangle)]

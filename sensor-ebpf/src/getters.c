@@ -21,13 +21,19 @@ struct fs_struct { struct path root; struct path pwd; };
 struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; void *mnt_ns; };
 struct qstr { const unsigned char *name; };
 struct dentry { struct dentry *d_parent; struct qstr d_name; struct inode *d_inode; struct super_block *d_sb; };
-struct super_block { u32 s_dev; unsigned long s_flags; struct dentry *s_root; };
-struct inode { unsigned short i_mode; unsigned long i_ino; struct super_block *i_sb; };
+struct super_block { u32 s_dev; unsigned long s_flags; unsigned long s_magic; struct dentry *s_root; };
+struct inode { unsigned short i_mode; u32 i_rdev; unsigned long i_ino; struct super_block *i_sb; };
 struct file { struct path f_path; u32 f_mode; u32 f_flags; struct inode *f_inode; };
 struct fdtable { u32 max_fds; struct file **fd; };
 struct files_struct { struct fdtable *fdt; };
 struct mm_struct { struct file *exe_file; unsigned long arg_start; unsigned long arg_end; };
-struct signal_struct { struct list_head thread_head; };
+struct hlist_node { struct hlist_node *next; };
+struct hlist_head { struct hlist_node *first; };
+struct upid { int nr; };
+struct pid { u32 level; struct hlist_head tasks[4]; struct upid numbers[1]; };
+struct proc_inode { struct pid *pid; struct inode vfs_inode; };
+struct counter { int counter; };
+struct signal_struct { struct counter live; struct list_head thread_head; struct pid *pids[4]; };
 struct thread_info { u32 status; };
 struct task_struct {
 	struct thread_info thread_info;
@@ -42,6 +48,8 @@ struct task_struct {
 	int tgid;
 	u32 flags;
 	u32 personality;
+	struct pid *thread_pid;
+	struct hlist_node pid_links[4];
 };
 struct vm_area_struct { unsigned long vm_flags; struct file *vm_file; };
 struct in6_addr { u32 words[4]; };
@@ -54,7 +62,10 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
-struct sock { struct sock_common __sk_common; unsigned short sk_protocol; };
+struct sock { struct sock_common __sk_common; unsigned short sk_protocol; struct pid *sk_peer_pid; };
+struct sockaddr_un { unsigned short sun_family; };
+struct unix_address { struct sockaddr_un name[1]; };
+struct unix_sock { struct unix_address *addr; struct path path; };
 struct socket { short type; struct sock *sk; };
 struct msghdr { void *msg_name; int msg_namelen; u32 msg_flags; };
 struct linux_binprm { const char *filename; struct file *file; };
@@ -77,6 +88,15 @@ OFFSET(off_task_pid, task_struct, pid)
 OFFSET(off_task_tgid, task_struct, tgid)
 OFFSET(off_task_flags, task_struct, flags)
 OFFSET(off_task_personality, task_struct, personality)
+OFFSET(off_task_thread_pid, task_struct, thread_pid)
+OFFSET(off_task_pid_links, task_struct, pid_links)
+OFFSET(off_pid_level, pid, level)
+OFFSET(off_pid_tasks, pid, tasks)
+OFFSET(off_pid_numbers, pid, numbers)
+OFFSET(off_proc_inode_pid, proc_inode, pid)
+OFFSET(off_proc_inode_vfs, proc_inode, vfs_inode)
+OFFSET(off_signal_live, signal_struct, live)
+OFFSET(off_signal_pids, signal_struct, pids)
 OFFSET(off_signal_thread_head, signal_struct, thread_head)
 OFFSET(off_mm_exe_file, mm_struct, exe_file)
 OFFSET(off_mm_arg_start, mm_struct, arg_start)
@@ -103,11 +123,14 @@ OFFSET(off_dentry_name, dentry, d_name.name)
 OFFSET(off_dentry_inode, dentry, d_inode)
 OFFSET(off_dentry_sb, dentry, d_sb)
 OFFSET(off_sb_flags, super_block, s_flags)
+OFFSET(off_sb_magic, super_block, s_magic)
 OFFSET(off_file_path, file, f_path)
 OFFSET(off_file_mode, file, f_mode)
 OFFSET(off_file_flags, file, f_flags)
 OFFSET(off_file_inode, file, f_inode)
 OFFSET(off_inode_mode, inode, i_mode)
+OFFSET(off_inode_number, inode, i_ino)
+OFFSET(off_inode_device, inode, i_rdev)
 OFFSET(off_fdtable_max, fdtable, max_fds)
 OFFSET(off_fdtable_fd, fdtable, fd)
 OFFSET(off_files_fdt, files_struct, fdt)
@@ -116,6 +139,10 @@ OFFSET(off_bprm_file, linux_binprm, file)
 OFFSET(off_socket_type, socket, type)
 OFFSET(off_socket_sk, socket, sk)
 OFFSET(off_sock_protocol, sock, sk_protocol)
+OFFSET(off_sock_listener, sock, sk_peer_pid)
+OFFSET(off_unix_path, unix_sock, path)
+OFFSET(off_unix_address, unix_sock, addr)
+OFFSET(off_unix_address_name, unix_address, name)
 OFFSET(off_sock_family, sock, __sk_common.skc_family)
 OFFSET(off_sock_port, sock, __sk_common.skc_num)
 OFFSET(off_sock_local, sock, __sk_common.skc_rcv_saddr)

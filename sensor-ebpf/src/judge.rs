@@ -12,6 +12,7 @@ use sensor_common::{
 
 use crate::{
     automaton, emit,
+    guard::{self, guard_place},
     kernel::{off, read, read_kernel_str},
     maps, rules,
     section::{header, used},
@@ -32,28 +33,40 @@ const FAILED: u64 = 3;
 /// Judges one action on the object that `dentry` is. 1: refuse it.
 #[inline(always)]
 pub fn judge(slot: *mut Slot, index: u32, action: u8, dentry: u64) -> u32 {
+    let given = guard::taken(slot);
     let Some(observe) = begin(slot, action, 0) else { return 0 };
     // SAFETY: `slot` points to a whole map value, here and below.
     unsafe {
         (*slot).walk.dentry = dentry;
+        (*slot).walk.first = dentry;
         (*slot).walk.depth = 0;
-        if !walk(slot, index) {
-            (*slot).walk.about |= u32::from(pair::UNKNOWN);
-        } else {
-            automaton::run(slot, index);
+        let placed = walk(slot, index);
+        let rule = match given {
+            0 if (*slot).walk.kind != 0 => guard_place(index) as u32,
+            given => given,
+        };
+        let rule = in_force(slot, rule);
+        if rule == 0 {
+            if placed {
+                automaton::run(slot, index);
+            } else {
+                (*slot).walk.about |= u32::from(pair::UNKNOWN);
+            }
         }
-        verdict(index, u32::from(action), u32::from(observe)) as u32
+        verdict(index, u32::from(action), u32::from(observe), rule) as u32
     }
 }
 
 /// Judges one action that has no place: `about` says what kind of object there is instead. 1: refuse it.
 #[inline(always)]
 pub fn judge_without_place(slot: *mut Slot, index: u32, action: u8, about: u8) -> u32 {
+    let given = guard::taken(slot);
     let Some(observe) = begin(slot, action, about) else { return 0 };
-    if about & pair::ADDRESS != 0 {
+    let rule = in_force(slot, given);
+    if about & pair::ADDRESS != 0 && rule == 0 {
         rules::offer_network(index);
     }
-    verdict(index, u32::from(action), u32::from(observe)) as u32
+    verdict(index, u32::from(action), u32::from(observe), rule) as u32
 }
 
 /// Judges one action on the names that the slot holds already, for tests.
@@ -72,8 +85,20 @@ pub fn judge_given(slot: *mut Slot, index: u32, action: u8, about: u8) -> u32 {
             hash_given(index, which as u32);
         }
         automaton::run(slot, index);
-        verdict(index, u32::from(action), u32::from(observe)) as u32
+        verdict(index, u32::from(action), u32::from(observe), 0) as u32
     }
+}
+
+/// The guard's rule, unless the operator has relaxed it for this policy; 0 for none.
+#[inline(always)]
+fn in_force(slot: *mut Slot, rule: u32) -> u32 {
+    if rule == 0 {
+        return 0;
+    }
+    // SAFETY: `slot` points to a whole map value.
+    let policy = maps::POLICIES.get(unsafe { (*slot).walk.policy });
+    let relaxed = policy.map_or(0, |policy| policy.relaxed);
+    if relaxed & (1 << ((rule - 1) & 31)) != 0 { 0 } else { rule }
 }
 
 #[unsafe(no_mangle)]
@@ -119,13 +144,16 @@ fn begin(slot: *mut Slot, action: u8, about: u8) -> Option<bool> {
     }
 }
 
-/// The rules' word on what is known of the object by now, noted in the slot. 1: refuse it.
+/// The guard's word, else the rules' on what is known of the object by now, noted in the slot. 1: refuse it.
 /// A function of its own: a walk ends in many ways, and the verifier would follow the rules once for each.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub fn verdict(index: u32, action: u32, observe: u32) -> u64 {
+pub fn verdict(index: u32, action: u32, observe: u32, guard: u32) -> u64 {
     let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
-    let decision = rules::decide(index);
+    let decision = match guard {
+        0 => rules::decide(index),
+        rule => rules::guarded(slot, rule),
+    };
     let refused = decision.refuses() && observe == 0;
     // SAFETY: `slot` points to a whole map value.
     unsafe { note(slot, action as u8, &decision, refused) };
@@ -148,6 +176,8 @@ unsafe fn walk(slot: *mut Slot, index: u32) -> bool {
         (*slot).walk.header = at as u32;
         (*slot).attempt.sections = (at + HEADER) as u32;
     }
+    // SAFETY: as above.
+    unsafe { (*slot).walk.kind = 0 };
     let mut state = GO_ON;
     for _ in 0..(MAX_DEPTH / CHUNK as usize) {
         state = judge_walk(index);
@@ -164,6 +194,9 @@ unsafe fn walk(slot: *mut Slot, index: u32) -> bool {
             header(to, section::OBJECT, (end - begin - 4) as u16);
             let number = if state == PLACED { (*slot).walk.filesystem } else { FOREIGN };
             to.add(4).cast::<u32>().write_unaligned(number);
+        }
+        if state != PLACED {
+            (*slot).walk.kind = guard::kind_at((*slot).walk.first);
         }
         match state {
             PLACED => true,
@@ -192,7 +225,10 @@ pub fn judge_walk(index: u32) -> u64 {
             let dentry = (*slot).walk.dentry;
             // An object not made yet has no inode, and is no root.
             let inode = read::<u64>(dentry + off::off_dentry_inode()).unwrap_or(0);
-            if let Some(place) = maps::FILESYSTEMS.get(&inode) {
+            if let Some(place) = maps::FILESYSTEMS.get(&inode)
+                && is_that(inode, place.ino)
+            {
+                (*slot).walk.kind = place.kind;
                 (*slot).walk.root = inode;
                 (*slot).walk.left = place.depth;
                 (*slot).walk.filesystem = place.number;
@@ -222,6 +258,12 @@ pub fn judge_walk(index: u32) -> u64 {
         }
     }
     GO_ON
+}
+
+/// Whether what has this address still is the directory that was registered; roots are asked nothing.
+#[inline(always)]
+fn is_that(inode: u64, number: u64) -> bool {
+    number == 0 || read::<u64>(inode + off::off_inode_number()) == Some(number)
 }
 
 /// Hashes the `len` bytes at `at` of the area, eight at a time.

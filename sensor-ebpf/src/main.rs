@@ -8,11 +8,14 @@
 mod args;
 mod attr;
 mod automaton;
+mod broker;
 mod call;
 mod capture;
+mod descriptor;
 mod emit;
 mod exec;
 mod found;
+mod guard;
 mod judge;
 mod kernel;
 mod lineage;

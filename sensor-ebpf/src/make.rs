@@ -5,14 +5,18 @@ use sensor_common::action::Action;
 
 use crate::{
     found::{placed, word},
+    guard,
     slot,
 };
 
 /// mknod, an open with O_CREAT, the name of a unix socket.
 #[lsm(hook = "path_mknod")]
 pub fn path_mknod(ctx: LsmContext) -> i32 {
-    let new = word(&ctx, 1);
-    slot::in_hook(|slot, index| placed(slot, index, Action::FileCreate, new))
+    let (new, mode, device) = (word(&ctx, 1), word(&ctx, 2), word(&ctx, 3));
+    slot::in_hook(|slot, index| {
+        guard::expect(slot, guard::of_node(mode, device));
+        placed(slot, index, Action::FileCreate, new)
+    })
 }
 
 #[lsm(hook = "path_mkdir")]

@@ -5,6 +5,7 @@ use sensor_common::{action::Action, event::Slot};
 
 use crate::{
     found::{forget_creation, has_place, on_file, word},
+    guard,
     kernel::{dentry_of, off, read},
     slot::{self, FMODE_CREATED, S_IFMT},
 };
@@ -46,16 +47,19 @@ fn opens(slot: *mut Slot, index: u32, file: u64) -> u32 {
         forget_creation(slot);
     }
     let access = flags & O_ACCMODE;
+    let kind = read::<u16>(inode + off::off_inode_mode()).unwrap_or(0);
+    let device = guard::of_device(inode, kind);
     let mut refused = 0;
     if flags & O_TMPFILE != 0 {
         refused |= on_file(slot, index, Action::FileCreate, dentry);
     }
     if access != O_RDONLY {
+        guard::expect(slot, device);
         refused |= on_file(slot, index, Action::FileWrite, dentry);
     }
     if access != O_WRONLY {
-        let directory = read::<u16>(inode + off::off_inode_mode()).unwrap_or(0) & S_IFMT == S_IFDIR;
-        let action = if directory { Action::DirList } else { Action::FileRead };
+        let action = if kind & S_IFMT == S_IFDIR { Action::DirList } else { Action::FileRead };
+        guard::expect(slot, device);
         refused |= on_file(slot, index, action, dentry);
     }
     refused

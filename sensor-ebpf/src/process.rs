@@ -1,10 +1,11 @@
 //! What is done to other processes.
 
 use aya_ebpf::{macros::lsm, programs::LsmContext};
-use sensor_common::{action::Action, event::pair};
+use sensor_common::{action::Action, event::pair, guard::Guard};
 
 use crate::{
-    found::{nullable, unplaced, word},
+    found::{guarded, nullable, unplaced, word},
+    guard,
     slot,
 };
 
@@ -12,9 +13,12 @@ const PTRACE_MODE_ATTACH: u64 = 2;
 
 #[lsm(hook = "task_kill")]
 pub fn task_kill(ctx: LsmContext) -> i32 {
+    let (target, signal) = (nullable(&ctx, 0), word(&ctx, 2) as u32);
     // With credentials of its own the signal comes from a device, and whoever runs just now has no part in it.
-    slot::in_hook(|_, index| match nullable(&ctx, 3) {
-        0 => unplaced(index, Action::ProcSignal, pair::BARE),
+    slot::in_hook(|slot, index| match nullable(&ctx, 3) {
+        // Signal 0 asks whether somebody is there.
+        0 if signal == 0 => unplaced(index, Action::ProcSignal, pair::BARE),
+        0 => guarded(slot, index, Action::ProcSignal, guard::against_stranger(slot, target, Guard::Signals)),
         _ => 0,
     })
 }
@@ -22,13 +26,51 @@ pub fn task_kill(ctx: LsmContext) -> i32 {
 /// Only what reads or writes another's memory: `ps` asks as well, for less.
 #[lsm(hook = "ptrace_access_check")]
 pub fn ptrace_access_check(ctx: LsmContext) -> i32 {
-    if word(&ctx, 1) & PTRACE_MODE_ATTACH == 0 {
+    let (target, mode) = (nullable(&ctx, 0), word(&ctx, 1));
+    if mode & PTRACE_MODE_ATTACH == 0 {
         return 0;
     }
-    slot::in_hook(|_, index| unplaced(index, Action::ProcPtrace, pair::BARE))
+    slot::in_hook(|slot, index| {
+        guarded(slot, index, Action::ProcPtrace, guard::against_stranger(slot, target, Guard::Processes))
+    })
 }
 
 #[lsm(hook = "ptrace_traceme")]
 pub fn ptrace_traceme(_ctx: LsmContext) -> i32 {
     slot::in_hook(|_, index| unplaced(index, Action::ProcPtrace, pair::BARE))
+}
+
+/// What an agent does to its own processes is no attempt.
+#[inline(always)]
+fn controls(ctx: &LsmContext) -> i32 {
+    let target = nullable(ctx, 0);
+    slot::in_hook(|slot, index| match guard::against_stranger(slot, target, Guard::Control) {
+        0 => 0,
+        rule => guarded(slot, index, Action::ProcControl, rule),
+    })
+}
+
+#[lsm(hook = "task_setrlimit")]
+pub fn task_setrlimit(ctx: LsmContext) -> i32 {
+    controls(&ctx)
+}
+
+#[lsm(hook = "task_setnice")]
+pub fn task_setnice(ctx: LsmContext) -> i32 {
+    controls(&ctx)
+}
+
+#[lsm(hook = "task_setioprio")]
+pub fn task_setioprio(ctx: LsmContext) -> i32 {
+    controls(&ctx)
+}
+
+#[lsm(hook = "task_setscheduler")]
+pub fn task_setscheduler(ctx: LsmContext) -> i32 {
+    controls(&ctx)
+}
+
+#[lsm(hook = "task_movememory")]
+pub fn task_movememory(ctx: LsmContext) -> i32 {
+    controls(&ctx)
 }

@@ -6,6 +6,7 @@ use aya_ebpf::maps::lpm_trie::Key;
 use sensor_common::{
     action::Action,
     event::{Fault, NO_RULE, Slot, pair, section},
+    guard::FIRST_RULE,
     table::{
         Candidate, MAX_ALWAYS, MAX_LABELS, MAX_OFFERED, MAX_SETS, MAX_WATCHED, NETWORK_BITS, Rule, SET, effect, object,
     },
@@ -207,6 +208,15 @@ pub fn consider_unknown(index: u32, candidate: u32) -> u64 {
         }
     }
     0
+}
+
+/// The guard's rule decides, given as its word.
+#[inline(always)]
+pub fn guarded(slot: *mut Slot, word: u32) -> Decision {
+    // SAFETY: `slot` points to a whole map value.
+    let policy = maps::POLICIES.get(unsafe { (*slot).walk.policy });
+    let passes = policy.is_some_and(|policy| policy.observe != 0);
+    Decision { effect: effect::DENY, rule: FIRST_RULE + (word as u16 - 1), would: NO_RULE, passes }
 }
 
 /// Decides by what was offered, and by the rules that nothing offers.

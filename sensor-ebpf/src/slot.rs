@@ -11,7 +11,7 @@ use crate::{
     args,
     call::Call,
     emit,
-    found::unplaced,
+    found::guarded,
     kernel::{off, read},
     maps,
     who::{Whose, enforced, whose},
@@ -292,10 +292,10 @@ pub fn in_hook_of(alone: u16, judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 
     }
 }
 
-/// Judges what the call under way means, where `meant` says so of its row, on behalf of a hook that many other
+/// Judges what the call under way means, where `meant` says so of its row and which rule of the guard it breaks, on behalf of a hook that many other
 /// things come through: it begins no attempt, and takes no slot.
 #[inline(always)]
-pub fn in_call(meant: impl FnOnce(u16) -> Option<Action>) -> i32 {
+pub fn in_call(meant: impl FnOnce(u16) -> Option<(Action, u32)>) -> i32 {
     let Some(mark) = crate::who::mark_of(crate::kernel::current_task()) else { return 0 };
     let Some((slot, index)) = slot_of(mark) else { return 0 };
     // SAFETY: `slot` points to a whole map value.
@@ -306,7 +306,7 @@ pub fn in_call(meant: impl FnOnce(u16) -> Option<Action>) -> i32 {
         return 0;
     }
     match meant(call) {
-        Some(action) if unplaced(index, action, pair::BARE) != 0 => DENIED,
+        Some((action, rule)) if guarded(slot, index, action, rule) != 0 => DENIED,
         _ => 0,
     }
 }

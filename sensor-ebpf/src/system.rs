@@ -4,11 +4,12 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::{
     action::Action,
     event::pair,
-    syscalls::{BY_CAPABILITY, IO_URING_SETUP},
+    guard::Guard,
+    syscalls::{BY_CAPABILITY, CAPABILITIES, IO_URING_SETUP},
 };
 
 use crate::{
-    found::{on_path, placed, unplaced, word},
+    found::{guarded, on_path, placed, unplaced, word},
     kernel::{off, read},
     slot,
 };
@@ -62,23 +63,38 @@ pub fn userns_create(_ctx: LsmContext) -> i32 {
     bare(Action::SysNamespace)
 }
 
-/// The calls that no hook of their own stands before, known by their number.
+#[inline(always)]
+fn guards(action: Action, rule: Guard) -> i32 {
+    slot::in_hook(|slot, index| guarded(slot, index, action, rule.word()))
+}
+
+/// What has no hook of its own: known by a capability that nothing else asks for, else by the call's number.
 #[lsm(hook = "capable")]
-pub fn capable(_ctx: LsmContext) -> i32 {
+pub fn capable(ctx: LsmContext) -> i32 {
+    let capability = word(&ctx, 2) as u32;
+    if let Some((_, action, rule)) = CAPABILITIES.iter().find(|(asked, _, _)| *asked == capability) {
+        return guards(*action, *rule);
+    }
     slot::in_call(|call| {
-        BY_CAPABILITY.iter().find(|(row, _)| *row == call).map(|(_, action)| *action)
+        let (_, action) = BY_CAPABILITY.iter().find(|(row, _)| *row == call)?;
+        Some((*action, if *action == Action::SysMachine { Guard::Swap.word() } else { 0 }))
     })
+}
+
+#[lsm(hook = "perf_event_open")]
+pub fn perf_event_open(_ctx: LsmContext) -> i32 {
+    guards(Action::SysPerf, Guard::Perf)
 }
 
 /// Rings have a file that is made for them alone.
 #[lsm(hook = "inode_init_security_anon")]
 pub fn inode_init_security_anon(_ctx: LsmContext) -> i32 {
-    slot::in_call(|call| (call == IO_URING_SETUP).then_some(Action::SysIoUring))
+    slot::in_call(|call| (call == IO_URING_SETUP).then_some((Action::SysIoUring, 0)))
 }
 
 #[lsm(hook = "bpf")]
 pub fn bpf(_ctx: LsmContext) -> i32 {
-    bare(Action::SysBpf)
+    guards(Action::SysBpf, Guard::Bpf)
 }
 
 #[lsm(hook = "kernel_module_request")]
@@ -88,12 +104,12 @@ pub fn kernel_module_request(_ctx: LsmContext) -> i32 {
 
 #[lsm(hook = "kernel_read_file")]
 pub fn kernel_read_file(ctx: LsmContext) -> i32 {
-    if CODE.contains(&(word(&ctx, 1) & 0xffff_ffff)) { bare(Action::SysModule) } else { 0 }
+    if CODE.contains(&(word(&ctx, 1) & 0xffff_ffff)) { guards(Action::SysModule, Guard::Modules) } else { 0 }
 }
 
 #[lsm(hook = "kernel_load_data")]
 pub fn kernel_load_data(ctx: LsmContext) -> i32 {
-    if CODE.contains(&(word(&ctx, 0) & 0xffff_ffff)) { bare(Action::SysModule) } else { 0 }
+    if CODE.contains(&(word(&ctx, 0) & 0xffff_ffff)) { guards(Action::SysModule, Guard::Modules) } else { 0 }
 }
 
 #[lsm(hook = "task_fix_setuid")]

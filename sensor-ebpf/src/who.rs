@@ -124,6 +124,25 @@ pub fn whose(task: u64) -> Whose {
     }
 }
 
+/// Whether a task is alive and none of this agent's.
+#[inline(always)]
+pub fn is_stranger(task: u64, agent: u32) -> bool {
+    if task == 0 {
+        return false;
+    }
+    if let Some(mark) = mark_of(task) {
+        // SAFETY: a pointer into a map value.
+        return unsafe { (*mark).agent } != agent;
+    }
+    let cgroup = read::<u64>(task + off::off_task_cgroups()).and_then(|set| read::<u64>(set + off::off_css_set_dfl()));
+    if cgroup.and_then(agent_of_cgroup) == Some(agent) {
+        return false;
+    }
+    // A mark goes with its task's end; what is not waited for yet is nobody any more.
+    let living = read::<u64>(task + off::off_task_signal()).and_then(|signal| read::<u32>(signal + off::off_signal_live()));
+    living != Some(0)
+}
+
 /// The task ends. An attempt under way is told as such.
 #[inline(always)]
 pub fn gone(task: u64) {

@@ -87,6 +87,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How often a denial is tried while somebody is governed.
     pub canary: Duration,
+    /// Rules of the guard that the operator relaxes, a bit each.
+    pub guard_relax: u32,
     pub node_name: Option<String>,
     pub environment: Option<String>,
     pub agents: Vec<AgentRule>,
@@ -108,6 +110,7 @@ impl Default for Config {
             outcome_wait: Duration::from_millis(200),
             heartbeat: Duration::from_secs(60),
             canary: Duration::from_secs(30),
+            guard_relax: 0,
             node_name: None,
             environment: None,
             agents: Vec::new(),
@@ -292,6 +295,8 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
+    use sensor_common::guard::Guard;
+
     use super::*;
 
     fn read(text: &str) -> Result<Config, String> {
@@ -363,14 +368,18 @@ mod tests {
             .set_all(&[
                 "record.type_prefix=b.".to_owned(),
                 "seal.key_file=/k".to_owned(),
+                "guard.relax=GUARD_BPF, GUARD_CLOCK".to_owned(),
             ])
             .unwrap();
+        assert_eq!(config.guard_relax, Guard::Bpf.bit() | Guard::Clock.bit());
         assert_eq!(config.type_prefix, "b.");
         assert_eq!(config.seal.key_file.as_deref(), Some(Path::new("/k")));
         for (given, part) in [
             ("seal.mode", "section.key=value"),
             ("seal.mod=static", "did you mean `seal.mode`"),
             ("risk.profile=x", "none of: article"),
+            ("guard.relax=GUARD_BPF,GUARD_PREF", "no rule `GUARD_PREF`; did you mean `GUARD_PERF`?"),
+            ("guard.relax=everything", "there are: GUARD_HELPERS"),
             ("record.outcome_wait=5 parsecs", "no duration"),
             ("ledger.dir=", "empty"),
         ] {

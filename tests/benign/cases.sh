@@ -80,6 +80,7 @@ it loopback_server 'echo hello page >index.html
     for n in 1 2 3 4 5 6 7 8 9; do wget -q -O- http://127.0.0.1:8181/index.html 2>/dev/null && break; sleep 0.3; done
     kill $server'
 it datagrams 'nc -u -l -p 8282 -w 2 >n & sleep 0.3; echo gram | nc -u -w 1 127.0.0.1 8282; wait; cat n'
+it own_group 'bash -c "set -m; (sleep 9 | sleep 9) & kill -TERM -- -\$!; wait \$!; [ \$? = 143 ]"'
 it own_namespace_ids 'ls /proc/self/ns | wc -l'
 
 if has /usr/bin/git; then
@@ -101,6 +102,20 @@ if has /usr/bin/python3; then
     it python_temporary 'python3 -c "import tempfile; f = tempfile.NamedTemporaryFile(); f.write(b\"x\"); f.flush(); print(open(f.name).read())"'
     it python_processes 'python3 -c "import subprocess; print(subprocess.run([\"echo\", \"sub\"], capture_output=True, text=True).stdout)"'
     it python_modules 'echo "x = 5" >mod.py; export PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX="$PWD/pc"; python3 -c "import mod; print(mod.x)"; python3 -c "import mod; print(mod.x)"; rm -r pc mod.py'
+    it python_own_bus 'python3 -c "
+import os, socket
+s = socket.socket(socket.AF_UNIX); s.bind(\"bus\"); s.listen()
+if os.fork() == 0:
+    c = socket.socket(socket.AF_UNIX); c.connect(\"bus\"); c.send(b\"own\"); os._exit(0)
+print(s.accept()[0].recv(9)); os.wait(); os.remove(\"bus\")"'
+    it python_own_processes 'python3 -c "
+import fcntl, os, resource, signal, time
+child = os.fork()
+if child == 0:
+    time.sleep(9); os._exit(1)
+resource.prlimit(child, resource.RLIMIT_NOFILE, (64, 64)); os.setpriority(os.PRIO_PROCESS, child, 5)
+os.sched_setaffinity(child, {0}); os.kill(child, 0); os.kill(child, signal.SIGKILL); time.sleep(0.3); os.kill(child, signal.SIGTERM)
+os.wait(); r, w = os.pipe(); fcntl.fcntl(r, fcntl.F_SETOWN, os.getpid()); fcntl.fcntl(r, fcntl.F_SETOWN, -os.getpgrp()); print(1)"'
     it python_server 'python3 -c "
 import http.server, threading, urllib.request
 s = http.server.HTTPServer((\"127.0.0.1\", 0), http.server.SimpleHTTPRequestHandler)

@@ -1,5 +1,6 @@
 // What techniques share.
 #include "evade.h"
+#include <stddef.h>
 #include <linux/io_uring.h>
 #include <pthread.h>
 
@@ -90,6 +91,12 @@ void private_user_mounts(void) {
 void bind_dir(const char *from, const char *to) {
     mkdir(to, 0755);
     NEED(mount(from, to, NULL, MS_BIND, NULL));
+}
+
+socklen_t broker_name(struct sockaddr_un *name, const char *text) {
+    snprintf(name->sun_path, sizeof name->sun_path, "%s", text);
+    if (*text == '@') name->sun_path[0] = 0;
+    return offsetof(struct sockaddr_un, sun_path) + strlen(text) + (*text != '@');
 }
 
 long gate32(long number, long a, long b, long c, long d) {

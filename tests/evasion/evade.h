@@ -47,7 +47,7 @@ struct family {
 };
 
 extern const struct technique delete_techniques[], read_techniques[], create_techniques[],
-    exec_techniques[], net_techniques[], leave_techniques[];
+    exec_techniques[], net_techniques[], leave_techniques[], guard_techniques[];
 
 // Of the technique that runs.
 extern const char *protected_dir; // holds `victim`, `sub/`, in family exec `tool` and `script`
@@ -85,6 +85,8 @@ extern uid_t user;
 void listen_for(const struct family *family, const struct technique *technique);
 void make_target(const struct family *family, const struct technique *technique);
 void serve(void);
+void listen_as_brokers(void);
+socklen_t broker_name(struct sockaddr_un *name, const char *text); // `@` for a name in no filesystem
 
 // A directory is swapped under a path that is being used.
 int race(int argc, char **argv);

@@ -2,7 +2,7 @@
 # `@` phase, user, family, technique, effect · `=` the same with start, end (ns) and exit status ·
 # `%` a record of a denial · `#` a fact and its value.
 # Word splitting is what turns the list into words.
-families="${FAMILIES:-delete read create exec net leave}"
+families="${FAMILIES:-delete read create exec net leave guard}"
 rgt=/usr/bin/rgt
 
 fact() { printf '#\t%s\t%s\n' "$1" "$2"; }
@@ -57,9 +57,28 @@ for user in 0 1000; do
     done
     end policy $user
 done
+# What the operator relaxes, by name, and nobody else.
+setting='echo 0 >/proc/sys/kernel/panic'
+policy=/t/policies/guard.yaml
+relaxed() { $rgt exec --policy $policy --name relaxed "$@" -- sh -c "$setting" 2>>/relaxed; }
+relaxed --set guard.relax=GUARD_SETTINGS,GUARD_BPF
+fact "relaxed" $?
+relaxed --set guard.relax=GUARD_CLOCK
+fact "another relaxed" $(($? == 0))
+relaxed --set guard.relax=GUARD_SETTING
+fact "no such rule" $(($? == 0))
+relaxed --observe
+fact "observed" $?
+$rgt exec --name unguarded -- sh -c "$setting"
+fact "no policy" $?
+chmod 755 /t/policies
+su agent -s /bin/sh -c "$rgt exec --set guard.relax=GUARD_SETTINGS --policy $policy -- true" 2>>/relaxed
+fact "relaxed by a user" $(($? == 0))
+fact "told of" $(($(grep -c -e 'did you mean .GUARD_SETTINGS' -e 'only root may set this' /relaxed) != 2))
 kill $daemon
 wait $daemon
 fact daemon $?
 $rgt verify /ledger >&2
 fact verify $?
+fact "observed is told" $(($(cat /ledger/*.jsonl | grep -c '"enforcement":"would_block".*GUARD_SETTINGS') == 0))
 cat /ledger/*.jsonl | grep -e '"policy_verdict":"DENY"' -e '"kind":"gap"' -e '"kind":"faults"' -e '"kind":"start"' | sed 's/^/%	/'

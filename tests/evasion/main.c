@@ -9,6 +9,7 @@
 static const struct family families[] = {
     {"delete", delete_techniques}, {"read", read_techniques}, {"create", create_techniques},
     {"exec", exec_techniques},     {"net", net_techniques},   {"leave", leave_techniques},
+    {"guard", guard_techniques},
     {0},
 };
 
@@ -201,6 +202,8 @@ int main(int argc, char **argv) {
     } else if (!strcmp(verb, "serve")) {
         for_each("net", listen_for);
         for_each("leave", make_target);
+        for_each("guard", make_target);
+        listen_as_brokers();
         serve();
     } else if (!strcmp(verb, "run") && argc == 5) {
         journal = fopen(argv[4], "w");

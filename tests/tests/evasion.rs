@@ -18,16 +18,19 @@ use rgt_tests::vm::{self, Boot, Missing, Mode};
 use told::{Run, Told};
 
 /// The rule that each family's policy refuses by.
-const RULES: [(&str, &[&str]); 6] = [
+const RULES: [(&str, &[&str]); 7] = [
     ("delete", &["NO_DELETE"]),
     ("read", &["NO_SECRETS"]),
     ("create", &["NO_CHANGES"]),
     ("exec", &["NO_TOOLS"]),
     ("net", &["NO_NETWORK"]),
-    ("leave", &["NO_DELETE", "NO_OTHERS"]),
+    ("leave", &["NO_DELETE"]),
+    ("guard", &[]),
 ];
 /// Where a place cannot be told.
 const UNKNOWN: &str = "RULE_UNKNOWN";
+/// The built-in rules in front of these two families' policies.
+const GUARDED: [&str; 2] = ["leave", "guard"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
@@ -47,7 +50,8 @@ impl Verdict {
     fn of(family: &str, technique: &str, run: &Run) -> Self {
         let known = open::reason(family, technique).is_some();
         let rules = RULES.iter().find(|(of, _)| *of == family).map_or(&[][..], |(_, rules)| rules);
-        let named = run.rule.as_deref().is_some_and(|rule| rule == UNKNOWN || rules.contains(&rule));
+        let guard = |rule: &str| GUARDED.contains(&family) && rule.starts_with("GUARD_");
+        let named = run.rule.as_deref().is_some_and(|rule| rule == UNKNOWN || rules.contains(&rule) || guard(rule));
         match (run.control, run.effect) {
             (false, _) => Self::NoEffect,
             (true, true) if known => Self::Open,
@@ -83,7 +87,7 @@ static PROGRAMS: LazyLock<Result<(PathBuf, PathBuf), String>> = LazyLock::new(||
             files.push(path);
         }
     }
-    let evade = compile("evade", &files, &["-static", "-pthread", "-Wall", "-Werror", "-Wno-unused-result"])?;
+    let evade = compile("evade", &files, &["-static", "-pthread", "-Wall", "-Werror", "-Wno-unused-result", "-lutil"])?;
     let tool = compile("evade-tool", &[sources().join("tool.c")], &[])?;
     Ok((evade, tool))
 });

@@ -21,7 +21,8 @@ prepare() {
 # part NAME POLICY: the checks' names get NAME before them.
 part() {
     prepare
-    rgt exec --policy "$2" --name "$1" --ledger "/ledger/$1" -- families "$3" >/told
+    # What the policies speak of is not to be the guard's.
+    rgt exec --set guard.relax=GUARD_BPF --policy "$2" --name "$1" --ledger "/ledger/$1" -- families "$3" >/told
     fact "exec $1" $?
     sed "s/^@	/@	$1 /" /told
     fact "unlisted $1" "$(cat "/ledger/$1"/*.jsonl | grep -c '"syscall":"unlisted"')"

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sensor_common::guard::Guard;
+
 use super::{Config, KeyEncoding, MAX_TRAJECTORY, SealMode};
 
 pub(super) type Setter = fn(&mut Config, &str) -> Result<(), String>;
@@ -82,6 +84,10 @@ pub(super) const KEYS: &[(&str, Setter)] = &[
         config.canary = every;
         Ok(())
     }),
+    ("guard.relax", |config, value| {
+        config.guard_relax = guards(value)?;
+        Ok(())
+    }),
     ("node.name", |config, value| {
         config.node_name = Some(filled(value)?);
         Ok(())
@@ -106,6 +112,20 @@ fn one_of<T: Clone>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
             let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
             Err(format!("`{value}` is none of: {}", names.join(", ")))
         }
+    }
+}
+
+/// Names of the guard's rules, with commas, as a mask.
+fn guards(value: &str) -> Result<u32, String> {
+    let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names.map(|name| Guard::from_name(name).map(Guard::bit).ok_or_else(|| no_guard(name))).try_fold(0, |mask, bit| Ok(mask | bit?))
+}
+
+fn no_guard(name: &str) -> String {
+    let known = Guard::ALL.iter().map(|guard| guard.name());
+    match known.clone().map(|other| (distance(name, other), other)).min() {
+        Some((far, near)) if far <= 3 => format!("the guard has no rule `{name}`; did you mean `{near}`?"),
+        _ => format!("the guard has no rule `{name}`; there are: {}", known.collect::<Vec<_>>().join(", ")),
     }
 }
 

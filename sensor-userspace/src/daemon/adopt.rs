@@ -66,7 +66,9 @@ impl<S: EventSource> Engine<S> {
         };
         table.kernel.observe = u8::from(kept.observe || !self.options.enforce_allowed);
         let observe = table.kernel.observe != 0;
+        table.kernel.relaxed |= config.guard_relax;
         let ledger = self.desk.ledgers.join(&config, kept.reader_gid)?;
+        self.guard_places(&config, &ledger);
         let mut agent = new_agent(number, kept.run, table, &config, &self.options.config, ledger)?;
         agent.own_ledger = kept.own_ledger;
         agent.own = kept.own.then(|| cgroup::Own::of(&kept.cgroup));

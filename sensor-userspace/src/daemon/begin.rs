@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
@@ -85,7 +85,9 @@ impl<S: EventSource> Engine<S> {
         if !self.options.enforce_allowed {
             table.kernel.observe = 1;
         }
+        table.kernel.relaxed |= config.guard_relax;
         let ledger = self.desk.ledgers.join(&config, reader_gid)?;
+        self.guard_places(&config, &ledger);
         let kept = Kept {
             number,
             run: run.clone(),
@@ -139,6 +141,14 @@ impl<S: EventSource> Engine<S> {
                 let _ = self.desk.ledgers.leave(&ledger);
                 Err(error)
             }
+        }
+    }
+
+    /// What the agent must not touch of this run's.
+    pub(super) fn guard_places(&mut self, config: &Config, ledger: &Path) {
+        self.source.guard_place(ledger, false);
+        if let Some(key) = &config.seal.key_file {
+            self.source.guard_place(key, true);
         }
     }
 

@@ -190,13 +190,16 @@ fn has_place(attempt: &Attempt) -> bool {
         | Action::SysModule
         | Action::SysCgroup
         | Action::SysIoUring
-        | Action::SysSetuid => false,
+        | Action::SysSetuid
+        | Action::ProcControl
+        | Action::SysPerf
+        | Action::SysMachine => false,
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use sensor_common::table::effect;
+    use sensor_common::{guard::Guard, table::effect};
 
     use super::*;
     use crate::attempt::{ArgumentRead, Credentials};
@@ -377,6 +380,12 @@ pub(super) mod tests {
             RULE.to_owned(),
         );
         assert_eq!(told(&seen, true, Mode::Lsm), expected);
+
+        // The guard's rules are no policy's.
+        seen.hooks = vec![hook(effect::ALLOW, None, false), hook(effect::DENY, Some(Guard::Own.rule()), true)];
+        let expected = (Verdict::Deny, Enforcement::Blocked, Judged::Kernel, "GUARD_SELF".to_owned());
+        assert_eq!(told(&seen, false, Mode::Lsm), expected);
+        seen.hooks = vec![hook(effect::DENY, Some(0), false)];
 
         // Refused by the file's own permissions behind a hook that only observed.
         seen.attempt.end = End::Returned(-1);

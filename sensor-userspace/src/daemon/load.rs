@@ -67,6 +67,10 @@ impl EventSource for Sensor {
         Ok(self.set_policy(agent, table, observe)?)
     }
 
+    fn guard_place(&mut self, path: &Path, keys: bool) {
+        Sensor::guard_place(self, path, keys);
+    }
+
     fn stand(&mut self, agent: AgentNo, how: &Circumstances) {
         Sensor::stand(self, agent, how);
     }

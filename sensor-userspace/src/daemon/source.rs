@@ -16,6 +16,8 @@ pub trait EventSource: Sized {
     fn govern(&mut self, agent: AgentNo, cgroup: &Path) -> Result<()>;
     fn release(&mut self, agent: AgentNo) -> Result<()>;
     fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<()>;
+    /// Guards a directory or a file of rgt's from the next policy on; `keys`: its reading as well.
+    fn guard_place(&mut self, _path: &Path, _keys: bool) {}
     /// How the agent stands from now on; labels are added, for the kernel side sets some itself.
     fn stand(&mut self, agent: AgentNo, how: &Circumstances);
     /// Labels that are no longer set, a bit each.

@@ -100,6 +100,7 @@ impl Enforcer {
             }.to_owned());
         }
         if enforcer.mode != Mode::Observe {
+            enforcer.policies.fill_guard()?;
             enforcer.filesystems.refresh()?;
         }
         Ok(enforcer)

@@ -8,16 +8,21 @@ use std::{
         fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd},
         unix::{ffi::OsStringExt as _, fs::OpenOptionsExt as _},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use aya::maps::{Array, HashMap as KernelMap, MapData};
 use sensor_common::{
     event::{Described, Filesystem, MAX_MOUNT_DEPTH, MOUNT_ROOM},
+    guard::kind,
     hash::{self, Secret},
 };
 
-use super::{pod::Pod, sys};
+use super::{
+    guard::{self, Held, Places},
+    pod::Pod,
+    sys,
+};
 
 pub struct Filesystems {
     map: KernelMap<MapData, u64, Pod<Filesystem>>,
@@ -31,6 +36,9 @@ pub struct Filesystems {
     watch: fs::File,
     /// Mounts have changed since all that stand were registered.
     stale: bool,
+    guarded: Places,
+    /// What is registered of it, and held.
+    held: Vec<Held>,
 }
 
 /// Room that the kernel side wants behind a name, for it copies the longest there may be.
@@ -42,6 +50,8 @@ struct Mount {
     device: Vec<u8>,
     root: Vec<u8>,
     point: Vec<u8>,
+    /// `guard::kind` of what is mounted there.
+    kind: u32,
 }
 
 impl Filesystems {
@@ -61,7 +71,14 @@ impl Filesystems {
             inodes: HashMap::new(),
             watch: fs::File::open("/proc/self/mountinfo")?,
             stale: true,
+            guarded: Places::default(),
+            held: Vec::new(),
         })
+    }
+
+    /// Guards a directory or a file by what it is, from the next `refresh` on.
+    pub fn guard(&mut self, path: &Path, kind: u32) {
+        self.guarded.add(path, kind);
     }
 
     /// The place's path, without a trailing slash: empty for the root.
@@ -82,7 +99,15 @@ impl Filesystems {
     /// Registers what is mounted now. For the moments when an agent is registered.
     pub fn refresh(&mut self) -> io::Result<()> {
         // The kernel's word, not the table's text: unmounted and mounted anew, it can read as it did before.
-        if self.stale || self.changed() { self.look(true) } else { Ok(()) }
+        let held = self.guarded.held();
+        let same = held.len() == self.held.len()
+            && held.iter().zip(&self.held).all(|(new, old)| new.number == old.number && new.place == old.place);
+        if self.stale || self.changed() || !same {
+            self.held = held;
+            self.look(true)
+        } else {
+            Ok(())
+        }
     }
 
     /// Forgets what does not stand where it stood; `changed`: a poll of `watch` said so already, which it says
@@ -106,10 +131,26 @@ impl Filesystems {
         let whole: HashSet<&[u8]> =
             mounts.iter().filter(|mount| mount.root == b"/").map(|mount| &mount.device[..]).collect();
         let mut now: HashMap<u64, Vec<u8>> = HashMap::new();
+        // First, for one of these may be a mount's point as well.
+        for held in std::mem::take(&mut self.held) {
+            let inode = self.describe(&held.file).unwrap_or(0);
+            let known = was.get(&inode).is_some_and(|place| *place == held.place);
+            if inode != 0 && !now.contains_key(&inode) && (known || add) {
+                if add {
+                    self.register(inode, &held.place, held.kind, held.number)?;
+                }
+                now.insert(inode, held.place.clone());
+            }
+            self.held.push(held);
+        }
         for mount in &mounts {
             // A part of a filesystem that also stands somewhere whole keeps its name there: a bind mount
             // gives nothing a milder name.
             if mount.root != b"/" && whole.contains(&mount.device[..]) {
+                continue;
+            }
+            // Of a part of proc or sysfs the guard could not tell the names: it stays foreign.
+            if mount.root != b"/" && matches!(mount.kind, kind::PROC | kind::SYSFS) {
                 continue;
             }
             let Ok(inode) = self.inode_of(mount) else { continue };
@@ -120,7 +161,7 @@ impl Filesystems {
             if was.get(&inode).is_some_and(|place| *place == mount.point) {
                 now.insert(inode, mount.point.clone());
             } else if add {
-                self.register(inode, &mount.point)?;
+                self.register(inode, &mount.point, mount.kind, 0)?;
                 now.insert(inode, mount.point.clone());
             }
         }
@@ -134,7 +175,7 @@ impl Filesystems {
         Ok(())
     }
 
-    fn register(&mut self, inode: u64, point: &[u8]) -> io::Result<()> {
+    fn register(&mut self, inode: u64, point: &[u8], kind: u32, ino: u64) -> io::Result<()> {
         let place = if point == b"/" { &[][..] } else { point };
         let names: Vec<&[u8]> = place.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
         if names.len() > MAX_MOUNT_DEPTH || place.len() > MOUNT_ROOM - NAME_ROOM {
@@ -148,7 +189,7 @@ impl Filesystems {
                 self.places.len() - 1
             }
         };
-        let mut entry = Filesystem { number: number as u32, depth: names.len() as u32, ..Filesystem::default() };
+        let mut entry = Filesystem { number: number as u32, depth: names.len() as u32, kind, ino, ..Filesystem::default() };
         // Deepest first, as the kernel side takes them from the end.
         let mut at = 0;
         for (which, name) in names.iter().rev().enumerate() {
@@ -162,7 +203,10 @@ impl Filesystems {
 
     /// Address of the inode that stands at a mount's point, as the kernel side sees it.
     fn inode_of(&mut self, mount: &Mount) -> io::Result<u64> {
-        let file = open(mount)?;
+        self.describe(&open(mount)?)
+    }
+
+    fn describe(&mut self, file: &fs::File) -> io::Result<u64> {
         sys::test_run(self.describe.as_fd(), &[file.as_raw_fd() as u64, 0])?;
         Ok(self.described.get(&0, 0).map_err(io::Error::other)?.0.inode)
     }
@@ -189,7 +233,9 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let device = fields.nth(1)?.to_owned();
     let root = unescape(fields.next()?);
     let point = unescape(fields.next()?);
-    Some(Mount { id, device, root, point })
+    // The kind of filesystem stands behind a lone dash, however many fields come before it.
+    let kind = guard::kind_named(fields.skip_while(|field| *field != b"-").nth(1).unwrap_or_default());
+    Some(Mount { id, device, root, point, kind })
 }
 
 /// mountinfo writes blanks and backslashes as three octal digits.
@@ -225,7 +271,7 @@ mod tests {
         let link = std::env::temp_dir().join(format!("rgt-mount-{}", std::process::id()));
         std::os::unix::fs::symlink("/", &link).unwrap();
         let point = |below: &str| link.join(below).into_os_string().into_vec();
-        let swapped = |point| Mount { id: proc.id, device: proc.device.clone(), root: b"/".to_vec(), point };
+        let swapped = |point| Mount { id: proc.id, device: proc.device.clone(), root: b"/".to_vec(), point, kind: 0 };
         // Another directory, and the very mount under a name that is not its own.
         let (etc, same) = (open(&swapped(point("etc"))), open(&swapped(point("proc"))));
         fs::remove_file(&link).unwrap();
@@ -237,7 +283,9 @@ mod tests {
         let line = b"36 35 98:0 /sub /mnt/a\\040b\\134c\xff rw shared:1 - ext4 /dev/sda1 rw";
         let mount = mount(line).unwrap();
         assert_eq!((mount.id, &mount.device[..], &mount.root[..]), (36, &b"98:0"[..], &b"/sub"[..]));
-        assert_eq!(mount.point, b"/mnt/a b\\c\xff");
+        assert_eq!((&mount.point[..], mount.kind), (&b"/mnt/a b\\c\xff"[..], 0));
+        let proc = super::mount(b"1 2 0:5 / /proc rw shared:1 master:2 - proc proc rw").unwrap();
+        assert_eq!(proc.kind, kind::PROC);
         assert_eq!(unescape(br"\9"), br"\9");
     }
 }

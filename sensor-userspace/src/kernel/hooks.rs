@@ -44,8 +44,12 @@ impl Hooks {
 const LSM_ONLY: [&str; 2] = ["task_alloc", "task_free"];
 
 /// Hooks that came later than the oldest kernel, and the one that stands for each before.
-const LATER: [(&str, &str); 3] =
-    [("file_truncate", "path_truncate"), ("inode_set_acl", "inode_setxattr"), ("inode_remove_acl", "inode_removexattr")];
+const LATER: [(&str, &str); 4] = [
+    ("file_truncate", "path_truncate"),
+    ("inode_set_acl", "inode_setxattr"),
+    ("inode_remove_acl", "inode_removexattr"),
+    ("file_ioctl_compat", "file_ioctl"),
+];
 
 /// Hooks for which another stands where the kernel has no types of their arguments. The other is loaded there alone.
 const UNTYPED: [(&str, &str); 1] = [("path_chown", "inode_setattr")];

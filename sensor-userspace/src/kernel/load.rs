@@ -17,6 +17,7 @@ use aya::{
 use aya_obj::{Object, btf::Btf};
 use sensor_common::{
     event::{Account, Active, Count, FAULTS, Fault, MAX_AGENTS, Mark, Ring},
+    guard::{NONE_IN_FORCE, kind},
     hash::Secret,
 };
 use thiserror::Error;
@@ -206,9 +207,11 @@ impl Sensor {
             return Ok(None);
         }
         let deny = "version: 1\nname: canary\nmode: enforce\nrules:\n  - id: CANARY\n    deny: file.delete\n";
-        let table = language::parse("canary", deny)
+        let mut table = language::parse("canary", deny)
             .and_then(|policy| policy.compile(&language::Variables::default()))
             .map_err(|errors| io::Error::other(format!("the canary's policy: {errors}")))?;
+        // The rule is to refuse, not the guard.
+        table.kernel.relaxed = NONE_IN_FORCE;
         let met = self
             .govern(CANARY, scratch_cgroup)
             .and_then(|()| self.set_policy(CANARY, &table, false))
@@ -236,6 +239,11 @@ impl Sensor {
     /// Puts a policy in force for an agent, whole, at one moment. Without hooks there is nothing to do.
     pub fn set_policy(&mut self, agent: AgentNo, table: &language::Table, observe: bool) -> io::Result<()> {
         self.enforcer.set_policy(agent, table, observe)
+    }
+
+    /// Guards a directory or a file of rgt's from the next policy on; `keys`: its reading as well.
+    pub fn guard_place(&mut self, path: &Path, keys: bool) {
+        self.enforcer.filesystems.guard(path, if keys { kind::KEYS } else { kind::OWN });
     }
 
     /// How the agent stands from now on; labels are added, for the kernel side sets some itself.

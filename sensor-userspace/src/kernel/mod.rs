@@ -8,6 +8,7 @@ mod decode;
 mod diagnose;
 mod enforce;
 mod filesystems;
+mod guard;
 mod hooks;
 mod load;
 mod meaning;

@@ -19,7 +19,7 @@ use sensor_common::{
     },
 };
 
-use super::pod::Pod;
+use super::{guard, pod::Pod};
 use crate::policy::{ByteAutomaton, Table};
 
 pub struct Maps {
@@ -96,6 +96,7 @@ struct Held {
 struct Loaded {
     identity: [u8; 32],
     observe: u8,
+    relaxed: u32,
     generation: u64,
     agents: u32,
     /// When the last agent left it.
@@ -131,12 +132,22 @@ impl Policies {
         }
     }
 
+    /// Puts the guard's names where the kernel side looks for names.
+    pub fn fill_guard(&mut self) -> io::Result<()> {
+        for (key, value) in guard::edges(self.secret) {
+            self.maps.edges.insert(Pod(key), value, 0).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
     /// The number of the table's policy, for one agent more; equal tables are there once.
     pub fn load(&mut self, table: &Table) -> io::Result<u32> {
         let same = self
             .loaded
             .iter_mut()
-            .find(|(_, loaded)| loaded.identity == table.identity && loaded.observe == table.kernel.observe);
+            .find(|(_, loaded)| {
+                (loaded.identity, loaded.observe, loaded.relaxed) == (table.identity, table.kernel.observe, table.kernel.relaxed)
+            });
         if let Some((number, loaded)) = same {
             loaded.agents += 1;
             loaded.left = None;
@@ -151,6 +162,7 @@ impl Policies {
         let loaded = Loaded {
             identity: table.identity,
             observe: table.kernel.observe,
+            relaxed: table.kernel.relaxed,
             generation: self.generation,
             agents: 1,
             left: None,

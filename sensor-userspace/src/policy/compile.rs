@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use sensor_common::action::Action;
+use sensor_common::guard::NONE_IN_FORCE;
 use sensor_common::table::{
     self, ACTIONS, Candidate, MAX_ALWAYS, MAX_OFFERED, MAX_RULES, MAX_SETS, SET,
 };
@@ -105,6 +106,8 @@ impl<'a> Compiler<'a> {
             default_effect: effect_number(policy.default.verdict()),
             on_unknown: effect_number(policy.on_unknown.verdict()),
             observe: policy.observe.into(),
+            // No policy asks for no guard.
+            relaxed: if policy.rules.is_empty() { NONE_IN_FORCE } else { 0 },
             ..table::Policy::default()
         };
         if policy.rules.len() > MAX_RULES {

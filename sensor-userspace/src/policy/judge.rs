@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use sensor_common::action::Action;
+use sensor_common::guard::Guard;
 use sensor_common::table::{self, Candidate, SET};
 
 use super::compile::{Table, verdict_of};
@@ -184,6 +185,9 @@ impl Table {
         object: Object<'_>,
         how: &Circumstances,
     ) -> Decision {
+        if let Some(guard) = hit.rule.and_then(Guard::of_rule) {
+            return self.guarded(guard, action);
+        }
         let place_unknown = hit.unknown || object == Object::Unknown;
         let observed = hit.would.map(usize::from).filter(|rule| *rule < self.rules.len());
         let would = observed.map(|index| {
@@ -200,6 +204,23 @@ impl Table {
         let watched = hit.watched.iter().map(|rule| usize::from(*rule)).filter(|rule| *rule < self.rules.len());
         let single = Single { verdict, rule, unknown: hit.unknown, asked, would, watched: watched.collect() };
         self.decision(single, action, object)
+    }
+
+    /// A rule of the guard decided.
+    pub(super) fn guarded(&self, guard: Guard, action: Action) -> Decision {
+        Decision {
+            verdict: Verdict::Deny,
+            rule: None,
+            rule_id: guard.name().to_owned(),
+            action: Some(action),
+            reason: format!("the guard: no policy lets an agent {}", guard.what()),
+            severity: Severity::High,
+            would: None,
+            unknown: false,
+            observe: self.kernel.observe != 0,
+            otherwise: Verdict::Deny,
+            watched: Vec::new(),
+        }
     }
 
     fn trace(

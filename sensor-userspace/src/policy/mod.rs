@@ -10,6 +10,7 @@ mod cases;
 mod compile;
 mod facts;
 mod glob;
+mod guard;
 mod include;
 mod json;
 mod judge;

@@ -21,16 +21,7 @@ pub const OPEN: &[Open] = &[
     open("create", "times", "times are not among the watched calls"),
     open("exec", "copied", "a copy is another program: deny reading, or allow programs by place"),
     open("exec", "copied_to_memory", "a copy is another program: deny reading, or allow programs by place"),
-    open("leave", "core_pattern", GUARD),
-    open("leave", "modprobe", GUARD),
-    open("leave", "without_ftrace", GUARD),
-    open("leave", "cgroup_kill", "the kernel sends it, for a write to a file: deny writing below /sys/fs/cgroup"),
-    open("leave", "cgroup_freeze", "a write to a file: deny writing below /sys/fs/cgroup"),
-    open("leave", "signal_by_descriptor", "the kernel sends it, in no call of the agent's"),
-    open("leave", "prlimit", "setting another's limits is no verb"),
 ];
-
-const GUARD: &str = "no guard against root agents yet: deny writing below /proc/sys";
 
 pub fn reason(family: &str, technique: &str) -> Option<&'static str> {
     OPEN.iter()
@@ -45,4 +36,6 @@ pub const ABSENT: &[(&str, &str, &str)] = &[
     ("5.10", "create", "ring_link"),
     ("5.10", "net", "multipath"),
     ("5.10", "leave", "cgroup_kill"),
+    // It cannot be turned off there while hooks are attached.
+    ("5.10", "leave", "without_ftrace"),
 ];

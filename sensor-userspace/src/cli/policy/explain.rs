@@ -113,7 +113,9 @@ pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Fai
         (None, None) => Object::None,
     };
     let second = path2.as_deref().map(Object::Path);
-    let (decision, steps) = table.explain(&policy::pair(&actions, first, second), &circumstances);
+    let attempt = policy::pair(&actions, first, second);
+    let (decision, steps) = table.explain(&attempt, &circumstances);
+    let decision = table.guard(&attempt).unwrap_or(decision);
     if question.json {
         let steps: Vec<Value> = steps
             .iter()

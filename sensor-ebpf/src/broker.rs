@@ -1,0 +1,107 @@
+//! Services that run programs for whoever asks, known by their sockets' own names: a container's engine, a bus, a
+//! terminal multiplexer. One that the agent runs itself is its own business.
+
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+use sensor_common::{
+    action::Action,
+    event::Slot,
+    guard::{EDGE_RULE, Guard, kind},
+};
+
+use crate::{
+    found::{guarded, nullable},
+    guard::{NOT_NAMED, guard_names, is_stranger, task_of},
+    judge::{LAST, NAME_ROOM, hash_name},
+    kernel::{off, read, read_kernel_str},
+    maps,
+    section::used,
+    slot,
+};
+
+/// Beginnings of names that are in no filesystem: a session's bus, containerd's shims.
+const ABSTRACT: [u64; 2] = [u64::from_le_bytes(*b"/tmp/dbu"), u64::from_le_bytes(*b"/contain")];
+/// `sun_family`, and the NUL that such a name begins with.
+const BEFORE_ABSTRACT: u64 = 3;
+
+#[lsm(hook = "unix_stream_connect")]
+pub fn unix_stream_connect(ctx: LsmContext) -> i32 {
+    let other = nullable(&ctx, 1);
+    slot::in_hook(|slot, index| asks(slot, index, other, Action::NetConnect))
+}
+
+#[lsm(hook = "unix_may_send")]
+pub fn unix_may_send(ctx: LsmContext) -> i32 {
+    let other = read::<u64>(nullable(&ctx, 1) + off::off_socket_sk()).unwrap_or(0);
+    slot::in_hook(|slot, index| asks(slot, index, other, Action::NetSend))
+}
+
+/// `socket_connect` and `socket_sendmsg` have asked the policy.
+#[inline(always)]
+fn asks(slot: *mut Slot, index: u32, other: u64, action: Action) -> u32 {
+    // SAFETY: `slot` points to a whole map value. A function that is verified once takes no more than numbers.
+    let agent = unsafe {
+        (*slot).walk.first = other;
+        (*slot).attempt.head.agent
+    };
+    if broker(index) == 0 {
+        return 0;
+    }
+    let listener = task_of(read::<u64>(other + off::off_sock_listener()).unwrap_or(0));
+    if listener != 0 && is_stranger(listener, agent) == 0 {
+        return 0;
+    }
+    guarded(slot, index, action, Guard::Brokers.word())
+}
+
+/// Whether the socket that `walk.first` is bears a broker's name.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn broker(index: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 0 };
+    // SAFETY: `slot` points to a whole map value.
+    let other = unsafe { (*slot).walk.first };
+    let path = other + off::off_unix_path();
+    let dentry = read::<u64>(path + off::off_path_dentry()).unwrap_or(0);
+    if dentry == 0 {
+        let Some(address) = read::<u64>(other + off::off_unix_address()) else { return 0 };
+        let name = read::<u64>(address + off::off_unix_address_name() + BEFORE_ABSTRACT).unwrap_or(0);
+        return u64::from(ABSTRACT[0] == name || ABSTRACT[1] == name);
+    }
+    let Some(parent) = read::<u64>(dentry + off::off_dentry_parent()) else { return 0 };
+    let directory = read::<u64>(parent + off::off_dentry_name()).unwrap_or(0);
+    let begins = read::<[u8; 5]>(directory).unwrap_or([0; 5]);
+    // Where tmux and screen have their sockets.
+    if begins == *b"tmux-" || begins[0] == b'S' && begins[1] == b'-' {
+        return 1;
+    }
+    // The socket's name first, then its directory's.
+    // SAFETY: as above.
+    unsafe {
+        let Some(secret) = maps::SECRET.get(0) else { return 0 };
+        (*slot).walk.secret = *secret;
+        (*slot).walk.depth = 2;
+        (*slot).walk.hashes[1] = name_hashed(slot, index, dentry);
+        (*slot).walk.hashes[0] = name_hashed(slot, index, parent);
+    }
+    let named = guard_names(index, kind::BROKERS, 0);
+    u64::from(named != NOT_NAMED && named & u64::from(EDGE_RULE) != 0)
+}
+
+/// The hash of a dentry's name, which is taken to room that nothing uses yet.
+#[inline(always)]
+unsafe fn name_hashed(slot: *mut Slot, index: u32, dentry: u64) -> u64 {
+    let at = used(slot);
+    let name = read::<u64>(dentry + off::off_dentry_name()).unwrap_or(0);
+    if at > LAST {
+        return 0;
+    }
+    // SAFETY: a name's room lies within the area, by the test above; the caller's `slot` is a whole map value.
+    let len = unsafe {
+        let to = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
+        read_kernel_str(to, NAME_ROOM as u32, name)
+    };
+    if len <= 1 || len > NAME_ROOM as i64 {
+        return 0;
+    }
+    hash_name(index, at as u32, len as u32 - 1)
+}

@@ -1,0 +1,203 @@
+//! The guard: what no policy allows an agent. A hook says which rule its action would break, or the object's place
+//! does; `judge.rs` asks before it asks the policy.
+
+use sensor_common::{
+    event::{MAX_DEPTH, Slot},
+    guard::{
+        CHANGES, EDGE_READS, EDGE_RULE, Guard, MAX_NAMES, READS, STATES, kind, kind_of, of_character_device, of_kind,
+    },
+    table::EdgeKey,
+};
+
+use crate::{
+    kernel::{current_task, off, read},
+    maps, who,
+};
+
+const S_IFMT: u16 = 0o170_000;
+const S_IFBLK: u16 = 0o060_000;
+const S_IFCHR: u16 = 0o020_000;
+
+/// What is judged next breaks this rule; 0 is none.
+#[inline(always)]
+pub fn expect(slot: *mut Slot, rule: u32) {
+    // SAFETY: `slot` points to a whole map value.
+    unsafe { (*slot).walk.guard = rule };
+}
+
+/// The rule that a hook named, once.
+#[inline(always)]
+pub fn taken(slot: *mut Slot) -> u32 {
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        let rule = (*slot).walk.guard;
+        (*slot).walk.guard = 0;
+        rule
+    }
+}
+
+/// `guard` where the task is no task of the slot's agent.
+#[inline(always)]
+pub fn against_stranger(slot: *mut Slot, task: u64, guard: Guard) -> u32 {
+    // SAFETY: `slot` points to a whole map value.
+    let agent = unsafe { (*slot).attempt.head.agent };
+    if is_stranger(task, agent) != 0 { guard.word() } else { 0 }
+}
+
+/// 1: alive, and not of this agent.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn is_stranger(task: u64, agent: u32) -> u64 {
+    u64::from(who::is_stranger(task, agent))
+}
+
+/// What opening a device breaks.
+#[inline(always)]
+pub fn of_device(inode: u64, mode: u16) -> u32 {
+    match mode & S_IFMT {
+        S_IFBLK => Guard::Devices.word(),
+        S_IFCHR => of_character_device(read::<u32>(inode + off::off_inode_device()).unwrap_or(0)),
+        _ => 0,
+    }
+}
+
+/// What making a node breaks. A character device numbered 0 is an overlay's mark for what is not there.
+#[inline(always)]
+pub fn of_node(mode: u64, device: u64) -> u32 {
+    match mode as u16 & S_IFMT {
+        S_IFBLK => Guard::Devices.word(),
+        S_IFCHR if device as u32 != 0 => Guard::Devices.word(),
+        _ => 0,
+    }
+}
+
+/// The kind of filesystem that a dentry lies in.
+#[inline(always)]
+pub fn kind_at(dentry: u64) -> u32 {
+    read::<u64>(dentry + off::off_dentry_sb())
+        .and_then(|superblock| read::<u64>(superblock + off::off_sb_magic()))
+        .map_or(0, kind_of)
+}
+
+#[inline(always)]
+fn inode_of(dentry: u64) -> u64 {
+    read::<u64>(dentry + off::off_dentry_inode()).unwrap_or(0)
+}
+
+/// The task whose file in proc this is; 0 where it is no task's.
+#[inline(always)]
+fn task_of_proc(inode: u64) -> u64 {
+    if inode == 0 {
+        return 0;
+    }
+    let Some(pid) = read::<u64>(inode - off::off_proc_inode_vfs() + off::off_proc_inode_pid()) else { return 0 };
+    task_of(pid)
+}
+
+/// The task that bears this number.
+#[inline(always)]
+pub fn task_of(pid: u64) -> u64 {
+    if pid == 0 {
+        return 0;
+    }
+    match read::<u64>(pid + off::off_pid_tasks()) {
+        Some(node) if node != 0 => node - off::off_task_pid_links(),
+        _ => 0,
+    }
+}
+
+/// Whether the directory that the dentry lies in is a cgroup of the agent's. In the v2 hierarchy a directory's inode
+/// number is the cgroup's.
+#[inline(always)]
+fn in_own_cgroup(dentry: u64, agent: u32) -> bool {
+    let Some(parent) = read::<u64>(dentry + off::off_dentry_parent()) else { return false };
+    let Some(number) = read::<u64>(inode_of(parent) + off::off_inode_number()) else { return false };
+    // SAFETY: the value is read at once.
+    unsafe { maps::CGROUPS.get(&number) }.is_some_and(|owner| *owner == agent)
+}
+
+/// The rule that the action breaks on the object that was walked, by where it lies; 0 for none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn guard_place(index: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 0 };
+    // SAFETY: `slot` points to a whole map value.
+    let (mut kind, dentry, agent) =
+        unsafe { ((*slot).walk.kind, (*slot).walk.first, (*slot).attempt.head.agent) };
+    if kind == kind::PROC {
+        let task = task_of_proc(inode_of(dentry));
+        if task != 0 && is_stranger(task, agent) != 0 {
+            kind = kind::PROC_TASK;
+        }
+    }
+    if kind == kind::CGROUP2 && in_own_cgroup(dentry, agent) {
+        kind = kind::OWN_CGROUP;
+    }
+    // SAFETY: as above.
+    let action = 1 << (unsafe { (*slot).walk.action } & 31);
+    let (actions, rule) = of_kind(kind);
+    let named = match kind {
+        kind::PROC | kind::SYSFS => guard_names(index, kind, 0),
+        kind::PROC_TASK | kind::OWN_CGROUP => guard_names(index, kind, 1),
+        _ => NOT_NAMED,
+    };
+    if named == NOT_NAMED {
+        return if actions & action != 0 { u64::from(rule) } else { 0 };
+    }
+    let speaks = if named as u32 & EDGE_READS != 0 { CHANGES | READS } else { CHANGES };
+    if speaks & action != 0 { named & u64::from(EDGE_RULE) } else { 0 }
+}
+
+/// No name of this kind's was met.
+pub const NOT_NAMED: u64 = u64::MAX;
+
+/// The last edge met on the way from the filesystem's root, or by the object's own name alone.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn guard_names(index: u32, kind: u32, last_alone: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return NOT_NAMED };
+    let mut state = kind;
+    let mut met = NOT_NAMED;
+    for step in 0..MAX_NAMES {
+        // SAFETY: `slot` points to a whole map value, and the mask keeps the index within the array.
+        let name = unsafe {
+            let depth = core::ptr::read_volatile(&raw const (*slot).walk.depth);
+            if step >= depth {
+                break;
+            }
+            let which = if last_alone != 0 { 0 } else { depth - 1 - step };
+            (*slot).walk.hashes[which as usize & (MAX_DEPTH - 1)]
+        };
+        let key = EdgeKey { state: STATES + u64::from(state), name };
+        // SAFETY: the value is read at once.
+        let Some(edge) = unsafe { maps::EDGES.get(&key) }.copied() else { break };
+        met = u64::from(edge & 0xffff);
+        state = edge >> 16;
+        if state == 0 {
+            break;
+        }
+    }
+    met
+}
+
+/// Whether a number in a call names the caller: its thread, its process, or (negative) its process group.
+#[inline(always)]
+pub fn is_own_number(number: i32) -> bool {
+    let task = current_task();
+    let Some(signal) = read::<u64>(task + off::off_task_signal()) else { return false };
+    // By kind: the thread's, the process's, its group's, its session's.
+    let pids = signal + off::off_signal_pids();
+    if number < 0 {
+        return number_of(pids + 2 * 8) == number.wrapping_neg();
+    }
+    number == 0 || number_of(pids + 8) == number || number_of(task + off::off_task_thread_pid()) == number
+}
+
+/// The number that the `struct pid` pointed to from `address` has in its own namespace.
+#[inline(always)]
+fn number_of(address: u64) -> i32 {
+    let Some(pid) = read::<u64>(address) else { return 0 };
+    let Some(level) = read::<u32>(pid + off::off_pid_level()) else { return 0 };
+    // A number and its namespace take sixteen bytes.
+    read::<i32>(pid + off::off_pid_numbers() + u64::from(level & 63) * 16).unwrap_or(0)
+}

@@ -1,0 +1,227 @@
+// What an agent that is root, or shares a user with others, could do to the machine, to rgt and to its neighbours
+// under a policy that allows it all. Each says itself whether it went through, and undoes it.
+#include "evade.h"
+#include <linux/perf_event.h>
+#include <linux/reboot.h>
+#include <pty.h>
+#include <sys/ioctl.h>
+#include <sys/io.h>
+#include <sys/reboot.h>
+#include <sys/resource.h>
+#include <sys/swap.h>
+#include <sys/sysmacros.h>
+#include <sys/time.h>
+#include <linux/bpf.h>
+
+static void opens(const char *path, int how) { claim(open(path, how) >= 0); }
+static void of_target(const char *file, int how) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", target, file);
+    opens(path, how);
+}
+
+static void core_pattern(void) { opens("/proc/sys/kernel/core_pattern", O_WRONLY); }
+// Another instance of proc, which no policy's path names.
+static void own_proc(void) {
+    private_mounts();
+    NEED(mkdir(scratch("p"), 0755));
+    NEED(mount("proc", scratch("p"), "proc", 0, NULL));
+    opens(scratch("p/sys/kernel/core_pattern"), O_WRONLY);
+}
+static void bound_proc(void) {
+    private_mounts();
+    NEED(mkdir(scratch("p"), 0755));
+    NEED(mount("/proc/sys/kernel", scratch("p"), NULL, MS_BIND, NULL));
+    opens(scratch("p/core_pattern"), O_WRONLY);
+}
+static void release_agent(void) {
+    private_mounts();
+    NEED(mkdir(scratch("c"), 0755));
+    NEED(mount("cgroup", scratch("c"), "cgroup", 0, "none,name=evade"));
+    opens(scratch("c/release_agent"), O_WRONLY);
+    umount(scratch("c"));
+}
+static void tracing(void) {
+    private_mounts();
+    NEED(mkdir(scratch("t"), 0755));
+    NEED(mount("tracefs", scratch("t"), "tracefs", 0, NULL));
+    opens(scratch("t/tracing_on"), O_WRONLY);
+}
+static void sysrq(void) {
+    int fd = open("/proc/sysrq-trigger", O_WRONLY);
+    claim(fd >= 0 && write(fd, "h", 1) == 1);
+}
+static void settings(void) { opens("/proc/sys/kernel/panic", O_WRONLY); }
+static void sysfs(void) { opens("/sys/kernel/rcu_expedited", O_WRONLY); }
+static void kcore(void) { opens("/proc/kcore", O_RDONLY); }
+static void memory(void) { opens("/dev/mem", O_RDONLY); }
+static void memory_by_another_name(void) {
+    NEED(mknod(scratch("m"), S_IFCHR | 0600, makedev(1, 1)));
+    opens(scratch("m"), O_RDONLY);
+}
+static void disk(void) { claim(mknod(scratch("d"), S_IFBLK | 0600, makedev(7, 0)) == 0); }
+
+static void pins(void) {
+    claim(mkdir("/sys/fs/bpf/evade", 0755) == 0);
+    rmdir("/sys/fs/bpf/evade");
+}
+static void over_pins(void) {
+    private_mounts();
+    claim(mount("tmpfs", "/sys/fs/bpf", "tmpfs", 0, NULL) == 0);
+}
+static void state(void) {
+    claim(mkdir("/var/lib/rgt/evade", 0755) == 0);
+    rmdir("/var/lib/rgt/evade");
+}
+static void sealing_key(void) { opens("/var/lib/rgt/keys/seal.key", O_RDONLY); }
+static void ledger(void) {
+    claim(mkdir("/ledger/evade", 0755) == 0);
+    rmdir("/ledger/evade");
+}
+static void control_socket(void) {
+    claim(rename("/run/rgt/control.sock", "/run/rgt/away") == 0);
+    rename("/run/rgt/away", "/run/rgt/control.sock");
+}
+static void program(void) {
+    claim(rename("/usr/bin/rgt", "/usr/bin/rgt.away") == 0);
+    rename("/usr/bin/rgt.away", "/usr/bin/rgt");
+}
+
+static void own_cgroup(char *path, size_t size, const char *file) {
+    char line[256] = "";
+    FILE *of = fopen("/proc/self/cgroup", "r");
+    while (of && fgets(line, sizeof line, of) && strncmp(line, "0::", 3)) {}
+    line[strcspn(line, "\n")] = 0;
+    snprintf(path, size, "/sys/fs/cgroup%s/%s", line + 3, file);
+}
+// Pulled into the agent's own cgroup, a stranger would be the agent's.
+static void stranger_into_own_cgroup(void) {
+    char path[512], pid[16];
+    own_cgroup(path, sizeof path, "cgroup.procs");
+    int fd = open(path, O_WRONLY);
+    snprintf(pid, sizeof pid, "%d", target);
+    claim(fd >= 0 && write(fd, pid, strlen(pid)) > 0);
+}
+static void cgroup_outside(void) {
+    claim(mkdir("/sys/fs/cgroup/evade2", 0755) == 0);
+    rmdir("/sys/fs/cgroup/evade2");
+}
+
+static void oom_score(void) { of_target("oom_score_adj", O_WRONLY); }
+static void environment(void) { of_target("environ", O_RDONLY); }
+static void nice_(void) { claim(setpriority(PRIO_PROCESS, target, 5) == 0); }
+static void affinity(void) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(0, &set);
+    claim(sched_setaffinity(target, sizeof set, &set) == 0);
+}
+static void scheduler(void) {
+    struct sched_param none = {0};
+    claim(sched_setscheduler(target, SCHED_BATCH, &none) == 0);
+}
+static void io_priority(void) { claim(syscall(SYS_ioprio_set, 1, target, 2 << 13 | 7) == 0); }
+static void owner_of_a_group(void) {
+    int pair[2];
+    NEED(pipe(pair));
+    claim(fcntl(pair[0], F_SETOWN, -target) == 0);
+}
+static void owner_in_memory(void) {
+    int pair[2];
+    struct f_owner_ex owner = {F_OWNER_PID, target};
+    NEED(pipe(pair));
+    claim(fcntl(pair[0], F_SETOWN_EX, &owner) == 0);
+}
+static void owner_of_a_socket(void) {
+    int owner = target, fd = socket(AF_INET, SOCK_DGRAM, 0);
+    claim(ioctl(fd, FIOSETOWN, &owner) == 0);
+}
+
+static void bpf_(void) {
+    union bpf_attr first = {.start_id = 0};
+    claim(syscall(SYS_bpf, BPF_MAP_GET_NEXT_ID, &first, sizeof first) == 0);
+}
+static void perf(void) {
+    struct perf_event_attr event = {.type = PERF_TYPE_SOFTWARE, .size = sizeof event, .config = PERF_COUNT_SW_TASK_CLOCK,
+                                    .exclude_kernel = 1};
+    claim(syscall(SYS_perf_event_open, &event, 0, -1, -1, 0) >= 0);
+}
+static void module(void) {
+    // Of one that is not there: what counts is whether it may ask.
+    claim(syscall(SYS_delete_module, "evade", O_NONBLOCK) < 0 && errno == ENOENT);
+}
+static void reboot_(void) { claim(reboot(LINUX_REBOOT_CMD_CAD_OFF) == 0); }
+static void swap(void) { claim(swapon("/e/no-such-file", 0) < 0 && errno == ENOENT); }
+static void timezone_(void) {
+    struct timezone none = {0};
+    claim(syscall(SYS_settimeofday, NULL, &none) == 0);
+}
+static void ports(void) { claim(iopl(3) == 0); }
+static void accounting(void) { claim(syscall(SYS_acct, NULL) == 0); }
+static void typed(void) {
+    int outer, inner;
+    NEED(openpty(&outer, &inner, NULL, NULL, NULL));
+    claim(ioctl(inner, TIOCSTI, "x") == 0);
+}
+
+static void asks(const char *broker) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    socklen_t size = broker_name(&name, broker);
+    claim(connect(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&name, size) == 0);
+}
+static void docker(void) { asks("/e/docker.sock"); }
+static void docker_by_a_link(void) {
+    NEED(symlink("/e/docker.sock", scratch("way")));
+    asks(scratch("way"));
+}
+static void systemd(void) { asks("/e/systemd/private"); }
+static void tmux(void) { asks("/e/tmux-0/default"); }
+static void session_bus(void) { asks("@/tmp/dbus-evade"); }
+
+const struct technique guard_techniques[] = {
+    {"core_pattern", core_pattern, CLAIMED, 1},
+    {"core_pattern_in_another_proc", own_proc, CLAIMED, 1},
+    {"core_pattern_by_a_bind", bound_proc, CLAIMED},
+    {"release_agent", release_agent, CLAIMED},
+    {"tracefs_elsewhere", tracing, CLAIMED},
+    {"sysrq", sysrq, CLAIMED},
+    {"sysctl", settings, CLAIMED},
+    {"sysfs", sysfs, CLAIMED},
+    {"kcore", kcore, CLAIMED},
+    {"memory", memory, CLAIMED, 1},
+    {"memory_by_another_name", memory_by_another_name, CLAIMED},
+    {"disk_made", disk, CLAIMED},
+    {"pins", pins, CLAIMED, 1},
+    {"mount_over_pins", over_pins, CLAIMED},
+    {"state", state, CLAIMED, 1},
+    {"sealing_key", sealing_key, CLAIMED, 1},
+    {"ledger", ledger, CLAIMED},
+    {"control_socket", control_socket, CLAIMED},
+    {"program", program, CLAIMED},
+    {"stranger_into_own_cgroup", stranger_into_own_cgroup, CLAIMED, 1},
+    {"cgroup_outside", cgroup_outside, CLAIMED},
+    {"oom_score", oom_score, CLAIMED},
+    {"environment", environment, CLAIMED, 1},
+    {"nice", nice_, CLAIMED, 1},
+    {"affinity", affinity, CLAIMED},
+    {"scheduler", scheduler, CLAIMED},
+    {"io_priority", io_priority, CLAIMED},
+    {"owner_of_a_group", owner_of_a_group, CLAIMED},
+    {"owner_in_memory", owner_in_memory, CLAIMED},
+    {"owner_of_a_socket", owner_of_a_socket, CLAIMED, 1},
+    {"bpf", bpf_, CLAIMED, 1},
+    {"perf", perf, CLAIMED, 1},
+    {"module", module, CLAIMED},
+    {"reboot", reboot_, CLAIMED, 1},
+    {"swap", swap, CLAIMED, 1},
+    {"clock", timezone_, CLAIMED, 1},
+    {"ports", ports, CLAIMED, 1},
+    {"accounting", accounting, CLAIMED},
+    {"typed", typed, CLAIMED, 1},
+    {"docker", docker, CLAIMED, 1},
+    {"docker_by_a_link", docker_by_a_link, CLAIMED},
+    {"systemd", systemd, CLAIMED},
+    {"tmux", tmux, CLAIMED},
+    {"session_bus", session_bus, CLAIMED, 1},
+    {0},
+};
