@@ -228,6 +228,9 @@ pub struct Walk {
     pub protocol: u16,
     /// The filesystem's number.
     pub filesystem: u32,
+    /// What the hook returns if it refuses: a negative errno, of the first action that was refused; 0 for the usual.
+    pub refusal: i32,
+    pub reserved: u32,
 }
 
 pub const UNREAD: u32 = u32::MAX;

@@ -15,6 +15,7 @@ use crate::{
     kernel::{off, read, read_kernel_str},
     maps, rules,
     section::{header, used},
+    slot::DENIED,
 };
 
 pub const HEADER: u64 = 8;
@@ -131,6 +132,17 @@ unsafe fn verdict(slot: *mut Slot, index: u32, action: u8, observe: bool) -> u32
         rules::consequences(index);
     }
     u32::from(refused)
+}
+
+/// What the hook is to return: the first refusal's errno, of however many actions it judges.
+#[inline(always)]
+unsafe fn refuse_with(slot: *mut Slot, errno: u8) {
+    // SAFETY: the caller's `slot` points to a whole map value.
+    unsafe {
+        if (*slot).walk.refusal == 0 {
+            (*slot).walk.refusal = if errno == 0 { DENIED } else { -i32::from(errno) };
+        }
+    }
 }
 
 /// Walks the names up to the filesystem's root. False where its place could not be known.
