@@ -16,6 +16,7 @@ use crate::{
     maps, rules,
     section::{header, used},
     slot::DENIED,
+    written::is_written,
 };
 
 pub const HEADER: u64 = 8;
@@ -38,6 +39,7 @@ pub fn judge(slot: *mut Slot, index: u32, action: u8, dentry: u64) -> u32 {
     unsafe {
         (*slot).walk.dentry = dentry;
         (*slot).walk.depth = 0;
+        see_written(slot, dentry);
         if !walk(slot, index) {
             (*slot).walk.about |= u32::from(pair::UNKNOWN);
         } else {
@@ -50,6 +52,8 @@ pub fn judge(slot: *mut Slot, index: u32, action: u8, dentry: u64) -> u32 {
 /// Judges one action that has no place: `about` says what kind of object there is instead. 1: refuse it.
 #[inline(always)]
 pub fn judge_without_place(slot: *mut Slot, index: u32, action: u8, about: u8) -> u32 {
+    // What has no name is told from nothing that the agent has written.
+    let about = if about & pair::NAMELESS != 0 { about | pair::WRITTEN } else { about };
     let Some(observe) = begin(slot, action, about) else { return 0 };
     if about & pair::ADDRESS != 0 {
         rules::offer_network(index);
@@ -61,10 +65,10 @@ pub fn judge_without_place(slot: *mut Slot, index: u32, action: u8, about: u8) -
 /// Judges one action on the names that the slot holds already, for tests.
 #[inline(always)]
 pub fn judge_given(slot: *mut Slot, index: u32, action: u8, about: u8) -> u32 {
-    if about != 0 {
+    if about & !pair::WRITTEN != 0 {
         return judge_without_place(slot, index, action, about);
     }
-    let Some(observe) = begin(slot, action, 0) else { return 0 };
+    let Some(observe) = begin(slot, action, about) else { return 0 };
     // SAFETY: `slot` points to a whole map value.
     unsafe {
         for which in 0..MAX_DEPTH {
@@ -121,6 +125,22 @@ fn begin(slot: *mut Slot, action: u8, about: u8) -> Option<bool> {
     }
 }
 
+/// Says of the object whether the run has written it, where a rule asks. What is not made yet is not written.
+#[inline(always)]
+unsafe fn see_written(slot: *mut Slot, dentry: u64) {
+    // SAFETY: the caller's `slot` points to a whole map value.
+    unsafe {
+        let asked = maps::POLICIES.get((*slot).walk.policy).map_or(0, |policy| policy.written);
+        if asked & (1 << ((*slot).walk.action & 31)) == 0 {
+            return;
+        }
+        let inode = read::<u64>(dentry + off::off_dentry_inode()).unwrap_or(0);
+        if inode != 0 && is_written((*slot).attempt.head.agent, inode) != 0 {
+            (*slot).walk.about |= u32::from(pair::WRITTEN);
+        }
+    }
+}
+
 /// The rules' word on what is known of the object by now, noted in the slot. 1: refuse it.
 #[inline(always)]
 unsafe fn verdict(slot: *mut Slot, index: u32, action: u8, observe: bool) -> u32 {
@@ -128,7 +148,10 @@ unsafe fn verdict(slot: *mut Slot, index: u32, action: u8, observe: bool) -> u32
     let refused = decision.refuses() && !observe;
     // SAFETY: the caller's `slot` points to a whole map value.
     unsafe { note(slot, action, &decision, refused) };
-    if !refused {
+    if refused {
+        // SAFETY: as above.
+        unsafe { refuse_with(slot, decision.errno) };
+    } else {
         rules::consequences(index);
     }
     u32::from(refused)

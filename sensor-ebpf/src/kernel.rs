@@ -34,6 +34,8 @@ offsets!(
     off_task_personality, off_bprm_file, off_vma_flags, off_vma_file,
     off_socket_type, off_socket_sk, off_sock_protocol, off_sock_family, off_sock_port, off_sock_local, off_sock_local6,
     off_sock_peer_port, off_sock_peer, off_sock_peer6, off_msg_name, off_msg_namelen, off_msg_flags,
+    off_inode_number, off_inode_generation, off_inode_sb, off_sb_device, off_sb_magic, off_inode_changed,
+    off_inode_changed_ns,
 );
 
 unsafe extern "C" {

@@ -29,6 +29,7 @@ mod slot;
 mod system;
 mod turn;
 mod who;
+mod written;
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

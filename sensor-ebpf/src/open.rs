@@ -7,6 +7,7 @@ use crate::{
     found::{forget_creation, has_place, on_file, word},
     kernel::{dentry_of, off, read},
     slot::{self, FMODE_CREATED, S_IFMT},
+    written::note_file,
 };
 
 const O_ACCMODE: u32 = 3;
@@ -39,7 +40,11 @@ fn opens(slot: *mut Slot, index: u32, file: u64) -> u32 {
     else {
         return 1;
     };
+    // SAFETY: `slot` points to a whole map value.
+    let agent = unsafe { (*slot).attempt.head.agent };
     if is_inner(file, dentry, inode) {
+        // What lies below is written by way of what lies above, and may be met by itself.
+        note_file(agent, file);
         return 0;
     }
     if mode & FMODE_CREATED == 0 {
@@ -57,6 +62,9 @@ fn opens(slot: *mut Slot, index: u32, file: u64) -> u32 {
         let directory = read::<u16>(inode + off::off_inode_mode()).unwrap_or(0) & S_IFMT == S_IFDIR;
         let action = if directory { Action::DirList } else { Action::FileRead };
         refused |= on_file(slot, index, action, dentry);
+    }
+    if refused == 0 {
+        note_file(agent, file);
     }
     refused
 }

@@ -174,6 +174,8 @@ pub fn consider_always(index: u32, candidate: u32) -> u64 {
         }
         object::NOT_IN => outside && about & (pair::BARE | pair::ADDRESS) == 0,
         object::NOT_TO => outside && about & pair::ADDRESS != 0,
+        object::WRITTEN => about & pair::WRITTEN != 0,
+        object::NOT_WRITTEN => about & (pair::WRITTEN | pair::BARE | pair::ADDRESS) == 0,
         _ => false,
     };
     if matches { offer(index, number) } else { 0 }
@@ -194,8 +196,13 @@ pub fn consider_unknown(index: u32, candidate: u32) -> u64 {
         if (*walk).best != u32::from(NO_RULE) && rule.effect != effect::WATCH {
             return 0;
         }
-        if rule.object == object::ANY {
+        // What is noted as written is so wherever it lies; what is not may have been, below a mount made since.
+        let written = (*walk).about & u32::from(pair::WRITTEN) != 0;
+        if rule.object == object::ANY || rule.object == object::WRITTEN && written {
             return offer(index, number);
+        }
+        if rule.object == object::NOT_WRITTEN && written {
+            return 0;
         }
         if rule.effect == effect::WATCH || !rule.holds_for((*walk).labels, (*walk).risk, (*walk).facts) {
             return 0;
