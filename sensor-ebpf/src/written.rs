@@ -10,9 +10,11 @@ use sensor_common::event::{Fault, Governed, WrittenKey};
 use crate::{
     emit,
     found::word,
-    kernel::{off, read},
+    kernel::{current_task, off, read},
     maps,
-    slot::{self, FMODE_CREATED, S_IFMT, S_IFREG},
+    slot::{FMODE_CREATED, S_IFMT, S_IFREG},
+    turn,
+    who::{Whose, whose},
 };
 
 const FMODE_WRITE: u32 = 2;
@@ -121,9 +123,12 @@ fn keeps_numbers(inode: u64) -> bool {
 #[lsm(hook = "file_receive")]
 pub fn file_receive(ctx: LsmContext) -> i32 {
     let file = word(&ctx, 0);
-    slot::in_hook(|slot, _| {
-        // SAFETY: `slot` points to a whole map value.
-        note_file(unsafe { (*slot).attempt.head.agent }, file);
-        0
-    })
+    // No attempt, and none that is under way is touched.
+    if let Whose::Marked(mark) = whose(current_task())
+        && !turn::is_off()
+    {
+        // SAFETY: a pointer into a map value.
+        note_file(unsafe { (*mark).agent }, file);
+    }
+    0
 }
