@@ -117,6 +117,8 @@ pub mod pair {
     pub const BARE: u8 = 16;
     /// The object is an internet address.
     pub const ADDRESS: u8 = 32;
+    /// This run has written the object.
+    pub const WRITTEN: u8 = 64;
 }
 
 pub const MAX_PAIRS: usize = 8;
@@ -234,6 +236,9 @@ pub struct Walk {
     pub kind: u32,
     /// The object's own dentry.
     pub first: u64,
+    /// What the hook returns if it refuses: a negative errno, of the first action that was refused; 0 for the usual.
+    pub refusal: i32,
+    pub reserved: u32,
 }
 
 pub const UNREAD: u32 = u32::MAX;
@@ -298,9 +303,12 @@ pub struct Governed {
     /// Bits of the policy's facts that hold.
     pub facts: u64,
     pub risk: u32,
-    pub reserved: u32,
+    /// 1: not all that the run has written could be noted, so what was changed since it began counts as written.
+    pub written_full: u32,
     /// One byte a label, so that two processors can set two at once.
     pub labels: [u8; MAX_LABELS],
+    /// When the run was registered, by the clock that files are stamped with; 0: what it writes is not noted.
+    pub since: u64,
 }
 
 impl Governed {
@@ -324,6 +332,22 @@ impl Governed {
         bits
     }
 }
+
+/// A file that a run has written: the inode as the filesystem itself tells it from others.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct WrittenKey {
+    /// `Governed::since`: an agent's number comes again, a run does not.
+    pub since: u64,
+    pub inode: u64,
+    pub agent: u32,
+    pub device: u32,
+    pub generation: u32,
+    pub reserved: u32,
+}
+
+/// Files noted as written, of all runs together.
+pub const MAX_WRITTEN: u32 = 65_536;
 
 /// FORK, EXEC, EXIT and JOIN; an EXEC's path follows as a section.
 #[repr(C)]
@@ -386,9 +410,13 @@ pub enum Fault {
     LateMark = 7,
     /// A path was in more of a policy's globs at once than the walk can hold: its place was taken as unknown.
     TooManyStates = 8,
+    /// A written file could not be noted: what was changed since the run began counts as written.
+    WrittenFull = 9,
+    /// A file counted as written by its time of change alone.
+    WrittenByTime = 10,
 }
 
-pub const FAULTS: u32 = 9;
+pub const FAULTS: u32 = 11;
 
 impl Fault {
     pub const fn name(self) -> &'static str {
@@ -402,6 +430,8 @@ impl Fault {
             Fault::NoCgroup => "no_cgroup",
             Fault::LateMark => "late_mark",
             Fault::TooManyStates => "too_many_states",
+            Fault::WrittenFull => "written_full",
+            Fault::WrittenByTime => "written_by_time",
         }
     }
 }

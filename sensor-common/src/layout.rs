@@ -4,8 +4,8 @@ use core::mem::{offset_of, size_of};
 
 use crate::{
     event::{
-        Account, Active, Attempt, Count, FAULTS, Head, Lifecycle, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, Mark, Pair, SECTION_ROOM, Slot,
-        Walk,
+        Account, Active, Attempt, Count, FAULTS, Head, Lifecycle, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, MAX_WRITTEN, Mark, Pair,
+        SECTION_ROOM, Slot, Walk, WrittenKey,
     },
     syscalls::SYSCALLS,
 };
@@ -40,6 +40,8 @@ const fn hash() -> u64 {
         size_of::<Count>(),
         size_of::<Account>(),
         size_of::<Active>(),
+        size_of::<WrittenKey>(),
+        MAX_WRITTEN as usize,
         offset_of!(Mark, agent),
         offset_of!(Mark, slot),
         offset_of!(Mark, seq),

@@ -51,6 +51,10 @@ pub mod object {
     pub const TO: u8 = 3;
     /// An address in none of them.
     pub const NOT_TO: u8 = 4;
+    /// What this run has written …
+    pub const WRITTEN: u8 = 5;
+    /// … and what it has not.
+    pub const NOT_WRITTEN: u8 = 6;
 }
 
 #[repr(C)]
@@ -193,6 +197,9 @@ pub struct Policy {
     pub walks: u32,
     /// Rules of the guard that do not hold, a bit each.
     pub relaxed: u32,
+    /// Actions of which some rule asks whether the run has written their object, a bit each.
+    pub written: u32,
+    pub reserved2: u32,
     /// By action: rules that the automaton never offers.
     pub always: [Range; ACTIONS],
     /// By action: the first rules in order, for objects of unknown place.

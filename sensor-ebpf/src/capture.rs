@@ -159,7 +159,8 @@ pub fn cgroup_rmdir(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Run by the daemon alone, by test-run: describes the file behind its descriptor.
+/// Run by the daemon alone, by test-run: describes the file behind its descriptor; or, where an agent's number
+/// is given, notes that this agent holds it open for writing.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn describe(ctx: RawTracePointContext) -> i32 {
     let Some(described) = maps::DESCRIBED.get_ptr_mut(0) else { return 0 };
@@ -170,6 +171,11 @@ pub fn describe(ctx: RawTracePointContext) -> i32 {
             .and_then(|dentry| read::<u64>(dentry + off::off_dentry_inode()))
             .unwrap_or(0),
     };
+    let agent = word(&ctx, 1) as u32;
+    if agent != 0 {
+        crate::written::note_written(agent, inode);
+        return 0;
+    }
     // SAFETY: a pointer into a map value.
     unsafe { (*described).inode = inode };
     0

@@ -22,7 +22,19 @@ struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct v
 struct qstr { const unsigned char *name; };
 struct dentry { struct dentry *d_parent; struct qstr d_name; struct inode *d_inode; struct super_block *d_sb; };
 struct super_block { u32 s_dev; unsigned long s_flags; unsigned long s_magic; struct dentry *s_root; };
-struct inode { unsigned short i_mode; u32 i_rdev; unsigned long i_ino; struct super_block *i_sb; };
+struct timespec64 { long long tv_sec; long tv_nsec; };
+struct inode {
+	unsigned short i_mode;
+	u32 i_rdev;
+	unsigned long i_ino;
+	u32 i_generation;
+	struct super_block *i_sb;
+	// One of these three, by the kernel's age.
+	struct timespec64 i_ctime;
+	struct timespec64 __i_ctime;
+	long long i_ctime_sec;
+	u32 i_ctime_nsec;
+};
 struct file { struct path f_path; u32 f_mode; u32 f_flags; struct inode *f_inode; };
 struct fdtable { u32 max_fds; struct file **fd; };
 struct files_struct { struct fdtable *fdt; };
@@ -131,6 +143,10 @@ OFFSET(off_file_inode, file, f_inode)
 OFFSET(off_inode_mode, inode, i_mode)
 OFFSET(off_inode_number, inode, i_ino)
 OFFSET(off_inode_device, inode, i_rdev)
+OFFSET(off_inode_generation, inode, i_generation)
+OFFSET(off_inode_sb, inode, i_sb)
+OFFSET(off_sb_device, super_block, s_dev)
+OFFSET(off_sb_magic, super_block, s_magic)
 OFFSET(off_fdtable_max, fdtable, max_fds)
 OFFSET(off_fdtable_fd, fdtable, fd)
 OFFSET(off_files_fdt, files_struct, fdt)
@@ -161,6 +177,31 @@ __attribute__((always_inline)) u32 has_mount_idmap(void)
 {
 	return __builtin_preserve_field_info(((struct vfsmount *)0)->mnt_userns, 2) |
 	       __builtin_preserve_field_info(((struct vfsmount *)0)->mnt_idmap, 2);
+}
+
+// A branch for each age: what the loader puts in place of a field that is not there must never be run, and the
+// barrier keeps the compiler from reading all of them first.
+#define IF_PRESENT(field) \
+	if (__builtin_preserve_field_info(((struct inode *)0)->field, 2)) { \
+		u32 offset = __builtin_preserve_field_info(((struct inode *)0)->field, 0); \
+		__asm__ volatile("" : "+r"(offset)); \
+		return offset; \
+	}
+
+__attribute__((always_inline)) u32 off_inode_changed(void)
+{
+	IF_PRESENT(i_ctime_sec)
+	IF_PRESENT(__i_ctime.tv_sec)
+	IF_PRESENT(i_ctime.tv_sec)
+	return 0;
+}
+
+__attribute__((always_inline)) u32 off_inode_changed_ns(void)
+{
+	IF_PRESENT(i_ctime_nsec)
+	IF_PRESENT(__i_ctime.tv_nsec)
+	IF_PRESENT(i_ctime.tv_nsec)
+	return 0;
 }
 
 // Kept here because the target has no atomic type in Rust; the result is left unused so that every kernel

@@ -16,6 +16,8 @@ use crate::{
     kernel::{off, read, read_kernel_str},
     maps, rules,
     section::{header, used},
+    slot::DENIED,
+    written::is_written,
 };
 
 pub const HEADER: u64 = 8;
@@ -40,6 +42,7 @@ pub fn judge(slot: *mut Slot, index: u32, action: u8, dentry: u64) -> u32 {
         (*slot).walk.dentry = dentry;
         (*slot).walk.first = dentry;
         (*slot).walk.depth = 0;
+        see_written(slot, dentry);
         let placed = walk(slot, index);
         let rule = match given {
             0 if (*slot).walk.kind != 0 => guard_place(index) as u32,
@@ -61,6 +64,8 @@ pub fn judge(slot: *mut Slot, index: u32, action: u8, dentry: u64) -> u32 {
 #[inline(always)]
 pub fn judge_without_place(slot: *mut Slot, index: u32, action: u8, about: u8) -> u32 {
     let given = guard::taken(slot);
+    // What has no name is told from nothing that the agent has written.
+    let about = if about & pair::NAMELESS != 0 { about | pair::WRITTEN } else { about };
     let Some(observe) = begin(slot, action, about) else { return 0 };
     let rule = in_force(slot, given);
     if about & pair::ADDRESS != 0 && rule == 0 {
@@ -72,10 +77,10 @@ pub fn judge_without_place(slot: *mut Slot, index: u32, action: u8, about: u8) -
 /// Judges one action on the names that the slot holds already, for tests.
 #[inline(always)]
 pub fn judge_given(slot: *mut Slot, index: u32, action: u8, about: u8) -> u32 {
-    if about != 0 {
+    if about & !pair::WRITTEN != 0 {
         return judge_without_place(slot, index, action, about);
     }
-    let Some(observe) = begin(slot, action, 0) else { return 0 };
+    let Some(observe) = begin(slot, action, about) else { return 0 };
     // SAFETY: `slot` points to a whole map value.
     unsafe {
         for which in 0..MAX_DEPTH {
@@ -144,6 +149,22 @@ fn begin(slot: *mut Slot, action: u8, about: u8) -> Option<bool> {
     }
 }
 
+/// Says of the object whether the run has written it, where a rule asks. What is not made yet is not written.
+#[inline(always)]
+unsafe fn see_written(slot: *mut Slot, dentry: u64) {
+    // SAFETY: the caller's `slot` points to a whole map value.
+    unsafe {
+        let asked = maps::POLICIES.get((*slot).walk.policy).map_or(0, |policy| policy.written);
+        if asked & (1 << ((*slot).walk.action & 31)) == 0 {
+            return;
+        }
+        let inode = read::<u64>(dentry + off::off_dentry_inode()).unwrap_or(0);
+        if inode != 0 && is_written((*slot).attempt.head.agent, inode) != 0 {
+            (*slot).walk.about |= u32::from(pair::WRITTEN);
+        }
+    }
+}
+
 /// The guard's word, else the rules' on what is known of the object by now, noted in the slot. 1: refuse it.
 /// A function of its own: a walk ends in many ways, and the verifier would follow the rules once for each.
 #[unsafe(no_mangle)]
@@ -157,10 +178,24 @@ pub fn verdict(index: u32, action: u32, observe: u32, guard: u32) -> u64 {
     let refused = decision.refuses() && observe == 0;
     // SAFETY: `slot` points to a whole map value.
     unsafe { note(slot, action as u8, &decision, refused) };
-    if !refused {
+    if refused {
+        // SAFETY: as above.
+        unsafe { refuse_with(slot, decision.errno) };
+    } else {
         rules::consequences(index);
     }
     u64::from(refused)
+}
+
+/// What the hook is to return: the first refusal's errno, of however many actions it judges.
+#[inline(always)]
+unsafe fn refuse_with(slot: *mut Slot, errno: u8) {
+    // SAFETY: the caller's `slot` points to a whole map value.
+    unsafe {
+        if (*slot).walk.refusal == 0 {
+            (*slot).walk.refusal = if errno == 0 { DENIED } else { -i32::from(errno) };
+        }
+    }
 }
 
 /// Walks the names up to the filesystem's root. False where its place could not be known.

@@ -32,6 +32,7 @@ mod slot;
 mod system;
 mod turn;
 mod who;
+mod written;
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

@@ -5,7 +5,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, PerCpuArray, Queue, RingBuf},
 };
 use sensor_common::{
-    event::{Account, Active, Count, Described, FAULTS, Filesystem, Governed, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, Mark, Slot},
+    event::{Account, Active, Count, Described, FAULTS, Filesystem, Governed, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, MAX_WRITTEN, Mark, Slot,
+        WrittenKey},
     hash::Secret,
     syscalls::{MAX_NR, Spec},
     table::{
@@ -85,6 +86,10 @@ pub static NETWORKS: LpmTrie<NetworkKey, Range> = LpmTrie::with_max_entries(ALL_
 /// Address of a root's inode → where that filesystem, or subtree, stands.
 #[map]
 pub static FILESYSTEMS: HashMap<u64, Filesystem> = HashMap::with_max_entries(4_096, 0);
+
+/// Files that runs have written.
+#[map]
+pub static WRITTEN: HashMap<WrittenKey, u32> = HashMap::with_max_entries(MAX_WRITTEN, NO_PREALLOC);
 
 /// The path hash's secret.
 #[map]

@@ -8,6 +8,7 @@ use crate::{
     guard,
     kernel::{dentry_of, off, read},
     slot::{self, FMODE_CREATED, S_IFMT},
+    written::note_file,
 };
 
 const O_ACCMODE: u32 = 3;
@@ -40,7 +41,11 @@ fn opens(slot: *mut Slot, index: u32, file: u64) -> u32 {
     else {
         return 1;
     };
+    // SAFETY: `slot` points to a whole map value.
+    let agent = unsafe { (*slot).attempt.head.agent };
     if is_inner(file, dentry, inode) {
+        // What lies below is written by way of what lies above, and may be met by itself.
+        note_file(agent, file);
         return 0;
     }
     if mode & FMODE_CREATED == 0 {
@@ -61,6 +66,9 @@ fn opens(slot: *mut Slot, index: u32, file: u64) -> u32 {
         let action = if kind & S_IFMT == S_IFDIR { Action::DirList } else { Action::FileRead };
         guard::expect(slot, device);
         refused |= on_file(slot, index, action, dentry);
+    }
+    if refused == 0 {
+        note_file(agent, file);
     }
     refused
 }

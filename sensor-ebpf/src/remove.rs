@@ -9,6 +9,7 @@ use crate::{
     found::{placed, word},
     kernel::{off, read},
     slot,
+    written::note_written,
 };
 
 #[inline(always)]
@@ -32,6 +33,12 @@ fn cuts(path: u64) -> i32 {
         }
         if !truncates || (args[1] | high) == 0 {
             refused |= placed(slot, index, Action::FileDelete, dentry);
+        }
+        if refused == 0
+            && let Some(inode) = read::<u64>(dentry + off::off_dentry_inode())
+        {
+            // SAFETY: as above.
+            note_written(unsafe { (*slot).attempt.head.agent }, inode);
         }
         refused
     })

@@ -27,6 +27,8 @@ pub struct Decision {
     pub rule: u16,
     /// The first observing rule that stands before the deciding one.
     pub would: u16,
+    /// What the refused call returns; 0 for the usual.
+    pub errno: u8,
     /// A refusal is only observed, or a challenge passes.
     passes: bool,
 }
@@ -173,6 +175,8 @@ pub fn consider_always(index: u32, candidate: u32) -> u64 {
         }
         object::NOT_IN => outside && about & (pair::BARE | pair::ADDRESS) == 0,
         object::NOT_TO => outside && about & pair::ADDRESS != 0,
+        object::WRITTEN => about & pair::WRITTEN != 0,
+        object::NOT_WRITTEN => about & (pair::WRITTEN | pair::BARE | pair::ADDRESS) == 0,
         _ => false,
     };
     if matches { offer(index, number) } else { 0 }
@@ -193,8 +197,13 @@ pub fn consider_unknown(index: u32, candidate: u32) -> u64 {
         if (*walk).best != u32::from(NO_RULE) && rule.effect != effect::WATCH {
             return 0;
         }
-        if rule.object == object::ANY {
+        // What is noted as written is so wherever it lies; what is not may have been, below a mount made since.
+        let written = (*walk).about & u32::from(pair::WRITTEN) != 0;
+        if rule.object == object::ANY || rule.object == object::WRITTEN && written {
             return offer(index, number);
+        }
+        if rule.object == object::NOT_WRITTEN && written {
+            return 0;
         }
         if rule.effect == effect::WATCH || !rule.holds_for((*walk).labels, (*walk).risk, (*walk).facts) {
             return 0;
@@ -216,13 +225,13 @@ pub fn guarded(slot: *mut Slot, word: u32) -> Decision {
     // SAFETY: `slot` points to a whole map value.
     let policy = maps::POLICIES.get(unsafe { (*slot).walk.policy });
     let passes = policy.is_some_and(|policy| policy.observe != 0);
-    Decision { effect: effect::DENY, rule: FIRST_RULE + (word as u16 - 1), would: NO_RULE, passes }
+    Decision { effect: effect::DENY, rule: FIRST_RULE + (word as u16 - 1), would: NO_RULE, errno: 0, passes }
 }
 
 /// Decides by what was offered, and by the rules that nothing offers.
 #[inline(always)]
 pub fn decide(index: u32) -> Decision {
-    let unsure = Decision { effect: effect::DENY, rule: NO_RULE, would: NO_RULE, passes: false };
+    let unsure = Decision { effect: effect::DENY, rule: NO_RULE, would: NO_RULE, errno: 0, passes: false };
     let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return unsure };
     // SAFETY: `slot` points to a whole map value, here and below.
     let (number, action, about) = unsafe { ((*slot).walk.policy, (*slot).walk.action, (*slot).walk.about) };
@@ -259,15 +268,15 @@ pub fn decide(index: u32) -> Decision {
     let would = if would < best || best == BY_UNKNOWN { would as u16 } else { NO_RULE };
     let observes = policy.observe != 0;
     if best == BY_UNKNOWN {
-        return Decision { effect: policy.on_unknown, rule: NO_RULE, would, passes: observes };
+        return Decision { effect: policy.on_unknown, rule: NO_RULE, would, errno: 0, passes: observes };
     }
     if best == u32::from(NO_RULE) {
-        return Decision { effect: policy.default_effect, rule: NO_RULE, would, passes: observes };
+        return Decision { effect: policy.default_effect, rule: NO_RULE, would, errno: 0, passes: observes };
     }
     let Some(rule) = rule_of(slot, best) else { return unsure };
     // A challenge cannot be held yet: it acts as its `otherwise`.
     let passes = rule.effect == effect::CHALLENGE && rule.otherwise_allow != 0;
-    Decision { effect: rule.effect, rule: best as u16, would, passes: observes || passes }
+    Decision { effect: rule.effect, rule: best as u16, would, errno: rule.errno, passes: observes || passes }
 }
 
 /// Tells the daemon which watching rules matched the pair just noted.

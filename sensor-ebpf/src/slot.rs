@@ -23,7 +23,7 @@ const ERESTART_RESTARTBLOCK: i64 = -516;
 pub const RESTART_SYSCALL: u32 = 219;
 pub const FMODE_CREATED: u32 = 0x0010_0000;
 pub const S_IFMT: u16 = 0o170_000;
-const S_IFREG: u16 = 0o100_000;
+pub const S_IFREG: u16 = 0o100_000;
 
 #[inline(always)]
 fn slot_of(mark: *mut Mark) -> Option<(*mut Slot, u32)> {
@@ -243,8 +243,19 @@ unsafe fn send(slot: *mut Slot, how: u8) {
     }
 }
 
-/// What a refused action returns: -EACCES.
+/// What a refused action returns unless its rule says otherwise: -EACCES.
 pub const DENIED: i32 = -13;
+/// A ring takes this for "try again", and does so without end.
+const EAGAIN: i32 = -11;
+
+/// What the hook returns. The bits set are no change, for all errnos of rules are below 128: they show the
+/// verifier that it is a negative number in bounds.
+#[inline(always)]
+fn refusal(slot: *mut Slot) -> i32 {
+    // SAFETY: `slot` points to a whole map value.
+    let (refusal, call) = unsafe { ((&raw const (*slot).walk.refusal).read_volatile(), (*slot).attempt.syscall) };
+    if refusal == 0 || refusal == EAGAIN && call == IO_URING { DENIED } else { refusal | !0x7f }
+}
 
 /// Runs a hook's judgement in the task's slot; outside a governed task it is not run.
 #[inline(always)]
@@ -282,13 +293,14 @@ pub fn in_hook_of(alone: u16, judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 
             }
             begin_bare(mark, slot, task, alone);
         }
+        (*slot).walk.refusal = 0;
         let refused = judge(slot, index);
         // What nothing was found about is no attempt.
         if bare && (*slot).attempt.pairs != 0 {
-            (*slot).attempt.result = if refused != 0 { i64::from(DENIED) } else { 0 };
+            (*slot).attempt.result = if refused != 0 { i64::from(refusal(slot)) } else { 0 };
             send(slot, if refused != 0 { end::RETURNED } else { end::UNKNOWN });
         }
-        if refused != 0 { DENIED } else { 0 }
+        if refused != 0 { refusal(slot) } else { 0 }
     }
 }
 
@@ -305,10 +317,10 @@ pub fn in_call(meant: impl FnOnce(u16) -> Option<(Action, u32)>) -> i32 {
     if open == 0 || restarts(result) {
         return 0;
     }
-    match meant(call) {
-        Some((action, rule)) if guarded(slot, index, action, rule) != 0 => DENIED,
-        _ => 0,
-    }
+    let Some((action, rule)) = meant(call) else { return 0 };
+    // SAFETY: as above.
+    unsafe { (*slot).walk.refusal = 0 };
+    if guarded(slot, index, action, rule) != 0 { refusal(slot) } else { 0 }
 }
 
 const PF_IO_WORKER: u32 = 0x10;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use rgt::kernel::trial::{Said, Trial};
-use rgt::policy::{self, Circumstances, Object, Table, Variables};
+use rgt::policy::{self, Circumstances, Object, Table, Variables, Written};
 use sensor_common::action::Action;
 
 #[path = "support/corpus.rs"]
@@ -53,7 +53,12 @@ fn compare(trial: &mut Trial, table: &Table, action: Action, object: Object<'_>,
 }
 
 fn circumstances(random: &mut Random) -> Circumstances {
-    Circumstances { labels: random.below(2) as u32, risk: random.below(101) as u8, facts: 0 }
+    Circumstances {
+        labels: random.below(2) as u32,
+        risk: random.below(101) as u8,
+        facts: 0,
+        written: if random.below(2) == 0 { Written::Yes } else { Written::No },
+    }
 }
 
 #[test]
@@ -91,6 +96,9 @@ rules:
   - { id: UDP, deny: net.send, to: "udp/0.0.0.0/0:53" }
   - { id: OUT, deny: [net.connect, net.send], to: { not: ["127.0.0.0/8", "[::1]", "10.0.0.0/8"] } }
   - { id: LOOK, deny: net.bind, mode: observe }
+  - { id: SEE_OWN, watch: "*", path: { written_by_agent: true } }
+  - { id: OLD, allow: file.read, path: { written_by_agent: false } }
+  - { id: OWN, deny: [proc.exec, file.map_exec, file.read], path: { written_by_agent: true } }
   - { id: RUN, deny: proc.exec, path: { not: ["/usr/**"] } }
   - { id: AFTER, deny: net.connect, when: { label: seen } }
 "#;
@@ -109,7 +117,9 @@ rules:
         let address = octets[random.below(octets.len() as u64) as usize];
         let port = [53, 80, 443, 8080][random.below(4) as usize];
         let protocol = [6, 17][random.below(2) as usize];
-        let object = match random.below(6) {
+        let object = match random.below(8) {
+            7 => Object::Path(b"/usr/bin/x"),
+            6 => Object::Path(b"/opt/x"),
             0 => Object::Unknown,
             1 => Object::OtherSocket,
             2 => Object::Nameless(b"memfd:x"),

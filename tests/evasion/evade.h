@@ -47,10 +47,10 @@ struct family {
 };
 
 extern const struct technique delete_techniques[], read_techniques[], create_techniques[],
-    exec_techniques[], net_techniques[], leave_techniques[], guard_techniques[];
+    exec_techniques[], net_techniques[], leave_techniques[], guard_techniques[], written_techniques[];
 
 // Of the technique that runs.
-extern const char *protected_dir; // holds `victim`, `sub/`, in family exec `tool` and `script`
+extern const char *protected_dir; // holds `victim`, `sub/`, in families exec and written `tool` and `script`
 extern const char *scratch_dir;   // the technique's own, unprotected, on the same filesystem
 extern int port;                  // for TCP, UDP and vsock; `unix_path` for AF_UNIX
 extern pid_t target;              // a process of the same user that is no agent

@@ -18,7 +18,7 @@ use rgt_tests::vm::{self, Boot, Missing, Mode};
 use told::{Run, Told};
 
 /// The rule that each family's policy refuses by.
-const RULES: [(&str, &[&str]); 7] = [
+const RULES: [(&str, &[&str]); 8] = [
     ("delete", &["NO_DELETE"]),
     ("read", &["NO_SECRETS"]),
     ("create", &["NO_CHANGES"]),
@@ -26,6 +26,7 @@ const RULES: [(&str, &[&str]); 7] = [
     ("net", &["NO_NETWORK"]),
     ("leave", &["NO_DELETE"]),
     ("guard", &[]),
+    ("written", &["NO_OWN"]),
 ];
 /// Where a place cannot be told.
 const UNKNOWN: &str = "RULE_UNKNOWN";
@@ -79,7 +80,7 @@ fn sources() -> PathBuf {
 }
 
 /// The programs, built once a run of the tests.
-static PROGRAMS: LazyLock<Result<(PathBuf, PathBuf), String>> = LazyLock::new(|| {
+static PROGRAMS: LazyLock<Result<[PathBuf; 3], String>> = LazyLock::new(|| {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(sources()).map_err(|error| error.to_string())?.flatten() {
         let path = entry.path();
@@ -88,8 +89,9 @@ static PROGRAMS: LazyLock<Result<(PathBuf, PathBuf), String>> = LazyLock::new(||
         }
     }
     let evade = compile("evade", &files, &["-static", "-pthread", "-Wall", "-Werror", "-Wno-unused-result", "-lutil"])?;
-    let tool = compile("evade-tool", &[sources().join("tool.c")], &[])?;
-    Ok((evade, tool))
+    let tool = [sources().join("tool.c")];
+    let library = compile("evade-tool.so", &tool, &["-DLIBRARY", "-shared", "-fPIC"])?;
+    Ok([evade, compile("evade-tool", &tool, &[])?, library])
 });
 
 fn compile(name: &str, files: &[PathBuf], options: &[&str]) -> Result<PathBuf, String> {
@@ -108,10 +110,11 @@ fn compile(name: &str, files: &[PathBuf], options: &[&str]) -> Result<PathBuf, S
 }
 
 fn boot(kernel: &str, mode: Mode) -> Result<Boot, Missing> {
-    let (evade, tool) = PROGRAMS.as_ref().map_err(|error| Missing::Failed(error.clone()))?;
+    let [evade, tool, library] = PROGRAMS.as_ref().map_err(|error| Missing::Failed(error.clone()))?;
     Ok(Boot::new(kernel, mode)
         .add(evade, "/usr/local/bin/evade")
         .add(tool, "/usr/local/bin/evade-tool")
+        .add(library, "/usr/local/lib/evade-tool.so")
         .add(&sources(), "/t")
         .seconds(600))
 }

@@ -1,5 +1,6 @@
-/* One attempt of each family, each in a child of its own: `families PART` with PART places, bare or benign.
- * Tells `@`, check, errno it met, what then stands at its place, a dash. */
+/* One attempt of each family, each in a child of its own: `families PART` with PART places, bare or errnos.
+ * Tells `@`, check, errno it met, what then stands at its place, a dash.
+ * Other parts are single steps: `maps PATH`, `hands SOCKET COUNT`, `takes SOCKET`. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -173,6 +174,86 @@ static int moves_mount(void)
 	return tree < 0 ? -1 : syscall(SYS_move_mount, tree, "", AT_FDCWD, "/data/mount", 4 /* F_EMPTY_PATH */);
 }
 
+/* An open that the kernel does on behalf of a ring. */
+static int ring_opens(const char *path, int flags)
+{
+	struct io_uring_params how = { 0 };
+	int ring = syscall(SYS_io_uring_setup, 1, &how);
+	size_t room = how.sq_off.array + sizeof(unsigned);
+	char *sq = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
+	char *cq = mmap(NULL, how.cq_off.cqes + 2 * sizeof(struct io_uring_cqe), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+			IORING_OFF_CQ_RING);
+	struct io_uring_sqe *entry = mmap(NULL, sizeof *entry, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
+	*entry = (struct io_uring_sqe){ .opcode = IORING_OP_OPENAT, .fd = AT_FDCWD, .addr = (unsigned long)path,
+					.open_flags = flags };
+	*(unsigned *)(sq + how.sq_off.array) = 0;
+	*(unsigned *)(sq + how.sq_off.tail) = 1;
+	if (syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0)
+		return -1;
+	int result = ((struct io_uring_cqe *)(cq + how.cq_off.cqes))->res;
+	errno = result < 0 ? -result : 0;
+	return result < 0 ? -1 : 0;
+}
+
+#define HANDED 250
+
+static struct sockaddr_un at(const char *path)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	snprintf(to.sun_path, sizeof to.sun_path, "%s", path);
+	return to;
+}
+
+/* New files, open for writing, to whoever connects. */
+static int hands(const char *path, int count)
+{
+	struct sockaddr_un here = at(path);
+	int listening = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+	if (bind(listening, (struct sockaddr *)&here, sizeof here) || listen(listening, 1))
+		return 1;
+	int to = accept(listening, NULL, NULL);
+	for (int made = 0; made < count; made += HANDED) {
+		char control[CMSG_SPACE(HANDED * sizeof(int))] = { 0 };
+		struct iovec data = { "x", 1 };
+		struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+		struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+		int *files = (int *)CMSG_DATA(head);
+		head->cmsg_level = SOL_SOCKET;
+		head->cmsg_type = SCM_RIGHTS;
+		head->cmsg_len = CMSG_LEN(HANDED * sizeof(int));
+		for (int each = 0; each < HANDED; each++) {
+			files[each] = open("/w/handed", O_RDWR | O_CREAT, 0600);
+			unlink("/w/handed");
+		}
+		if (sendmsg(to, &message, 0) < 0)
+			return 1;
+		for (int each = 0; each < HANDED; each++)
+			close(files[each]);
+	}
+	return 0;
+}
+
+static int takes(const char *path)
+{
+	struct sockaddr_un there = at(path);
+	int from = socket(AF_UNIX, SOCK_SEQPACKET, 0), taken = 0;
+	if (connect(from, (struct sockaddr *)&there, sizeof there))
+		return 1;
+	for (;;) {
+		char control[CMSG_SPACE(HANDED * sizeof(int))], byte;
+		struct iovec data = { &byte, 1 };
+		struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+		if (recvmsg(from, &message, 0) <= 0)
+			break;
+		struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+		int count = head ? (head->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
+		for (int each = 0; each < count; each++)
+			taken += close(((int *)CMSG_DATA(head))[each]) == 0;
+	}
+	printf("%d\n", taken);
+	return 0;
+}
+
 static void place(const char *path, char *state, size_t room)
 {
 	struct stat found;
@@ -256,13 +337,38 @@ static void bare(void)
 	TRY("sys.namespace chroot", NULL, chroot("/data"));
 }
 
+static void errnos(void)
+{
+	TRY("errno open", NULL, opens("/data/errno/x", O_RDONLY));
+	TRY("errno write", NULL, opens("/data/errno/x", O_WRONLY));
+	TRY("errno ring", NULL, ring_opens("/data/errno/x", O_RDONLY));
+	TRY("errno ring again", NULL, ring_opens("/data/errno/x", O_WRONLY));
+	TRY("errno exec", NULL, runs("/data/errno/busybox"));
+	TRY("errno connect", NULL, on_socket(SOCK_DGRAM, connect));
+	TRY("errno of the first", NULL, rename("/data/errno/x", "/data/errno/y"));
+	TRY("errno unlink", NULL, unlink("/data/errno/z"));
+	TRY("errno of the kernel", NULL, unshare(CLONE_NEWNS));
+}
+
 int main(int argc, char **argv)
 {
-	const char *part = argc > 1 ? argv[1] : "";
+	const char *part = argc > 1 ? argv[1] : "", *path = argc > 2 ? argv[2] : "";
+	if (strcmp(part, "hands") == 0 && argc > 3)
+		return hands(path, atoi(argv[3]));
+	if (strcmp(part, "takes") == 0)
+		return takes(path);
+	if (strcmp(part, "maps") == 0) {
+		if (maps(path) == 0)
+			return 0;
+		perror(path);
+		return 1;
+	}
 	if (strcmp(part, "places") == 0)
 		places();
 	else if (strcmp(part, "bare") == 0)
 		bare();
+	else if (strcmp(part, "errnos") == 0)
+		errnos();
 	else
 		return 2;
 	return 7;

@@ -5,12 +5,13 @@ fact() { printf '#\t%s\t%s\n' "$1" "$2"; }
 prepare() {
     rm -rf /data 2>/dev/null
     mkdir -p /data/read /data/write /data/list /data/create /data/link /data/rename /data/attr /data/exec /data/map
-    mkdir -p /data/mount /data/mounted /data/tree
-    for file in read/x write/x create/there link/x rename/x attr/x map/x; do
+    mkdir -p /data/mount /data/mounted /data/tree /data/errno
+    for file in read/x write/x create/there link/x rename/x attr/x map/x errno/x errno/z; do
         echo some >/data/$file
     done
     dd if=/dev/zero of=/data/map/x bs=4096 count=1 2>/dev/null
     cp /bin/busybox /data/exec/busybox
+    cp /bin/busybox /data/errno/busybox
     printf '#!/data/exec/busybox true\n' >/data/script
     printf '#!/bin/busybox true\n' >/data/exec/script
     chmod 755 /data/script /data/exec/script
@@ -44,6 +45,8 @@ part denied /t/places.yaml places
 part allowed /t/bare.yaml places
 part bare /t/bare.yaml bare
 part free /t/places.yaml bare
+part errnos /t/errnos.yaml errnos
+part usual /t/places.yaml errnos
 
 # Globs, destinations, and what was seen before.
 mkdir -p /data/g /data/x/y /data/a/b/deep /data/secret /data/after
@@ -59,6 +62,44 @@ fact "language risk" "$(grep -h '"watched":\["SEEN"\]' /ledger/language/*.jsonl 
 fact "language denials" "$(grep -h '"policy_verdict":"DENY"' /ledger/language/*.jsonl | grep -c '"enforcement":"blocked"')"
 rgt verify /ledger/language >&2
 fact "verify language" $?
+
+# What a run has written does not run in it; what others have does.
+mkdir -p /w /lower /upper /work /over
+for file in /w/busybox.old /w/inherited /lower/busybox.old /lower/busybox.low; do cp /bin/busybox $file; done
+mount -t overlay -o lowerdir=/lower,upperdir=/upper,workdir=/work overlay /over
+fact "written overlay" $?
+
+# outsider NAME: no agent, and makes /w/busybox.NAME when it is asked to.
+outsider() {
+    while [ ! -e "/w/$1.go" ]; do sleep 0.1; done
+    cp /bin/busybox "/w/busybox.$1"
+    touch "/w/$1.gone"
+}
+
+# writes NAME SCRIPT…: under written.yaml, with its own ledger.
+writes() {
+    name=$1
+    shift
+    rgt exec --policy /t/written.yaml --name "$name" --ledger "/ledger/$name" -- "$@" 3>>/w/inherited
+    fact "exec $name" $?
+    rgt verify "/ledger/$name" >&2
+    fact "verify $name" $?
+    fact "denials $name" "$(grep -h '"policy_rule_id":"NO_OWN"' "/ledger/$name"/*.jsonl | grep -c '"enforcement":"blocked"')"
+}
+writes another cp /bin/busybox /w/busybox.another
+outsider written &
+writes written sh /t/written.sh
+# Filling the table takes a while: on one kernel.
+case $(uname -r) in
+6.12*)
+    families hands /w/socket 66000 &
+    outsider filled &
+    writes full sh /t/full.sh
+    fact "full told" "$(cat /ledger/*/*.jsonl /var/lib/rgt/ledger/*.jsonl | grep -c '"written_full"')"
+    outsider emptied &
+    writes emptied sh /t/emptied.sh
+    ;;
+esac
 
 # What no rule speaks of goes as it always goes.
 prepare

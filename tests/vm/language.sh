@@ -1,18 +1,6 @@
 # What an agent meets under language.yaml.
-try() {
-    name=$1
-    shift
-    if said=$("$@" 2>&1 </dev/null); then
-        came=done
-    else
-        case $said in
-        *'Permission denied'*) came=refused ;;
-        *'Connection refused'*) came=reached ;;
-        *) came="failed: $said" ;;
-        esac
-    fi
-    printf '#\tlanguage %s\t%s\n' "$name" "$came"
-}
+part=language
+. /t/try.sh
 
 try pem cat /data/g/a.pem
 try key cat /data/g/b.key

@@ -6,7 +6,9 @@ use sensor_common::action::Action;
 
 use crate::attempt::{Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict};
 use crate::kernel::{Operand, Seen, Standing};
-use crate::policy::{Circumstances, Consequences, Decision, KernelHit, Object, RULE_DEFAULT, Table, place};
+use crate::policy::{
+    Circumstances, Consequences, Decision, KernelHit, Object, RULE_DEFAULT, Table, Written, place,
+};
 
 /// The reason that says no more than it must.
 const ALLOWED_BY_DEFAULT: &str = "no rule matches";
@@ -90,7 +92,8 @@ fn from_hooks(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Decisio
             would: hook.would,
             watched: hook.watched.clone(),
         };
-        table.decision_from_kernel(hit, hook.action, object, how)
+        let written = if hook.written { Written::Yes } else { Written::No };
+        table.decision_from_kernel(hit, hook.action, object, &Circumstances { written, ..*how })
     });
     Decision::strictest(decisions)
 }
@@ -130,7 +133,19 @@ fn from_argument(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Deci
         (*action, object)
     });
     let meant: Vec<_> = meant.collect();
-    (!meant.is_empty()).then(|| table.judge(&meant, how))
+    let how = Circumstances { written: written(seen), ..*how };
+    (!meant.is_empty()).then(|| table.judge(&meant, &how))
+}
+
+/// No hook saw the object, so nobody looked it up among what the run has written. Nobody has written what is not there.
+fn written(seen: &Seen) -> Written {
+    const NOT_THERE: [i32; 4] = [libc::ENOENT, libc::ENOTDIR, libc::ELOOP, libc::ENAMETOOLONG];
+    match seen.attempt.end {
+        End::Returned(result) if seen.hooks.is_empty() && NOT_THERE.iter().any(|errno| result == -i64::from(*errno)) => {
+            Written::No
+        }
+        _ => Written::Unknown,
+    }
 }
 
 /// Where a network action goes, by the address as written.
@@ -281,7 +296,7 @@ pub(super) mod tests {
         )
     }
 
-    const NOW: Circumstances = Circumstances { labels: 0, risk: 0, facts: 0 };
+    const NOW: Circumstances = Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No };
     const RULE: &str = "RULE_FILE_DELETE_BLOCK";
 
     #[test]
@@ -350,6 +365,7 @@ pub(super) mod tests {
             would: None,
             unknown: false,
             blocked,
+            written: false,
             watched: Vec::new(),
             object: None,
         }
@@ -390,6 +406,19 @@ pub(super) mod tests {
         // Refused by the file's own permissions behind a hook that only observed.
         seen.attempt.end = End::Returned(-1);
         assert_eq!(told(&seen, true, Mode::Lsm).1, Enforcement::NotReached);
+    }
+
+    #[test]
+    fn nobody_has_written_what_is_not_there() {
+        let text = "version: 1\nrules:\n  - id: OWN\n    deny: file.delete\n    path: { written_by_agent: true }\n";
+        let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+        let rule = |seen: &Seen| judge(seen, &table, &standing(Mode::Lsm), &NOW).0.rule_id;
+        assert_eq!(rule(&unlink(b"/tmp/x", None, -2)), "RULE_DEFAULT");
+        // Refused by its permissions: no hook saw it.
+        assert_eq!(rule(&unlink(b"/tmp/x", None, -13)), "RULE_UNKNOWN");
+        let mut seen = unlink(b"/tmp/x", None, -13);
+        seen.hooks = vec![HookVerdict { written: true, ..hook(effect::DENY, Some(0), true) }];
+        assert_eq!(rule(&seen), "OWN");
     }
 
     #[test]

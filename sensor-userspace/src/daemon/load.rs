@@ -59,6 +59,10 @@ impl EventSource for Sensor {
         Ok(self.govern(agent, cgroup)?)
     }
 
+    fn inherit(&mut self, agent: AgentNo, pid: u32) {
+        Sensor::inherit(self, agent, pid);
+    }
+
     fn release(&mut self, agent: AgentNo) -> Result<()> {
         Ok(self.release(agent)?)
     }

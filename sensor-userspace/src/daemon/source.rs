@@ -14,6 +14,8 @@ pub trait EventSource: Sized {
     fn standing(&self) -> &Standing;
     /// Tasks moved into this cgroup or below it, or made there, are the agent's from now on.
     fn govern(&mut self, agent: AgentNo, cgroup: &Path) -> Result<()>;
+    /// A process came in with descriptors that it had opened before.
+    fn inherit(&mut self, _agent: AgentNo, _pid: u32) {}
     fn release(&mut self, agent: AgentNo) -> Result<()>;
     fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<()>;
     /// Guards a directory or a file of rgt's from the next policy on; `keys`: its reading as well.

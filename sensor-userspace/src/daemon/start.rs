@@ -112,6 +112,7 @@ impl<S: EventSource> Engine<S> {
                 None => Err(anyhow!("the agent has no cgroup")),
             };
             moved.inspect_err(|_| self.abolish(number))?;
+            self.source.inherit(number, request.pid);
             Ok(number)
         });
         let number = number.map_err(|error| Refusal::failed(format!("{error:#}")))?;

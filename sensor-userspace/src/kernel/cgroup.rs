@@ -25,6 +25,12 @@ pub fn subtree(cgroup: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The processes in the cgroup itself.
+pub fn processes(cgroup: &Path) -> impl Iterator<Item = u32> {
+    let list = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    list.lines().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>().into_iter()
+}
+
 /// Moves each thread in the cgroup to where it is: the move is what marks it.
 pub fn touch_threads(cgroup: &Path) {
     for file in ["cgroup.procs", "cgroup.threads"] {

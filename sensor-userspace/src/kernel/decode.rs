@@ -285,6 +285,7 @@ fn hooks(
                 would: (found.would != event::NO_RULE).then_some(found.would),
                 unknown: found.flags & pair::UNKNOWN != 0,
                 blocked: found.flags & pair::BLOCKED != 0 && !was_there,
+                written: found.flags & pair::WRITTEN != 0,
                 watched: watched(&sections.watched, position),
             })
         })

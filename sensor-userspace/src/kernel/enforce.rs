@@ -10,6 +10,7 @@ use std::{
 };
 
 use aya_obj::btf::Btf;
+use sensor_common::event::Governed;
 
 use super::{
     AgentNo, Probe,
@@ -18,6 +19,7 @@ use super::{
     pins::Pins,
     policies::Policies,
     standing::Standings,
+    written::Written,
 };
 use crate::{attempt::Mode, policy::Table};
 
@@ -31,6 +33,7 @@ pub struct Enforcer {
     pub standings: Standings,
     policies: Policies,
     pub filesystems: Filesystems,
+    pub written: Written,
     /// Policy number of each agent.
     in_force: HashMap<AgentNo, u32>,
 }
@@ -67,6 +70,7 @@ impl Enforcer {
         standings: Standings,
         policies: Policies,
         filesystems: Filesystems,
+        written: Written,
     ) -> io::Result<Enforcer> {
         let mut enforcer = Enforcer {
             mode: Mode::Observe,
@@ -77,6 +81,7 @@ impl Enforcer {
             standings,
             policies,
             filesystems,
+            written,
             in_force: HashMap::new(),
         };
         for mode in ways(&mut enforcer.notes) {
@@ -157,13 +162,17 @@ impl Enforcer {
         self.hooks.as_ref().map_or(&[], |hooks| &hooks.loaded)
     }
 
-    /// Puts a policy in force for an agent, whole, at one moment.
-    pub fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> io::Result<()> {
+    /// Puts a policy in force for an agent, whole, at one moment. `stood`: how the agent stood under the daemon before.
+    pub fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool, stood: Option<Governed>) -> io::Result<()> {
         if self.mode == Mode::Observe {
             return Ok(());
         }
         self.filesystems.refresh()?;
         let number = self.policies.load(table)?;
+        if table.kernel.written != 0 {
+            self.written.begin(agent);
+        }
+        self.standings.begin(agent, stood);
         self.standings.judge_by(agent, Some(number), observe);
         if let Some(old) = self.in_force.insert(agent, number) {
             self.policies.release(old);
@@ -174,6 +183,7 @@ impl Enforcer {
     /// The agent's last task is gone.
     pub fn release(&mut self, agent: AgentNo) {
         self.standings.reset(agent);
+        self.written.forget(agent);
         if let Some(number) = self.in_force.remove(&agent) {
             self.policies.release(number);
         }

@@ -37,6 +37,7 @@ use super::{
     rings,
     standing::Standings,
     tables,
+    written::Written,
 };
 use crate::{
     attempt::Mode,
@@ -238,7 +239,14 @@ impl Sensor {
 
     /// Puts a policy in force for an agent, whole, at one moment. Without hooks there is nothing to do.
     pub fn set_policy(&mut self, agent: AgentNo, table: &language::Table, observe: bool) -> io::Result<()> {
-        self.enforcer.set_policy(agent, table, observe)
+        let pins = self.pins.as_ref().filter(|pins| pins.inherited());
+        let stood = pins.and_then(|pins| pins.stood_before(agent));
+        self.enforcer.set_policy(agent, table, observe, stood)
+    }
+
+    /// The process came into the agent with descriptors of its own.
+    pub fn inherit(&self, agent: AgentNo, pid: u32) {
+        self.enforcer.written.inherit(agent, pid);
     }
 
     /// Guards a directory or a file of rgt's from the next policy on; `keys`: its reading as well.
@@ -293,7 +301,10 @@ impl Sensor {
                 }
             }
             if subtree.len() == known {
-                subtree.iter().for_each(|directory| cgroup::touch_threads(directory));
+                for directory in &subtree {
+                    cgroup::touch_threads(directory);
+                    cgroup::processes(directory).for_each(|pid| self.inherit(agent, pid));
+                }
                 break;
             }
             known = subtree.len();
@@ -383,7 +394,7 @@ impl Sensor {
 
     /// Counts of what the kernel side could not do, by name.
     pub fn faults(&self) -> io::Result<Vec<(Fault, u64)>> {
-        const ALL: [Fault; 9] = [
+        const ALL: [Fault; 11] = [
             Fault::NoMark,
             Fault::NoSlot,
             Fault::MissedReturn,
@@ -393,6 +404,8 @@ impl Sensor {
             Fault::NoCgroup,
             Fault::LateMark,
             Fault::TooManyStates,
+            Fault::WrittenFull,
+            Fault::WrittenByTime,
         ];
         debug_assert!(ALL.len() <= FAULTS as usize);
         ALL.into_iter()
@@ -459,6 +472,7 @@ fn enforcer(bpf: &mut Ebpf, types: &Btf, places: Vec<Vec<u8>>) -> Result<Enforce
         .as_fd()
         .try_clone_to_owned()
         .map_err(refused("program describe"))?;
+    let notes = describe.try_clone().map_err(refused("program describe"))?;
     let seed = RandomState::new().hash_one(std::process::id());
     let secret = Secret::new(seed);
     set(bpf, "SECRET", Pod(secret))?;
@@ -473,7 +487,10 @@ fn enforcer(bpf: &mut Ebpf, types: &Btf, places: Vec<Vec<u8>>) -> Result<Enforce
     .map_err(refused("watching the mounts"))?;
     let standings = standings(bpf)?;
     let policies = Policies::new(policy_maps(bpf)?, secret);
-    Enforcer::new(OBJECT, types, &fds, standings, policies, filesystems).map_err(refused("preparing enforcement"))
+    let written = KernelMap::try_from(take(bpf, "WRITTEN")?).map_err(refused("map WRITTEN"))?;
+    let written = Written::new(written, notes);
+    Enforcer::new(OBJECT, types, &fds, standings, policies, filesystems, written)
+        .map_err(refused("preparing enforcement"))
 }
 
 pub(super) fn standings(bpf: &mut Ebpf) -> Result<Standings, LoadError> {

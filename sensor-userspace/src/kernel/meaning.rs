@@ -138,6 +138,7 @@ mod tests {
                 would: None,
                 unknown: false,
                 blocked: false,
+                written: false,
                 watched: Vec::new(),
             };
             as_found(row(name), &mut means, &found.iter().map(hook).collect::<Vec<_>>());

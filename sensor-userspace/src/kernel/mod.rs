@@ -22,6 +22,7 @@ mod sys;
 mod tables;
 #[doc(hidden)]
 pub mod trial;
+mod written;
 
 pub use diagnose::{Diagnosis, diagnose};
 pub use load::{LoadError, Options, Sensor};
@@ -58,6 +59,8 @@ pub struct HookVerdict {
     /// The object's place could not be known.
     pub unknown: bool,
     pub blocked: bool,
+    /// The agent's run had written the object.
+    pub written: bool,
     /// Watching rules that matched.
     pub watched: Vec<u16>,
 }

@@ -12,7 +12,7 @@ use sensor_common::{
     table::MAX_LABELS,
 };
 
-use super::AgentNo;
+use super::{AgentNo, written};
 
 pub struct Standings {
     base: *mut Governed,
@@ -47,6 +47,20 @@ impl Standings {
         let word = policy.map_or(0, |number| u64::from(number) + 1) | u64::from(observe) << 32;
         // SAFETY: `policy` and `observe` are the first eight bytes, aligned.
         unsafe { self.of(agent).cast::<u64>().write_volatile(word) }
+    }
+
+    /// The run is registered, unless it is already; one of the daemon before as it stood under that.
+    pub fn begin(&mut self, agent: AgentNo, stood: Option<Governed>) {
+        let stood = stood.filter(|stood| stood.since != 0);
+        let (since, full) = stood.map_or_else(|| (written::now(), 0), |stood| (stood.since, stood.written_full));
+        // SAFETY: fields of an entry within the mapping.
+        unsafe {
+            let entry = self.of(agent);
+            if (&raw const (*entry).since).read_volatile() == 0 {
+                (&raw mut (*entry).written_full).write_volatile(full);
+                (&raw mut (*entry).since).write_volatile(since);
+            }
+        }
     }
 
     /// Forgets what the agent before had under this number.

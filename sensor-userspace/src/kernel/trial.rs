@@ -23,7 +23,7 @@ use super::{
     standing::Standings,
     sys,
 };
-use crate::policy::{Circumstances, Object, Table, place::components};
+use crate::policy::{Circumstances, Object, Table, Written, place::components};
 
 const AGENT: u32 = 1;
 
@@ -86,7 +86,8 @@ impl Trial {
         self.standings.set_risk(AGENT, how.risk);
         self.standings.change_labels(AGENT, u32::MAX, false);
         self.standings.change_labels(AGENT, how.labels, true);
-        let about = self.put(object);
+        let written = if how.written == Written::Yes { pair::WRITTEN } else { 0 };
+        let about = self.put(object) | written;
         let what = u64::from(action as u8) | u64::from(about) << 8;
         sys::test_run(self.program.as_fd(), &[0, what])?;
         Ok(self.said())

@@ -3,7 +3,7 @@
 use sensor_common::action::Action;
 
 use super::facts::Identity;
-use super::judge::{Circumstances, Decision, Object, pair};
+use super::judge::{Circumstances, Decision, Object, Written, pair};
 use super::language::{Case, CaseObject, Policy, Who};
 use super::pattern::Variables;
 use super::problem::{At, Errors};
@@ -50,6 +50,7 @@ impl Policy {
             labels: case.labels.iter().fold(0, |bits, label| bits | 1 << label),
             risk: case.risk,
             facts: self.facts_that_hold(&who, time),
+            written: if case.written { Written::Yes } else { Written::No },
         }
     }
 }

@@ -122,8 +122,10 @@ impl<'a> Compiler<'a> {
                 (_, AddressTest::NotIn(_)) => self.set(Outside::Addresses(index)),
                 _ => 0,
             };
-            if rule.path != PathTest::Any {
-                kernel.walks |= rule.actions;
+            match rule.path {
+                PathTest::Any => {}
+                PathTest::In(_) | PathTest::NotIn(_) => kernel.walks |= rule.actions,
+                PathTest::Written(_) => kernel.written |= rule.actions,
             }
             tests.push(kernel_rule(rule, set));
             rules.push(self.told(rule));
@@ -156,7 +158,7 @@ impl<'a> Compiler<'a> {
 
     fn told(&self, rule: &Rule) -> TableRule {
         let paths = match &rule.path {
-            PathTest::Any => &[][..],
+            PathTest::Any | PathTest::Written(_) => &[][..],
             PathTest::In(sets) | PathTest::NotIn(sets) => sets,
         };
         let destinations = match &rule.to {
@@ -240,7 +242,7 @@ impl<'a> Compiler<'a> {
             })
         };
         let rules = self.policy.rules.iter().filter(|rule| match &rule.path {
-            PathTest::Any => false,
+            PathTest::Any | PathTest::Written(_) => false,
             PathTest::In(sets) | PathTest::NotIn(sets) => uses(sets),
         });
         named(rules.map(|rule| rule.id.clone()))
@@ -249,7 +251,7 @@ impl<'a> Compiler<'a> {
     /// A rule that uses the set, to name in an error.
     fn user_of(&self, set: SetId) -> Option<String> {
         let user = self.policy.rules.iter().find(|rule| match &rule.path {
-            PathTest::Any => false,
+            PathTest::Any | PathTest::Written(_) => false,
             PathTest::In(sets) | PathTest::NotIn(sets) => sets.contains(&set),
         });
         user.map(|rule| rule.id.clone())
@@ -366,6 +368,8 @@ fn kernel_rule(rule: &Rule, set: u32) -> table::Rule {
     let object = match (&rule.path, &rule.to) {
         (PathTest::In(_), _) => table::object::IN,
         (PathTest::NotIn(_), _) => table::object::NOT_IN,
+        (PathTest::Written(true), _) => table::object::WRITTEN,
+        (PathTest::Written(false), _) => table::object::NOT_WRITTEN,
         (_, AddressTest::In(_)) => table::object::TO,
         (_, AddressTest::NotIn(_)) => table::object::NOT_TO,
         _ => table::object::ANY,

@@ -57,6 +57,8 @@ impl Table {
                 table::object::NOT_IN => "not_in",
                 table::object::TO => "to",
                 table::object::NOT_TO => "not_to",
+                table::object::WRITTEN => "written",
+                table::object::NOT_WRITTEN => "not_written",
                 _ => "any",
             };
             json!({

@@ -30,6 +30,16 @@ pub enum Object<'a> {
     OtherSocket,
 }
 
+/// Whether the agent's run has written an object. A thing without a file name counts as written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Written {
+    #[default]
+    No,
+    Yes,
+    /// No hook saw the object.
+    Unknown,
+}
+
 /// How the agent stands when it acts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Circumstances {
@@ -38,6 +48,8 @@ pub struct Circumstances {
     pub risk: u8,
     /// A bit for each of the policy's facts that holds.
     pub facts: u64,
+    /// What it acts on.
+    pub written: Written,
 }
 
 impl<'a> Object<'a> {
@@ -189,20 +201,23 @@ impl Table {
             return self.guarded(guard, action);
         }
         let place_unknown = hit.unknown || object == Object::Unknown;
+        let written = written(object, how);
         let observed = hit.would.map(usize::from).filter(|rule| *rule < self.rules.len());
         let would = observed.map(|index| {
             let rule = &self.tests[index];
             // An observing rule that asks for an unknown place would have left it to `on_unknown`.
-            let left = place_unknown && rule.object != table::object::ANY;
+            let left = asks_in_vain(rule, place_unknown, written);
             (verdict_of(if left { self.kernel.on_unknown } else { rule.effect }), index)
         });
-        let asked = match hit.unknown {
+        // A rule that needs no place decides of an unknown one as well.
+        let by_unknown = hit.unknown && hit.rule.is_none();
+        let asked = match by_unknown {
             true => self.single(action, Object::Unknown, how, &mut |_| {}).asked,
             false => None,
         };
         let (verdict, rule) = (verdict_of(hit.effect), hit.rule.map(usize::from));
         let watched = hit.watched.iter().map(|rule| usize::from(*rule)).filter(|rule| *rule < self.rules.len());
-        let single = Single { verdict, rule, unknown: hit.unknown, asked, would, watched: watched.collect() };
+        let single = Single { verdict, rule, unknown: by_unknown, asked, would, watched: watched.collect() };
         self.decision(single, action, object)
     }
 
@@ -245,6 +260,7 @@ impl Table {
     ) -> Single {
         let offered = self.offered(action, object);
         let unknown_place = object == Object::Unknown || offered.too_many;
+        let written = written(object, how);
         let mut found = Single::default();
         let mut decided = false;
         let candidates = if unknown_place { &self.unknown } else { &self.always };
@@ -262,10 +278,10 @@ impl Table {
             others.start = index + 1;
             let rule = &self.tests[index];
             let mut step = |result| tell(Step { action, rule: index, result });
-            let asks = unknown_place && rule.object != table::object::ANY;
+            let asks = asks_in_vain(rule, unknown_place, written);
             if rule.actions & action.bit() == 0 {
                 step(StepResult::OtherAction);
-            } else if !asks && !offered.takes(rule, action, object) {
+            } else if !asks && !offered.takes(rule, action, object, written) {
                 step(StepResult::OtherObject);
             } else if !rule.holds_for(how.labels, how.risk.into(), how.facts) {
                 step(StepResult::OtherCircumstances);
@@ -427,6 +443,24 @@ impl Decision {
     }
 }
 
+fn written(object: Object<'_>, how: &Circumstances) -> Written {
+    if matches!(object, Object::Nameless(_)) { Written::Yes } else { how.written }
+}
+
+/// Whether a rule would have to know of the object what nobody does. What was written is known by itself, wherever
+/// it lies; that something was not is known of a known place alone.
+fn asks_in_vain(rule: &table::Rule, unknown_place: bool, written: Written) -> bool {
+    match rule.object {
+        table::object::ANY => false,
+        table::object::WRITTEN | table::object::NOT_WRITTEN => match written {
+            Written::Yes => false,
+            Written::No => unknown_place,
+            Written::Unknown => true,
+        },
+        _ => unknown_place,
+    }
+}
+
 fn rank(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Allow => 0,
@@ -453,7 +487,7 @@ impl Offered {
     }
 
     /// Whether a rule that was offered, or that nothing has to offer, speaks of the object.
-    fn takes(&self, rule: &table::Rule, action: Action, object: Object<'_>) -> bool {
+    fn takes(&self, rule: &table::Rule, action: Action, object: Object<'_>, written: Written) -> bool {
         let outside = !self.sets.contains(&rule.set);
         match (rule.object, object) {
             (table::object::NOT_IN, Object::Path(_)) => outside,
@@ -462,7 +496,9 @@ impl Offered {
                 matches!(action, Action::ProcExec | Action::FileMapExec)
             }
             (table::object::NOT_TO, Object::Address { .. }) => outside,
-            (table::object::NOT_IN | table::object::NOT_TO, _) => false,
+            (table::object::WRITTEN, _) => written == Written::Yes,
+            (table::object::NOT_WRITTEN, Object::Path(_)) => written == Written::No,
+            (table::object::NOT_IN | table::object::NOT_TO | table::object::NOT_WRITTEN, _) => false,
             _ => true,
         }
     }

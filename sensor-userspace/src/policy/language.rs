@@ -50,6 +50,8 @@ pub enum PathTest {
     In(Vec<SetId>),
     /// In none of them.
     NotIn(Vec<SetId>),
+    /// Not of its place: whether this run has written it.
+    Written(bool),
 }
 
 /// What a rule asks of the destination.
@@ -118,6 +120,8 @@ pub struct Case {
     pub actions: Vec<Action>,
     pub object: CaseObject,
     pub path2: Option<Pattern>,
+    /// The run has written the object, and the second one.
+    pub written: bool,
     pub labels: Vec<LabelId>,
     pub risk: u8,
     pub who: Who,

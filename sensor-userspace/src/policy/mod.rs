@@ -44,7 +44,7 @@ pub use compile::{Table, TableRule};
 pub use facts::{Fact, Identity, Words};
 pub use include::read_text;
 pub use json::effect_word;
-pub use judge::{Circumstances, Consequences, Decision, KernelHit, Object, Step, StepResult, pair};
+pub use judge::{Circumstances, Consequences, Decision, KernelHit, Object, Step, StepResult, Written, pair};
 pub use language::{
     AddressTest, Case, CaseObject, Effect, FactId, Fallback, LabelId, PathTest, Policy, Rule,
     SetId, SetLabel, When, Who,

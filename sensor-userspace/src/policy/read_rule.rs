@@ -292,12 +292,16 @@ fn path(node: &Node, reading: &mut Reading, report: &mut Report) -> Option<PathT
         return sets(node, reading, report).map(PathTest::In);
     };
     let mut test = None;
+    if let [_, other, ..] = entries.as_slice() {
+        report.error(other.at, "`path:` asks for more than one thing", "make a rule of each");
+        return None;
+    }
     for entry in entries {
         match entry.key.as_str() {
             "not" => test = sets(&entry.value, reading, report).map(PathTest::NotIn),
             "written_by_agent" => {
-                let text = "`written_by_agent:` is not supported yet";
-                report.error(entry.at, text, "name the directories the agent can write to");
+                let truth = [("true", true), ("false", false)];
+                test = Some(PathTest::Written(choice(Some(entry), &truth, true, report)));
             }
             _ => unknown_key(entry, &["not", "written_by_agent"], true, report),
         }

@@ -58,6 +58,11 @@ fn verdict_word(rule: &table::Rule) -> &'static str {
 
 /// `outside /tmp/**, /var/tmp/** and 3 more`
 fn places(rule: &table::Rule, texts: &[String]) -> Option<String> {
+    match rule.object {
+        table::object::WRITTEN => return Some("what the agent has written".to_owned()),
+        table::object::NOT_WRITTEN => return Some("what the agent has not written".to_owned()),
+        _ => {}
+    }
     let side = match rule.object {
         table::object::IN => "inside",
         table::object::NOT_IN => "outside",

@@ -77,6 +77,7 @@ impl Search<'_> {
             (PathTest::In(outer), PathTest::In(inner)) => self.contains(outer, inner),
             // Outside of less is more.
             (PathTest::NotIn(outer), PathTest::NotIn(inner)) => self.contains(inner, outer),
+            (PathTest::Written(outer), PathTest::Written(inner)) => outer == inner,
             _ => false,
         };
         let addresses = || match (&earlier.to, &rule.to) {

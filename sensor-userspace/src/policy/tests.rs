@@ -12,6 +12,7 @@ mod naive;
 mod places;
 mod reference;
 mod shipped;
+mod written;
 
 /// A reproducible source of randomness: the seed is printed, and `RGT_TEST_SEED` sets it.
 pub(super) struct Random(u64);

@@ -10,7 +10,7 @@ use sensor_common::action::Action;
 use serde_json::{Value, json};
 
 use super::{Failure, Given, headline, load};
-use crate::policy::{self, Circumstances, Identity, Object, Policy, place};
+use crate::policy::{self, Circumstances, Identity, Object, Policy, Written, place};
 
 #[derive(Args, Debug)]
 pub(super) struct Explain {
@@ -23,6 +23,9 @@ pub(super) struct Explain {
     /// The second path of a rename or a link.
     #[arg(long, value_name = "PATH")]
     path2: Option<OsString>,
+    /// The agent's run has written the object.
+    #[arg(long, conflicts_with = "to")]
+    written: bool,
     /// Where it goes: `1.2.3.4:443`, `[::1]:80`; `udp/1.2.3.4:53` for UDP.
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "unknown")]
     to: Option<String>,
@@ -87,14 +90,17 @@ impl Agent {
         };
         let at = self.at.unwrap_or_else(jiff::Timestamp::now);
         let facts = policy.facts_that_hold(&who, at.as_second());
-        Ok(Circumstances { labels, risk: self.risk, facts })
+        Ok(Circumstances { labels, risk: self.risk, facts, written: Written::No })
     }
 }
 
 pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Failure> {
     let policy = load(&question.file)?;
     let table = policy.compile(&question.variables.variables())?;
-    let circumstances = question.agent.circumstances(&policy)?;
+    let mut circumstances = question.agent.circumstances(&policy)?;
+    if question.written {
+        circumstances.written = Written::Yes;
+    }
     let actions = actions(&question.action)?;
     let path = absolute(question.path.as_ref())?;
     let path2 = absolute(question.path2.as_ref())?;

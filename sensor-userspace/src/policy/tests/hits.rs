@@ -5,12 +5,12 @@ use sensor_common::table::effect;
 
 use crate::attempt::{Severity, Verdict};
 use crate::policy::{
-    Circumstances, Decision, KernelHit, Object, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, pair,
+    Circumstances, Decision, KernelHit, Object, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, Written, pair,
     parse,
 };
 
 /// Of an agent that nothing is known of.
-const NOW: Circumstances = Circumstances { labels: 0, risk: 0, facts: 0 };
+const NOW: Circumstances = Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No };
 
 fn article() -> Table {
     let policy = parse("article.yaml", include_str!("../../../../policies/article.yaml")).unwrap();

@@ -7,7 +7,7 @@ use crate::attempt::Verdict;
 use crate::policy::language::SetId;
 use crate::policy::{
     AddressTest, Circumstances, Effect, Object, PathTest, Policy, RULE_DEFAULT, RULE_UNKNOWN, Rule,
-    Variables, When,
+    Variables, When, Written,
 };
 
 /// What comes of one attempt.
@@ -111,6 +111,13 @@ fn fits(
     };
     let path = match (&rule.path, object) {
         (PathTest::Any, _) => Fits::Yes,
+        (PathTest::Written(wanted), object) => {
+            match (now.written, object) {
+                (_, Object::Nameless(_)) | (Written::Yes, _) => yes(*wanted),
+                (Written::Unknown, _) | (Written::No, Object::Unknown) => Fits::Unknown,
+                (Written::No, _) => yes(!*wanted),
+            }
+        }
         (_, Object::Unknown) => Fits::Unknown,
         (PathTest::In(sets), Object::Path(path)) => yes(within(sets, path)),
         (PathTest::NotIn(sets), Object::Path(path)) => yes(!within(sets, path)),

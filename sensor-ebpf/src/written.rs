@@ -1,0 +1,134 @@
+//! What a run has written: noted before the first byte can be, asked where a rule wants to know.
+//!
+//! A file is known by device, inode number and generation, so that no other name, link or mount makes another of it.
+//! Where a filesystem does not keep these, and where there was no room to note one, the time of its last change,
+//! which no program sets, says what could not be noted.
+
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+use sensor_common::event::{Fault, Governed, WrittenKey};
+
+use crate::{
+    emit,
+    found::word,
+    kernel::{current_task, off, read},
+    maps,
+    slot::{FMODE_CREATED, S_IFMT, S_IFREG},
+    turn,
+    who::{Whose, whose},
+};
+
+const FMODE_WRITE: u32 = 2;
+/// Of a stamp's nanoseconds the highest bit is the kernel's own.
+const NANOSECONDS: u32 = 0x7fff_ffff;
+const SECOND: u64 = 1_000_000_000;
+
+/// Filesystems whose files keep number and generation as long as they are: ext4 and its kin, xfs, btrfs, f2fs,
+/// tmpfs, ramfs, hugetlbfs.
+const KEEPS_NUMBERS: [u64; 7] =
+    [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994, 0x8584_58f6, 0x9584_58f6];
+
+/// Whether some rule of the agent's policy asks what it has written.
+#[inline(always)]
+fn asked_of(agent: u32) -> Option<&'static Governed> {
+    let governed = maps::GOVERNED.get(agent)?;
+    if governed.policy == 0 || governed.since == 0 {
+        return None;
+    }
+    let policy = maps::POLICIES.get(governed.policy - 1)?;
+    (policy.written != 0).then_some(governed)
+}
+
+#[inline(always)]
+fn key(agent: u32, governed: &Governed, inode: u64) -> Option<WrittenKey> {
+    let superblock = read::<u64>(inode + off::off_inode_sb())?;
+    Some(WrittenKey {
+        since: governed.since,
+        inode: read::<u64>(inode + off::off_inode_number())?,
+        agent,
+        device: read::<u32>(superblock + off::off_sb_device())?,
+        generation: read::<u32>(inode + off::off_inode_generation())?,
+        reserved: 0,
+    })
+}
+
+#[inline(always)]
+fn is_regular(inode: u64) -> bool {
+    read::<u16>(inode + off::off_inode_mode()).is_some_and(|mode| mode & S_IFMT == S_IFREG)
+}
+
+/// The agent may write this inode from now on.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn note_written(agent: u32, inode: u64) -> u64 {
+    let Some(governed) = asked_of(agent) else { return 0 };
+    if !is_regular(inode) {
+        return 0;
+    }
+    let noted = key(agent, governed, inode).is_some_and(|key| maps::WRITTEN.insert(&key, &1, 0).is_ok());
+    if !noted {
+        emit::fault(Fault::WrittenFull);
+        if let Some(governed) = maps::GOVERNED.get_ptr_mut(agent) {
+            // SAFETY: a pointer into a map value.
+            unsafe { (*governed).written_full = 1 };
+        }
+    }
+    0
+}
+
+/// Likewise, of a file that is open for it, or that its opening made.
+#[inline(always)]
+pub fn note_file(agent: u32, file: u64) {
+    let mode = read::<u32>(file + off::off_file_mode()).unwrap_or(FMODE_WRITE);
+    if mode & (FMODE_WRITE | FMODE_CREATED) != 0
+        && let Some(inode) = read::<u64>(file + off::off_file_inode())
+    {
+        note_written(agent, inode);
+    }
+}
+
+/// Whether the agent's run has written this inode. What cannot be read counts as written.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn is_written(agent: u32, inode: u64) -> u64 {
+    let Some(governed) = maps::GOVERNED.get(agent) else { return 1 };
+    if !is_regular(inode) {
+        return 0;
+    }
+    let Some(key) = key(agent, governed, inode) else { return 1 };
+    // SAFETY: only whether it is there is asked.
+    if unsafe { maps::WRITTEN.get(&key) }.is_some() {
+        return 1;
+    }
+    if governed.written_full == 0 && keeps_numbers(inode) {
+        return 0;
+    }
+    let seconds = read::<u64>(inode + off::off_inode_changed()).unwrap_or(u64::MAX / SECOND);
+    let rest = read::<u32>(inode + off::off_inode_changed_ns()).unwrap_or(0) & NANOSECONDS;
+    if seconds * SECOND + u64::from(rest) < governed.since {
+        return 0;
+    }
+    emit::fault(Fault::WrittenByTime);
+    1
+}
+
+#[inline(always)]
+fn keeps_numbers(inode: u64) -> bool {
+    let magic = read::<u64>(inode + off::off_inode_sb())
+        .and_then(|superblock| read::<u64>(superblock + off::off_sb_magic()))
+        .unwrap_or(0);
+    KEEPS_NUMBERS.contains(&magic)
+}
+
+/// A descriptor comes from another process, through a socket or a pidfd.
+#[lsm(hook = "file_receive")]
+pub fn file_receive(ctx: LsmContext) -> i32 {
+    let file = word(&ctx, 0);
+    // No attempt, and none that is under way is touched.
+    if let Whose::Marked(mark) = whose(current_task())
+        && !turn::is_off()
+    {
+        // SAFETY: a pointer into a map value.
+        note_file(unsafe { (*mark).agent }, file);
+    }
+    0
+}

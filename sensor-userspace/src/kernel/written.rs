@@ -1,0 +1,103 @@
+//! What runs have written: the kernel side notes it; here it begins and ends.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    os::{
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        unix::fs::OpenOptionsExt as _,
+    },
+    path::{Path, PathBuf},
+};
+
+use aya::maps::{HashMap as KernelMap, MapData};
+use sensor_common::event::WrittenKey;
+
+use super::{AgentNo, pod::Pod, sys};
+
+pub struct Written {
+    map: KernelMap<MapData, Pod<WrittenKey>, u32>,
+    /// Notes, given an agent, what a descriptor of ours leads to.
+    describe: OwnedFd,
+    /// Agents of whose policy some rule asks.
+    noted: HashSet<AgentNo>,
+}
+
+impl Written {
+    pub fn new(map: KernelMap<MapData, Pod<WrittenKey>, u32>, describe: OwnedFd) -> Written {
+        Written { map, describe, noted: HashSet::new() }
+    }
+
+    /// What this agent writes is asked for from now on.
+    pub fn begin(&mut self, agent: AgentNo) {
+        self.noted.insert(agent);
+    }
+
+    /// Notes what the process holds open for writing: it was opened before anybody looked.
+    pub fn inherit(&self, agent: AgentNo, pid: u32) {
+        if !self.noted.contains(&agent) {
+            return;
+        }
+        // A process that has ended, or a descriptor closed meanwhile, writes nothing.
+        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return };
+        for entry in entries.flatten() {
+            let about = Path::new("/proc").join(pid.to_string()).join("fdinfo").join(entry.file_name());
+            if fs::read_to_string(about).is_ok_and(|about| writes(&about)) {
+                let _ = self.note(agent, &entry.path());
+            }
+        }
+    }
+
+    fn note(&self, agent: AgentNo, path: &PathBuf) -> io::Result<()> {
+        let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path)?;
+        sys::test_run(self.describe.as_fd(), &[file.as_raw_fd() as u64, agent.into()])
+    }
+
+    /// The agent's run is over.
+    pub fn forget(&mut self, agent: AgentNo) {
+        if self.noted.remove(&agent) {
+            self.forget_all(|of| of == agent);
+        }
+    }
+
+    /// Forgets what was noted of these agents.
+    pub fn forget_all(&mut self, which: impl Fn(AgentNo) -> bool) {
+        let keys: Vec<Pod<WrittenKey>> = self.map.keys().flatten().filter(|key| which(key.0.agent)).collect();
+        for key in keys {
+            let _ = self.map.remove(&key);
+        }
+    }
+}
+
+/// Whether a descriptor's `fdinfo` says that it is open for writing.
+fn writes(about: &str) -> bool {
+    let flags = about.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+    flags.is_none_or(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY && flags & libc::O_PATH == 0)
+}
+
+/// Now, by the clock that files are stamped with: no stamp of a later change is less.
+pub fn now() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a structure of ours, for the call to fill.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_known_by_what_they_are_open_for() {
+        for (flags, expected) in [
+            ("0100000", false),
+            ("0100001", true),
+            ("0102", true),
+            // O_PATH: neither.
+            ("010000001", false),
+        ] {
+            assert_eq!(writes(&format!("pos:\t0\nflags:\t{flags}\nmnt_id:\t22\n")), expected, "{flags}");
+        }
+        assert!(writes("pos:\t0\n"), "what cannot be told is on the safe side");
+    }
+}
