@@ -87,6 +87,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How often a denial is tried while somebody is governed.
     pub canary: Duration,
+    /// How often host names are resolved again.
+    pub hosts_refresh: Duration,
     pub node_name: Option<String>,
     pub environment: Option<String>,
     pub agents: Vec<AgentRule>,
@@ -108,6 +110,7 @@ impl Default for Config {
             outcome_wait: Duration::from_millis(200),
             heartbeat: Duration::from_secs(60),
             canary: Duration::from_secs(30),
+            hosts_refresh: Duration::from_secs(60),
             node_name: None,
             environment: None,
             agents: Vec::new(),

@@ -53,8 +53,12 @@ impl EventSource for Sensor {
         Ok(self.release(agent)?)
     }
 
-    fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<()> {
+    fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<u64> {
         Ok(self.set_policy(agent, table, observe)?)
+    }
+
+    fn holds_policy(&self, generation: u64) -> bool {
+        self.holds_policy(generation)
     }
 
     fn stand(&mut self, agent: AgentNo, how: &Circumstances) {

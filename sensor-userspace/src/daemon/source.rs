@@ -15,7 +15,12 @@ pub trait EventSource: Sized {
     /// Tasks moved into this cgroup or below it, or made there, are the agent's from now on.
     fn govern(&mut self, agent: AgentNo, cgroup: &Path) -> Result<()>;
     fn release(&mut self, agent: AgentNo) -> Result<()>;
-    fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<()>;
+    /// Puts it in force in place of the agent's policy before: its generation, 0 where nothing judges.
+    fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<u64>;
+    /// Whether an attempt under way may be judged by this generation.
+    fn holds_policy(&self, _generation: u64) -> bool {
+        false
+    }
     /// How the agent stands from now on; labels are added, for the kernel side sets some itself.
     fn stand(&mut self, agent: AgentNo, how: &Circumstances);
     /// Labels that are no longer set, a bit each.

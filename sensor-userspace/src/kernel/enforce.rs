@@ -153,18 +153,23 @@ impl Enforcer {
         self.hooks.as_ref().map_or(&[], |hooks| &hooks.loaded)
     }
 
-    /// Puts a policy in force for an agent, whole, at one moment.
-    pub fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> io::Result<()> {
+    /// Puts a policy in force for an agent, whole, at one moment: its generation, 0 where nothing judges.
+    pub fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> io::Result<u64> {
         if self.mode == Mode::Observe {
-            return Ok(());
+            return Ok(0);
         }
         self.filesystems.refresh()?;
-        let number = self.policies.load(table)?;
+        let (number, generation) = self.policies.load(table)?;
         self.standings.judge_by(agent, Some(number), observe);
         if let Some(old) = self.in_force.insert(agent, number) {
             self.policies.release(old);
         }
-        Ok(())
+        Ok(generation)
+    }
+
+    /// Whether an attempt under way may be judged by this generation.
+    pub fn holds(&self, generation: u64) -> bool {
+        self.policies.holds(generation)
     }
 
     /// The agent's last task is gone.

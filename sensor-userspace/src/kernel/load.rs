@@ -157,7 +157,7 @@ impl Sensor {
         if let (Some(pins), Map::Array(data)) = (&pins, borrow(&mut bpf, GOVERNED)?) {
             pins.pin(GOVERNED, data.fd().as_fd()).map_err(refused("pinning map GOVERNED"))?;
         }
-        let mut enforcer = enforcer(&mut bpf, options.places.clone())?;
+        let mut enforcer = enforcer(&mut bpf, options.places.clone(), u64::from(generation) << 32)?;
         enforcer.notes.extend(notes);
         if let Some(pins) = &pins {
             enforcer.pin(pins).map_err(refused("pinning the hooks"))?;
@@ -212,7 +212,7 @@ impl Sensor {
         let met = self
             .govern(CANARY, scratch_cgroup)
             .and_then(|()| self.set_policy(CANARY, &table, false))
-            .and_then(|()| enforce::canary(scratch_cgroup, scratch_file, || Ok(())));
+            .and_then(|_| enforce::canary(scratch_cgroup, scratch_file, || Ok(())));
         self.release(CANARY)?;
         met.map(Some)
     }
@@ -234,8 +234,14 @@ impl Sensor {
     }
 
     /// Puts a policy in force for an agent, whole, at one moment. Without hooks there is nothing to do.
-    pub fn set_policy(&mut self, agent: AgentNo, table: &language::Table, observe: bool) -> io::Result<()> {
+    /// Its generation, which attempts bear that it judged; 0 where nothing judges.
+    pub fn set_policy(&mut self, agent: AgentNo, table: &language::Table, observe: bool) -> io::Result<u64> {
         self.enforcer.set_policy(agent, table, observe)
+    }
+
+    /// Whether an attempt under way may be judged by this generation.
+    pub fn holds_policy(&self, generation: u64) -> bool {
+        self.enforcer.holds(generation)
     }
 
     /// How the agent stands from now on; labels are added, for the kernel side sets some itself.
@@ -436,7 +442,7 @@ fn descriptor(map: &Map) -> Option<RawFd> {
     }
 }
 
-fn enforcer(bpf: &mut Ebpf, places: Vec<Vec<u8>>) -> Result<Enforcer, LoadError> {
+fn enforcer(bpf: &mut Ebpf, places: Vec<Vec<u8>>, first_generation: u64) -> Result<Enforcer, LoadError> {
     let fds: HashMap<String, RawFd> =
         bpf.maps().filter_map(|(name, map)| Some((name.to_owned(), descriptor(map)?))).collect();
     let describe: &mut RawTracePoint = bpf
@@ -464,7 +470,8 @@ fn enforcer(bpf: &mut Ebpf, places: Vec<Vec<u8>>) -> Result<Enforcer, LoadError>
     )
     .map_err(refused("watching the mounts"))?;
     let standings = standings(bpf)?;
-    let policies = Policies::new(policy_maps(bpf)?, secret);
+    let mut policies = Policies::new(policy_maps(bpf)?, secret);
+    policies.count_from(first_generation);
     Enforcer::new(OBJECT, &fds, standings, policies, filesystems).map_err(refused("preparing enforcement"))
 }
 
