@@ -26,7 +26,7 @@ int main(void) {
         by_b += !opens("/data/b/f", O_RDONLY);
         rounds++;
         // The daemon has the same processor, and an emulated one: it must keep up.
-        struct timespec pause = {0, 25000000};
+        struct timespec pause = {0, 40000000};
         nanosleep(&pause, NULL);
     }
     printf("%lu %lu %lu %lu\n", leaks, rounds, by_a, by_b);

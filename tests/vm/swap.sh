@@ -56,10 +56,18 @@ cat /swap.out >&2
 hash_a=$(sha256sum /t/swap-a.yaml | cut -d ' ' -f 1)
 hash_b=$(sha256sum /t/swap-b.yaml | cut -d ' ' -f 1)
 # Every verdict on what the policies speak of: which policy, which rule, what came of it.
-grep -h '"subject":"file' /ledger/swap/*.jsonl | grep -e '"argument":"/data/' | grep '"agent_id":"swap"' |
-    sed -e "s/$hash_a/a/" -e "s/$hash_b/b/" |
-    sed 's/.*"argument":"\([^"]*\)".*"enforcement":"\([^"]*\)".*"policy_hash":"\([^"]*\)","policy_rule_id":"\([^"]*\)".*/\1 \2 \3 \4/' |
-    sort | uniq -c | awk '{ printf "#\tverdict %s\t%s %s %s %s\n", NR, $2, $3, $4, $5; print $0 >"/dev/stderr" }'
+awk -v a="$hash_a" -v b="$hash_b" '
+    function after(key, rest) {
+        rest = substr($0, index($0, "\"" key "\":\"") + length(key) + 4)
+        return substr(rest, 1, index(rest, "\"") - 1)
+    }
+    index($0, "\"agent_id\":\"swap\"") && index($0, "\"argument\":\"/data/") {
+        hash = after("policy_hash")
+        if (hash == a) hash = "a"
+        if (hash == b) hash = "b"
+        seen[after("argument") " " after("enforcement") " " hash " " after("policy_rule_id")]++
+    }
+    END { for (verdict in seen) printf "#\tverdict %d\t%s\n", ++number, verdict }' /ledger/swap/*.jsonl
 grep -h '"subject":"policy"' /ledger/swap/*.jsonl | grep '"agent_id":"swap"' | sed 's/^/%	swap	/' >/changes
 fact "changes told" "$(wc -l </changes)"
 head -n 2 /changes
