@@ -203,6 +203,8 @@ pub struct Judgement {
     pub reason: String,
     pub judged: Judged,
     pub severity: Severity,
+    /// Host names that the policy knows the attempt's address by, with commas between them.
+    pub host: Option<String>,
     /// Hex SHA-256 of the policy's text.
     pub policy_hash: String,
     /// Ids of the watching rules that matched.

@@ -89,6 +89,8 @@ pub struct Config {
     pub canary: Duration,
     /// Rules of the guard that the operator relaxes, a bit each.
     pub guard_relax: u32,
+    /// How often host names are resolved again.
+    pub hosts_refresh: Duration,
     pub node_name: Option<String>,
     pub environment: Option<String>,
     pub agents: Vec<AgentRule>,
@@ -111,6 +113,7 @@ impl Default for Config {
             heartbeat: Duration::from_secs(60),
             canary: Duration::from_secs(30),
             guard_relax: 0,
+            hosts_refresh: Duration::from_secs(60),
             node_name: None,
             environment: None,
             agents: Vec::new(),

@@ -138,6 +138,7 @@ fn delete(number: u64) -> (Attempt, Judgement) {
         reason: "deletes outside the allowed places".to_owned(),
         judged: Judged::Kernel,
         severity: Severity::High,
+        host: None,
         policy_hash: "00".repeat(32),
         watched: Vec::new(),
         labels: Vec::new(),

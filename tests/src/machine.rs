@@ -114,18 +114,17 @@ impl Told {
 /// Programs for the VM, which has no compiler.
 fn tools(scripts: &Path) -> Result<PathBuf, Missing> {
     let dir = scratch().join(format!("vm-tools-{}", std::process::id()));
-    let made = std::fs::create_dir_all(&dir).and_then(|()| {
+    std::fs::create_dir_all(&dir).map_err(|error| Missing::Failed(format!("{}: {error}", dir.display())))?;
+    for tool in ["full", "swap"] {
         let mut cc = Command::new("cc");
-        cc.args(["-static", "-O1", "-o"]).arg(dir.join("full"));
-        cc.arg(scripts.join("full.c")).output()
-    });
-    match made {
-        Ok(done) if done.status.success() => Ok(dir),
-        Ok(done) => Err(Missing::Failed(
-            String::from_utf8_lossy(&done.stderr).into_owned(),
-        )),
-        Err(error) => Err(Missing::Failed(format!("cc: {error}"))),
+        cc.args(["-static", "-O1", "-o"]).arg(dir.join(tool)).arg(scripts.join(format!("{tool}.c")));
+        match cc.output() {
+            Ok(done) if done.status.success() => {}
+            Ok(done) => return Err(Missing::Failed(String::from_utf8_lossy(&done.stderr).into_owned())),
+            Err(error) => return Err(Missing::Failed(format!("cc: {error}"))),
+        }
     }
+    Ok(dir)
 }
 
 /// An error is the reason why a test was skipped.

@@ -9,6 +9,11 @@ use serde_json::Value;
 const RULE: &str = "RULE_FILE_DELETE_BLOCK";
 const EACCES: i64 = -13;
 
+#[path = "vm/swap.rs"]
+mod swap;
+
+use swap::{a_bad_policy_changes_nothing, follows_host_names, reads_policies_again, swaps_under_load};
+
 macro_rules! machines {
     ($($name:ident: $kernel:literal, $mode:expr;)+) => {
         $(machine!($name, $kernel, $mode, |kernel, mode| boot(kernel, mode, "vm", &[]), [
@@ -42,6 +47,10 @@ macro_rules! survivors {
             outlives_a_clean_end,
             unloads_without_a_daemon,
             leaves_no_pin,
+            swaps_under_load,
+            a_bad_policy_changes_nothing,
+            reads_policies_again,
+            follows_host_names,
         ]);)+
     };
 }
@@ -51,12 +60,17 @@ fn kills() -> &'static str {
     if rgt_tests::vm::full() { "50" } else { "3" }
 }
 
+/// How often a policy is replaced under load.
+fn swaps() -> &'static str {
+    if rgt_tests::vm::full() { "300" } else { "20" }
+}
+
 fn survive(kernel: &str, mode: Mode) -> Result<Told, Missing> {
     // One kernel for each way of saying no.
     if !rgt_tests::vm::full() && !matches!((kernel, mode), ("6.1", Mode::FmodRet) | ("6.12", Mode::Lsm)) {
         return Err(Missing::Skipped("only with --full".to_owned()));
     }
-    boot_with(kernel, mode, "survive", &[], &[kills()])
+    boot_with(kernel, mode, "survive", &[], &[kills(), swaps()])
 }
 
 survivors! {

@@ -1,7 +1,8 @@
 # Runs as root in the VM: enforcement that outlives the daemon. Tells what happened as vm.sh does.
-#   survive.sh KILLS
+#   survive.sh KILLS SWAPS
 policy=/policies/article.yaml
 kills=${1:-10}
+swaps_wanted=${2:-20}
 
 fact() {
     printf '#\t%s\t%s\n' "$1" "$2"
@@ -139,3 +140,6 @@ while [ "$(pinned)" != 0 ] && [ $tries -lt 50 ]; do
 done
 fact "pins after exec" "$(pinned)"
 cat /run.log >&2
+
+set -- "$swaps_wanted"
+. /t/swap.sh

@@ -77,6 +77,11 @@ impl Watch {
         (found, gone)
     }
 
+    /// The rule that a cgroup, as a path below the v2 root, belongs to.
+    pub fn rule_of(&self, below: &str) -> Option<&AgentRule> {
+        self.rules.iter().find(|rule| is_meant(&rule.whose, below))
+    }
+
     pub fn rule(&self, index: usize) -> Option<&AgentRule> {
         self.rules.get(index)
     }

@@ -1,5 +1,6 @@
-//! `rgt policy check|explain|show|test|suggest`: what a policy says, without a kernel.
+//! `rgt policy check|explain|show|test|suggest`: what a policy says, without a kernel; `apply`: with one.
 
+mod apply;
 mod explain;
 
 use std::io::{self, Write};
@@ -10,6 +11,7 @@ use clap::{Args, Subcommand};
 use sensor_common::action::Action;
 use serde_json::{Value, json};
 
+use self::apply::{Apply, apply};
 use self::explain::{Explain, explain};
 use super::suggest::{self, SuggestArgs};
 use crate::policy::{self, Decision, Errors, Policy, Problem, Variables, effect_word, read_text};
@@ -35,6 +37,8 @@ enum Verb {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Put another policy in force for agents that run; a bad one changes nothing.
+    Apply(Apply),
     /// Say which rule decides an attempt, and why.
     Explain(Box<Explain>),
     /// Show a policy as it is compiled.
@@ -87,6 +91,7 @@ pub fn execute(args: &PolicyArgs, out: &mut dyn Write, err: &mut dyn Write) -> i
     let result = match &args.verb {
         Verb::Check { json, files } => return check(files, *json, out, err),
         Verb::Suggest(args) => return suggest::execute(args, out, err),
+        Verb::Apply(args) => apply(args, out, err),
         Verb::Explain(question) => explain(question, out),
         Verb::Show { variables, json, file } => show(file, &variables.variables(), *json, out),
         Verb::Test { variables, json, file } => test(file, &variables.variables(), *json, out),
@@ -140,7 +145,7 @@ fn check(
     let mut status = 0;
     for file in files {
         let checked = load(file).and_then(|policy| {
-            policy.compile(&Variables::default().or_stand_ins())?;
+            policy.compile_with(&Variables::default().or_stand_ins(), &policy.stand_in_hosts())?;
             Ok(policy)
         });
         let name = file.to_string_lossy();
@@ -196,7 +201,7 @@ fn show(
     out: &mut dyn Write,
 ) -> Result<u8, Failure> {
     let policy = load(file)?;
-    let table = policy.compile(variables)?;
+    let table = policy.compile_with(variables, &policy.stand_in_hosts())?;
     if json {
         writeln!(out, "{}", table.to_json())?;
         return Ok(0);

@@ -88,6 +88,14 @@ pub(super) const KEYS: &[(&str, Setter)] = &[
         config.guard_relax = guards(value)?;
         Ok(())
     }),
+    ("hosts.refresh", |config, value| {
+        let every = duration(value)?;
+        if every < Duration::from_secs(1) {
+            return Err(format!("`{value}` is less than one second"));
+        }
+        config.hosts_refresh = every;
+        Ok(())
+    }),
     ("node.name", |config, value| {
         config.node_name = Some(filled(value)?);
         Ok(())

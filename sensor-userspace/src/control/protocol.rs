@@ -21,6 +21,8 @@ pub enum Request {
         #[serde(default)]
         run_id: Option<String>,
     },
+    /// Put another policy in force for agents that run.
+    Apply(Box<ApplyRequest>),
     Agents {},
     Status {},
     /// Ends enforcement and the daemon.
@@ -65,6 +67,19 @@ pub struct ExecRequest {
     /// W3C `traceparent`, announced by the caller.
     #[serde(default)]
     pub traceparent: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyRequest {
+    /// All agents of this name.
+    pub agent: String,
+    /// The policy's text.
+    pub policy: String,
+    /// How messages call it.
+    pub policy_name: String,
+    #[serde(default)]
+    pub policy_includes: Included,
 }
 
 /// Why a request was refused.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::peer::Peer;
-use super::protocol::{Answer, ExecRequest, Kind, MAX_LINE, Refusal, Request, line};
+use super::protocol::{Answer, ApplyRequest, ExecRequest, Kind, MAX_LINE, Refusal, Request, line};
 use super::receive::{self, Budget, Held, Missing, PATIENCE};
 use crate::kernel::AgentNo;
 
@@ -40,6 +40,7 @@ pub enum Ask {
         agent: AgentNo,
         run_id: String,
     },
+    Apply(Box<ApplyRequest>),
     Agents,
     Status,
     Stop,
@@ -244,6 +245,7 @@ fn answer(
                 ));
             }
         },
+        Request::Apply(request) => Ask::Apply(request),
         Request::Agents {} => Ask::Agents,
         Request::Status {} => Ask::Status,
         Request::Stop {} => Ask::Stop,

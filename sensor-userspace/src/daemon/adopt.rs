@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
+use sensor_common::table::MAX_LABELS;
 
 use super::agent::Phase;
 use super::begin::new_agent;
@@ -12,7 +13,7 @@ use super::source::EventSource;
 use super::state::{self, Kept, State, Written};
 use crate::agent::cgroup;
 use crate::kernel::{AgentNo, Totals};
-use crate::policy::{self, Policy, Variables};
+use crate::policy::{Busy, Policy};
 use crate::record::Field;
 
 /// Looks at the counts while agents go on: the fewer events are on their way, the nearer the truth.
@@ -35,6 +36,7 @@ impl<S: EventSource> Engine<S> {
             self.numbers.reserve(*number);
         }
         self.state = left.clone();
+        self.hosts.take_up(&left.hosts, Instant::now());
         for kept in left.agents {
             let (number, name) = (kept.number, kept.run.agent_id.clone());
             self.take_up(kept).with_context(|| {
@@ -57,13 +59,15 @@ impl<S: EventSource> Engine<S> {
         let mut config = self.options.config.clone();
         config.set_all(&kept.sets)?;
         config.ledger_dir = kept.ledger.clone();
-        let variables = Variables { workspace: kept.workspace.clone(), home: kept.home.clone() };
-        let mut table = match &kept.policy {
-            Some(Written { name, text, includes }) => {
-                policy::parse_given(name, text, includes)?.compile(&variables)?
-            }
-            None => Policy::allow_all().compile(&variables)?,
-        };
+        let variables = kept.variables();
+        let policy = kept.policy.as_ref().map_or_else(|| Ok(Policy::allow_all()), Written::parse)?;
+        // What is not known yet is swapped in when it is.
+        self.names_are_known(&policy)?;
+        let mut table = policy.compile_with(&variables, &self.hosts.addresses(&policy))?;
+        // Hooks of the daemon before set labels by their bits.
+        let all = kept.labels.len().min(MAX_LABELS);
+        let busy = Busy { labels: (1_u64 << all).wrapping_sub(1) as u32, facts: 0 };
+        table.renumber(&kept.labels, &[], busy).map_err(|error| anyhow!(error))?;
         table.kernel.observe = u8::from(kept.observe || !self.options.enforce_allowed);
         let observe = table.kernel.observe != 0;
         table.kernel.relaxed |= config.guard_relax;
@@ -84,7 +88,7 @@ impl<S: EventSource> Engine<S> {
         agent.started_wall = UNIX_EPOCH + Duration::from_secs(kept.started);
         let ago = agent.started_wall.elapsed().unwrap_or_default();
         agent.started = Instant::now().checked_sub(ago).unwrap_or_else(Instant::now);
-        self.source.set_policy(number, &agent.table, observe).context("its policy")?;
+        agent.generation = self.source.set_policy(number, &agent.table, observe).context("its policy")?;
         // Read once the policy is in force here as well: what is labelled from now on is labelled under both.
         agent.how.labels = self.source.labels_before(number);
         self.source.stand(number, &agent.how);
@@ -146,6 +150,7 @@ impl<S: EventSource> Engine<S> {
             return Ok(());
         }
         self.state.set_places(self.source.places());
+        self.state.hosts = self.hosts.known();
         self.state.write(&self.state_file)
     }
 

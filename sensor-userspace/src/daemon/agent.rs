@@ -7,20 +7,27 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::processes::Processes;
 use crate::agent::cgroup;
-use crate::attempt::{Judgement, Verdict};
+use crate::attempt::{Judgement, Verdict, WallNs};
 use crate::control::protocol::Answer;
 use crate::kernel::{AgentNo, AttemptKey, Seen, Totals};
-use crate::policy::{Circumstances, Consequences, Identity, Table};
+use crate::policy::{Busy, Circumstances, Consequences, Identity, Table};
 use crate::record::{RecordId, Recorder};
 
 /// Attempts under way whose outcome is awaited; one more and the oldest way of telling is lost: the
 /// outcome comes as an attempt of its own.
 pub const MAX_PENDING: usize = 8_192;
 
+/// Tables kept of an agent's earlier policies: as many as the kernel side holds at most.
+const MAX_EARLIER: usize = sensor_common::table::MAX_POLICIES as usize;
+
 pub struct Agent {
     pub number: AgentNo,
     pub recorder: Recorder,
     pub table: Table,
+    /// Which the kernel side knows the table by; 0 where nothing judges.
+    pub generation: u64,
+    /// Tables that it replaced, while an attempt may have begun under them.
+    pub earlier: Vec<Earlier>,
     pub processes: Processes,
     pub pending: HashMap<AttemptKey, RecordId>,
     /// Under way, and not yet to be told of: this run waits longer for an outcome than others do.
@@ -56,7 +63,54 @@ pub struct Agent {
     pub told: [Totals; 2],
 }
 
+/// A policy that was replaced.
+pub struct Earlier {
+    pub table: Table,
+    pub generation: u64,
+    pub replaced: WallNs,
+    /// At the last look no attempt under way was judged by it: those told since then are read by the next one.
+    pub idle: bool,
+}
+
 impl Agent {
+    /// The table that an attempt was judged by, or, where no hook saw it, the one in force when it began.
+    pub fn table_of(&self, seen: &Seen) -> &Table {
+        let earlier = self.earlier.iter().find(|earlier| match seen.generation {
+            0 => seen.attempt.at < earlier.replaced,
+            generation => earlier.generation == generation && generation != self.generation,
+        });
+        earlier.map_or(&self.table, |earlier| &earlier.table)
+    }
+
+    /// The next policy is in force.
+    pub fn replace_table(&mut self, table: Table, generation: u64, now: WallNs) {
+        let table = std::mem::replace(&mut self.table, table);
+        let before = std::mem::replace(&mut self.generation, generation);
+        // One that came and went before is one all the same.
+        self.earlier.retain(|earlier| before == 0 || earlier.generation != before);
+        if self.earlier.len() == MAX_EARLIER {
+            self.earlier.remove(0);
+        }
+        self.earlier.push(Earlier { table, generation: before, replaced: now, idle: false });
+    }
+
+    /// Forgets tables that nothing to come was judged by; `in_use` tells by generation.
+    pub fn forget_earlier(&mut self, in_use: impl Fn(u64) -> bool) {
+        let held: Vec<u64> = self.held.values().map(|(_, seen)| seen.generation).collect();
+        self.earlier.retain_mut(|earlier| {
+            let used = earlier.generation != self.generation && in_use(earlier.generation)
+                || held.contains(&earlier.generation);
+            let was_idle = std::mem::replace(&mut earlier.idle, !used);
+            used || !was_idle
+        });
+    }
+
+    /// Bits of labels and facts that mean something to some attempt under way, or are set.
+    pub fn busy(&self) -> Busy {
+        let earlier = self.earlier.iter().fold(Busy::default(), |busy, earlier| busy | earlier.table.uses());
+        earlier | self.table.uses() | Busy { labels: self.how.labels, facts: 0 }
+    }
+
     /// Takes in what an attempt that went ahead has for consequences.
     pub fn undergo(&mut self, consequences: &Consequences) {
         for (label, lasts) in &consequences.labels {
@@ -79,6 +133,11 @@ impl Agent {
 
     /// Looks again which of the policy's facts hold.
     pub fn look_at_facts(&mut self) {
+        self.how.facts = self.facts_of(&self.table);
+    }
+
+    /// Which facts of a table hold, a bit each.
+    pub fn facts_of(&self, table: &Table) -> u64 {
         let run = self.recorder.run();
         let who = Identity {
             agent_id: &run.agent_id,
@@ -88,7 +147,7 @@ impl Agent {
             task: self.task.as_deref(),
         };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.how.facts = self.table.facts_that_hold(&who, i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        table.facts_that_hold(&who, i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
     }
 }
 

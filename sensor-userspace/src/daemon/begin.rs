@@ -15,6 +15,7 @@ use super::state::{Kept, Written};
 use crate::agent::cgroup;
 use crate::attempt::Run;
 use crate::config::Config;
+use crate::control::protocol::WantedMode;
 use crate::kernel::{AgentNo, Totals};
 use crate::policy::{Circumstances, Table, Variables};
 use crate::record::{Field, Recorder, RecorderOptions};
@@ -38,6 +39,8 @@ pub(super) struct Plan {
     /// By the operator's configuration alone.
     pub role: Option<String>,
     pub task: Option<String>,
+    /// Asked for, whatever the policy says of itself.
+    pub wanted: Option<WantedMode>,
 }
 
 impl<S: EventSource> Engine<S> {
@@ -81,6 +84,7 @@ impl<S: EventSource> Engine<S> {
             sets,
             role,
             task,
+            wanted,
         } = plan;
         if !self.options.enforce_allowed {
             table.kernel.observe = 1;
@@ -105,6 +109,8 @@ impl<S: EventSource> Engine<S> {
             uid,
             role: role.clone(),
             task: task.clone(),
+            labels: table.labels.clone(),
+            wanted,
             started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         };
         let agent = new_agent(number, run, table, &config, &self.options.config, ledger.clone());
@@ -154,7 +160,8 @@ impl<S: EventSource> Engine<S> {
 
     fn introduce(&mut self, number: AgentNo, agent: &mut Agent) -> Result<()> {
         let observe = agent.table.kernel.observe != 0;
-        self.source
+        agent.generation = self
+            .source
             .set_policy(number, &agent.table, observe)
             .context("the policy could not be loaded into the kernel")?;
         self.source.stand(number, &agent.how);
@@ -220,6 +227,8 @@ pub(super) fn new_agent(
         number,
         recorder: Recorder::new(run, options)?,
         table,
+        generation: 0,
+        earlier: Vec::new(),
         processes: Processes::default(),
         pending: HashMap::new(),
         held: HashMap::new(),

@@ -147,8 +147,8 @@ mod tests {
         fn release(&mut self, _: AgentNo) -> Result<()> {
             Ok(())
         }
-        fn set_policy(&mut self, _: AgentNo, _: &Table, _: bool) -> Result<()> {
-            Ok(())
+        fn set_policy(&mut self, _: AgentNo, _: &Table, _: bool) -> Result<u64> {
+            Ok(1)
         }
         fn try_denial(&mut self) -> Result<Option<i32>> {
             Ok(Some(self.1.pop_front().unwrap()))

@@ -1,14 +1,19 @@
 //! How a run begins that the configuration names: its cgroup is found.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
 use anyhow::{Result, anyhow};
 
 use super::begin::{Plan, random_hex};
 use super::engine::Engine;
 use super::source::EventSource;
 use super::state::Written;
+use super::swap::Cause;
 use crate::agent::{Found, cgroup};
 use crate::attempt::Run;
 use crate::config::Whose;
+use crate::kernel::AgentNo;
 use crate::policy::{self, Policy, Variables};
 
 impl<S: EventSource> Engine<S> {
@@ -25,6 +30,40 @@ impl<S: EventSource> Engine<S> {
             }
         }
         self.settle_configured();
+    }
+
+    /// Reads the policies of configured agents again; those whose text is another are put in force.
+    pub(super) fn reload(&mut self) {
+        let mut of_file: BTreeMap<PathBuf, Vec<AgentNo>> = BTreeMap::new();
+        for agent in self.desk.agents.values().filter(|agent| agent.own.is_none()) {
+            let rule = self.watch.rule_of(&agent.recorder.run().instance);
+            if let Some(file) = rule.and_then(|rule| rule.policy.clone()) {
+                of_file.entry(file).or_default().push(agent.number);
+            }
+        }
+        tracing::info!("the policies of configured agents are read again: {} files", of_file.len());
+        for (file, numbers) in of_file {
+            if let Err(error) = self.reload_file(&file, &numbers) {
+                tracing::error!("policy {}: {error:#}; what was in force stays in force", file.display());
+            }
+        }
+    }
+
+    fn reload_file(&mut self, file: &Path, numbers: &[AgentNo]) -> Result<()> {
+        let (policy, written) = read_policy(file)?;
+        if !self.names_are_known(&policy)? {
+            // Read again once they are: nothing waits here.
+            self.reload_again = true;
+            return Ok(());
+        }
+        let mut next = Vec::new();
+        for number in numbers {
+            let kept = self.state.agents.iter().find(|kept| kept.number == *number);
+            if kept.is_some_and(|kept| kept.policy.as_ref() != Some(&written)) {
+                next.push(self.next(*number, &policy, Some(written.clone()))?);
+            }
+        }
+        next.into_iter().try_for_each(|next| self.swap(next, Cause::Reload).map(|_| ()))
     }
 
     fn start_configured(&mut self, found: &Found) -> Result<()> {
@@ -44,12 +83,11 @@ impl<S: EventSource> Engine<S> {
         let mut written = None;
         let table = match &rule.policy {
             Some(file) => {
-                let text = policy::read_text(file)
-                    .map_err(|cause| anyhow!("policy {}: {cause}", file.display()))?;
-                let name = file.to_string_lossy().into_owned();
-                let (policy, includes) = policy::parse_file(&name, &text)?;
-                written = Some(Written { name, text, includes });
-                policy.compile(&Variables::default())?
+                let (policy, text) = read_policy(file)?;
+                written = Some(text);
+                // Its processes run already: what is not known yet is swapped in when it is.
+                self.names_are_known(&policy)?;
+                policy.compile_with(&Variables::default(), &self.hosts.addresses(&policy))?
             }
             None => Policy::allow_all().compile(&Variables::default())?,
         };
@@ -88,8 +126,16 @@ impl<S: EventSource> Engine<S> {
             sets: Vec::new(),
             role: rule.role.clone(),
             task: rule.task.clone(),
+            wanted: None,
         })?;
         tracing::info!("agent {number} found in {}", found.below);
         Ok(())
     }
+}
+
+fn read_policy(file: &Path) -> Result<(Policy, Written)> {
+    let text = policy::read_text(file).map_err(|cause| anyhow!("policy {}: {cause}", file.display()))?;
+    let name = file.to_string_lossy().into_owned();
+    let (policy, includes) = policy::parse_file(&name, &text)?;
+    Ok((policy, Written { name, text, includes }))
 }

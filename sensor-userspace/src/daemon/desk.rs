@@ -129,7 +129,7 @@ fn attempt(agent: &mut Agent, mut seen: Seen, ledgers: &mut Ledgers, standing: &
     if seen.attempt.exe_chain.is_empty() {
         seen.attempt.incomplete.push("exe");
     }
-    let (mut judgement, consequences) = judgement::judge(&seen, &agent.table, standing, &agent.how);
+    let (mut judgement, consequences) = judgement::judge(&seen, agent.table_of(&seen), standing, &agent.how);
     // What did not happen sets nothing.
     let succeeded = !matches!(seen.attempt.end, End::Returned(result) if result < 0);
     if judgement.goes_ahead() && succeeded {

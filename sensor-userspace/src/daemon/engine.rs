@@ -11,6 +11,7 @@ use sensor_common::event::Ring;
 
 use super::canary::Canary;
 use super::desk::Desk;
+use super::hosts::Names;
 use super::source::EventSource;
 use super::state::{self, State};
 use super::{Options, ledgers};
@@ -42,6 +43,11 @@ pub struct Engine<S> {
     pub(super) canary: Canary,
     /// Threads that finish what ended agents left to do.
     pub(super) beside: Vec<JoinHandle<()>>,
+    pub(super) hosts: Names,
+    /// Asked for, and waiting until host names are known.
+    deferred: Vec<Command>,
+    /// A reload waits for them as well.
+    pub(super) reload_again: bool,
     pub(super) state: State,
     pub(super) state_file: PathBuf,
     commands: Receiver<Command>,
@@ -77,6 +83,9 @@ impl<S: EventSource> Engine<S> {
         Ok(Engine {
             watch: Watch::new(&options.config.agents),
             canary: Canary::new(source.standing()),
+            hosts: Names::new(options.config.hosts_refresh),
+            deferred: Vec::new(),
+            reload_again: false,
             source,
             options,
             mount,
@@ -99,7 +108,7 @@ impl<S: EventSource> Engine<S> {
         })
     }
 
-    pub fn run(&mut self, stop: &AtomicBool) -> Result<()> {
+    pub fn run(&mut self, stop: &AtomicBool, reload: &AtomicBool) -> Result<()> {
         self.look_for_agents();
         while !stop.load(Ordering::Relaxed)
             && !self.told_to_stop
@@ -107,9 +116,10 @@ impl<S: EventSource> Engine<S> {
             && !self.is_finished()
         {
             if self.desk.agents.is_empty() {
+                let wait = if self.hosts.are_asked() { ROUND } else { IDLE };
                 match self
                     .commands
-                    .recv_timeout(IDLE.min(self.desk.ledgers.commit()))
+                    .recv_timeout(wait.min(self.desk.ledgers.commit()))
                 {
                     Ok(command) => self.obey(command),
                     Err(RecvTimeoutError::Timeout) => {}
@@ -123,6 +133,10 @@ impl<S: EventSource> Engine<S> {
             while let Ok(command) = self.commands.try_recv() {
                 self.obey(command);
             }
+            if reload.swap(false, Ordering::Relaxed) {
+                self.reload();
+            }
+            self.follow_hosts();
             self.desk.tell_held(false);
             self.settle();
             if self.second.elapsed() >= SECOND {
@@ -167,6 +181,9 @@ impl<S: EventSource> Engine<S> {
             }
         }
         let gone = Refusal::new(Kind::Ending, "the daemon has ended");
+        for command in self.deferred.drain(..) {
+            let _ = command.reply.send(Err(gone.clone()));
+        }
         while let Ok(command) = self.commands.try_recv() {
             // Whoever asked may be gone as well.
             let _ = command.reply.send(Err(gone.clone()));
@@ -189,6 +206,7 @@ impl<S: EventSource> Engine<S> {
     fn is_finished(&self) -> bool {
         self.options.ephemeral
             && self.desk.agents.is_empty()
+            && self.deferred.is_empty()
             && self.beside.iter().all(JoinHandle::is_finished)
             && match self.last_agent {
                 Some(at) => at.elapsed() >= LINGER,
@@ -203,7 +221,14 @@ impl<S: EventSource> Engine<S> {
     fn obey(&mut self, command: Command) {
         let Command { peer, ask, reply } = command;
         let answer = match ask {
-            Ask::Exec(request) => self.start_command(peer, &request),
+            Ask::Exec(request) => match self.start_command(peer, &request) {
+                Some(answer) => answer,
+                None => return self.deferred.push(Command { peer, ask: Ask::Exec(request), reply }),
+            },
+            Ask::Apply(request) => match self.apply(peer, &request) {
+                Some(answer) => answer,
+                None => return self.deferred.push(Command { peer, ask: Ask::Apply(request), reply }),
+            },
             Ask::Ended {
                 agent,
                 run_id,
@@ -255,6 +280,22 @@ impl<S: EventSource> Engine<S> {
         let _ = reply.send(answer);
     }
 
+    /// Takes in what the resolver said: other addresses are put in force, and who waited for names is served.
+    fn follow_hosts(&mut self) {
+        let moved = self.hosts.look(Instant::now());
+        if moved.changed {
+            self.swap_hosts();
+        }
+        if moved.settled {
+            if std::mem::take(&mut self.reload_again) {
+                self.reload();
+            }
+            for command in std::mem::take(&mut self.deferred) {
+                self.obey(command);
+            }
+        }
+    }
+
     fn each_second(&mut self) {
         self.beside.retain(|thread| !thread.is_finished());
         self.look_for_agents();
@@ -266,6 +307,8 @@ impl<S: EventSource> Engine<S> {
             }
             self.tell_losses(number, false);
         }
+        self.forget_earlier();
+        self.forget_names();
         self.tell_faults();
         if !self.desk.agents.is_empty() {
             self.watch_denials();

@@ -50,6 +50,10 @@ pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstance
         reason,
         judged,
         severity: decision.severity,
+        host: match destination(&seen.attempt) {
+            Object::Address { address, .. } => table.named.get(&address).cloned(),
+            _ => None,
+        },
         policy_hash: table.hash.clone(),
         watched: decision.watched.iter().filter_map(|rule| Some(table.rules.get(*rule)?.id.clone())).collect(),
         labels: consequences.labels.iter().filter_map(|(label, _)| table.labels.get(*label).cloned()).collect(),
@@ -273,6 +277,7 @@ pub(super) mod tests {
             base: base.map(<[u8]>::to_vec),
             base2: None,
             hooks: Vec::new(),
+            generation: 0,
             execed: None,
         }
     }

@@ -67,12 +67,16 @@ impl EventSource for Sensor {
         Ok(self.release(agent)?)
     }
 
-    fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<()> {
+    fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<u64> {
         Ok(self.set_policy(agent, table, observe)?)
     }
 
     fn guard_place(&mut self, path: &Path, keys: bool) {
         Sensor::guard_place(self, path, keys);
+    }
+
+    fn holds_policy(&self, generation: u64) -> bool {
+        self.holds_policy(generation)
     }
 
     fn stand(&mut self, agent: AgentNo, how: &Circumstances) {

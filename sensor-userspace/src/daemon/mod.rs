@@ -8,6 +8,7 @@ mod canary;
 mod configured;
 mod desk;
 mod engine;
+mod hosts;
 mod judgement;
 mod ledgers;
 mod load;
@@ -16,11 +17,13 @@ mod mask;
 mod naming;
 mod notify;
 mod processes;
+mod resolve;
 mod settle;
 mod source;
 mod start;
 pub mod state;
 mod stream;
+mod swap;
 #[cfg(test)]
 mod tests;
 
@@ -52,6 +55,13 @@ pub struct Options {
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
+/// Policies of configured agents are to be read again.
+static RELOAD: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_reload(_signal: libc::c_int) {
+    RELOAD.store(true, Ordering::Relaxed);
+}
+
 extern "C" fn on_signal(_signal: libc::c_int) {
     STOP.store(true, Ordering::Relaxed);
 }
@@ -82,7 +92,7 @@ where
     server::listen(&socket, commands)
         .with_context(|| format!("cannot listen at {}", socket.display()))?;
     notify::ready();
-    let done = engine.run(&STOP);
+    let done = engine.run(&STOP, &RELOAD);
     // Nobody new: whoever finds no socket asks the next daemon.
     let _ = fs::remove_file(&socket);
     notify::stopping();
@@ -110,9 +120,9 @@ fn catch_signals() {
         (libc::SIGTERM, on_signal as *const () as libc::sighandler_t),
         (libc::SIGINT, on_signal as *const () as libc::sighandler_t),
         (libc::SIGPIPE, libc::SIG_IGN),
-        (libc::SIGHUP, libc::SIG_IGN),
+        (libc::SIGHUP, on_reload as *const () as libc::sighandler_t),
     ] {
-        // SAFETY: the handler only stores into an atomic, which is async-signal-safe.
+        // SAFETY: each handler only stores into an atomic, which is async-signal-safe.
         unsafe { libc::signal(signal, handler) };
     }
 }

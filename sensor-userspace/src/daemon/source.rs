@@ -17,9 +17,14 @@ pub trait EventSource: Sized {
     /// A process came in with descriptors that it had opened before.
     fn inherit(&mut self, _agent: AgentNo, _pid: u32) {}
     fn release(&mut self, agent: AgentNo) -> Result<()>;
-    fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<()>;
     /// Guards a directory or a file of rgt's from the next policy on; `keys`: its reading as well.
     fn guard_place(&mut self, _path: &Path, _keys: bool) {}
+    /// Puts it in force in place of the agent's policy before: its generation, 0 where nothing judges.
+    fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool) -> Result<u64>;
+    /// Whether an attempt under way may be judged by this generation.
+    fn holds_policy(&self, _generation: u64) -> bool {
+        false
+    }
     /// How the agent stands from now on; labels are added, for the kernel side sets some itself.
     fn stand(&mut self, agent: AgentNo, how: &Circumstances);
     /// Labels that are no longer set, a bit each.

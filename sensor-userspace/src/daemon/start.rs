@@ -37,7 +37,12 @@ impl<S: EventSource> Engine<S> {
         self.desk.governs(peer.pid, cgroup.as_deref())
     }
 
-    pub(super) fn start_command(&mut self, peer: Peer, request: &ExecRequest) -> Answer {
+    /// None: the policy's host names are still being asked for.
+    pub(super) fn start_command(&mut self, peer: Peer, request: &ExecRequest) -> Option<Answer> {
+        self.try_start(peer, request).transpose()
+    }
+
+    fn try_start(&mut self, peer: Peer, request: &ExecRequest) -> Result<Option<serde_json::Value>, Refusal> {
         if self.is_governed(peer) {
             return Err(Refusal::new(
                 Kind::Forbidden,
@@ -99,7 +104,9 @@ impl<S: EventSource> Engine<S> {
             // Nobody was governed, and so nothing tried, for who knows how long.
             self.watch_denials();
         }
-        let planned = self.plan_command(request, identity, agent_id);
+        let policy = self.policy_of(request).map_err(|error| Refusal::failed(format!("{error:#}")))?;
+        let Some(policy) = policy else { return Ok(None) };
+        let planned = self.plan_command(request, identity, agent_id, &policy);
         let number = planned.and_then(|plan| {
             let number = self.begin(plan)?;
             let agent = self.desk.agents.get(&number);
@@ -126,7 +133,7 @@ impl<S: EventSource> Engine<S> {
             run.run_id,
             run.instance
         );
-        Ok(json!({
+        Ok(Some(json!({
             "number": number,
             "agent_id": run.agent_id,
             "run_id": run.run_id,
@@ -137,7 +144,19 @@ impl<S: EventSource> Engine<S> {
             "degraded": self.desk.standing.degraded,
             "notes": self.desk.standing.notes,
             "ephemeral": self.options.ephemeral,
-        }))
+        })))
+    }
+
+    /// The policy that is asked for, once its host names are known.
+    fn policy_of(&mut self, request: &ExecRequest) -> Result<Option<Policy>> {
+        let policy = match &request.policy {
+            Some(text) => {
+                let name = request.policy_name.as_deref().unwrap_or("policy");
+                policy::parse_given(name, text, &request.policy_includes)?
+            }
+            None => Policy::allow_all(),
+        };
+        Ok(self.names_are_known(&policy)?.then_some(policy))
     }
 
     fn plan_command(
@@ -145,6 +164,7 @@ impl<S: EventSource> Engine<S> {
         request: &ExecRequest,
         identity: Identity,
         agent_id: String,
+        policy: &Policy,
     ) -> Result<Plan> {
         // Every record of the run shows them.
         if request.command.len() > MAX_COMMAND
@@ -172,9 +192,12 @@ impl<S: EventSource> Engine<S> {
         let base = &self.options.config;
         let mut config = base.clone();
         config.set_all(&request.set)?;
-        if config.outcome_wait < base.outcome_wait || config.heartbeat != base.heartbeat {
+        if config.outcome_wait < base.outcome_wait
+            || config.heartbeat != base.heartbeat
+            || config.hosts_refresh != base.hosts_refresh
+        {
             bail!(
-                "--set record.outcome_wait below the daemon's, and record.heartbeat, hold for all agents of a daemon: set them for `rgt run`"
+                "--set record.outcome_wait below the daemon's, record.heartbeat and hosts.refresh hold for all agents of a daemon: set them for `rgt run`"
             );
         }
         let mut own_ledger = true;
@@ -215,13 +238,7 @@ impl<S: EventSource> Engine<S> {
             workspace: fs::read_link(format!("/proc/{}/cwd", request.pid)).ok(),
             home,
         };
-        let mut table = match &request.policy {
-            Some(text) => {
-                let name = request.policy_name.as_deref().unwrap_or("policy");
-                policy::parse_given(name, text, &request.policy_includes)?.compile(&variables)?
-            }
-            None => Policy::allow_all().compile(&variables)?,
-        };
+        let mut table = policy.compile_with(&variables, &self.hosts.addresses(policy))?;
         match request.mode {
             Some(WantedMode::Observe) => table.kernel.observe = 1,
             Some(WantedMode::Enforce) => table.kernel.observe = 0,
@@ -269,6 +286,7 @@ impl<S: EventSource> Engine<S> {
             // What a caller says of himself gives him no role.
             role: None,
             task: None,
+            wanted: request.mode,
         })
     }
 

@@ -1,7 +1,9 @@
 //! Whose the marks are: what the daemon that comes after this one must know.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -10,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::attempt::Run;
 use crate::config::STATE_DIR;
+use crate::control::protocol::WantedMode;
 use crate::kernel::AgentNo;
-use crate::policy::Included;
+use crate::policy::{self, Errors, Included, Policy, Variables};
 
 const VERSION: u32 = 1;
 
@@ -22,6 +25,12 @@ pub struct Written {
     pub name: String,
     pub text: String,
     pub includes: Included,
+}
+
+impl Written {
+    pub fn parse(&self) -> Result<Policy, Errors> {
+        policy::parse_given(&self.name, &self.text, &self.includes)
+    }
 }
 
 /// One agent as it was registered.
@@ -50,6 +59,18 @@ pub struct Kept {
     pub task: Option<String>,
     /// Seconds since 1970.
     pub started: u64,
+    /// By bit, as hooks set them; empty: in the policy's own order.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// What was asked for whatever the policy says of itself.
+    #[serde(default)]
+    pub wanted: Option<WantedMode>,
+}
+
+impl Kept {
+    pub fn variables(&self) -> Variables {
+        Variables { workspace: self.workspace.clone(), home: self.home.clone() }
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -59,6 +80,9 @@ pub struct State {
     boot: String,
     /// Where filesystems stood, by the numbers that events bear; in hexadecimal.
     places: Vec<String>,
+    /// What host names stood for.
+    #[serde(default)]
+    pub hosts: BTreeMap<String, Vec<IpAddr>>,
     pub agents: Vec<Kept>,
 }
 
@@ -233,6 +257,8 @@ mod tests {
             role: None,
             task: Some("t".to_owned()),
             started: 5,
+            labels: vec!["secret".to_owned()],
+            wanted: Some(WantedMode::Enforce),
         }
     }
 

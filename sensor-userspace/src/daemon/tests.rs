@@ -57,6 +57,8 @@ impl Scene {
             number: 1,
             recorder: Recorder::new(run, RecorderOptions::default()).unwrap(),
             table: Table::allow_all(),
+            generation: 0,
+            earlier: Vec::new(),
             processes: Processes::default(),
             pending: HashMap::new(),
             held: HashMap::new(),
@@ -177,4 +179,64 @@ fn records_name_programs_and_no_secrets() {
     let records = scene.attempts();
     assert_eq!(records[0]["action_attempted"]["exe"], "/bin/sh");
     assert_eq!(records[0]["action_attempted"]["argv"][1], "--password=***");
+}
+
+/// A policy that denies all deletions by a rule of this name.
+fn denying(rule: &str) -> Table {
+    let text = format!("version: 1\nrules:\n  - {{ id: {rule}, deny: file.delete }}\n");
+    crate::policy::parse("t.yaml", &text).unwrap().compile(&crate::policy::Variables::default()).unwrap()
+}
+
+#[test]
+fn an_attempt_is_told_by_the_policy_that_it_began_under() {
+    let mut scene = Scene::new("swap", Duration::ZERO);
+    let agent = scene.desk.agents.get_mut(&1).unwrap();
+    agent.replace_table(denying("A"), 7, 50);
+    agent.replace_table(denying("B"), 8, 100);
+    let begun = [(7, 200), (8, 10), (0, 99), (0, 100), (0, 49), (99, 10)];
+    for (seq, (generation, at)) in begun.into_iter().enumerate() {
+        scene.attempt(End::Returned(-13), |seen| {
+            seen.key.seq = seq as u64;
+            seen.generation = generation;
+            seen.attempt.at = at;
+        });
+    }
+    // The first one comes back, as the kernel side knows it still.
+    scene.desk.agents.get_mut(&1).unwrap().replace_table(denying("A"), 7, 300);
+    for (seq, generation) in [(10, 7), (11, 8)] {
+        scene.attempt(End::Returned(-13), |seen| {
+            seen.key.seq = seq;
+            seen.generation = generation;
+            seen.attempt.at = 400;
+        });
+    }
+    let records = scene.attempts();
+    let rules: Vec<&str> = records.iter().map(|data| data["policy_rule_id"].as_str().unwrap()).collect();
+    assert_eq!(rules, ["A", "B", "A", "B", "RULE_DEFAULT", "B", "A", "B"]);
+    let hashes = [&denying("A").hash, &denying("B").hash];
+    for (data, rule) in records.iter().zip(rules).filter(|(_, rule)| *rule != "RULE_DEFAULT") {
+        assert_eq!(data["policy_hash"], **hashes[usize::from(rule == "B")], "{data}");
+    }
+}
+
+#[test]
+fn an_earlier_policy_is_forgotten_once_nothing_to_come_was_judged_by_it() {
+    let mut scene = Scene::new("earlier", Duration::ZERO);
+    let agent = scene.desk.agents.get_mut(&1).unwrap();
+    agent.replace_table(denying("A"), 7, 50);
+    agent.replace_table(denying("B"), 8, 100);
+    agent.forget_earlier(|generation| generation == 7);
+    agent.forget_earlier(|generation| generation == 7);
+    let known: Vec<u64> = agent.earlier.iter().map(|earlier| earlier.generation).collect();
+    assert_eq!(known, [7], "an attempt under way is judged by it");
+    agent.forget_earlier(|_| false);
+    assert_eq!(agent.earlier.len(), 1, "one told since the last look may be on its way");
+    agent.forget_earlier(|_| false);
+    assert!(agent.earlier.is_empty());
+    // However often they take turns: one entry each.
+    for turn in 0..1_000 {
+        agent.replace_table(denying("A"), 10 + turn % 3, 200 + turn);
+    }
+    assert_eq!(agent.earlier.len(), 4, "three, and the one before them");
+    std::fs::remove_dir_all(&scene.dir).unwrap();
 }

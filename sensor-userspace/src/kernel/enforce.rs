@@ -162,22 +162,28 @@ impl Enforcer {
         self.hooks.as_ref().map_or(&[], |hooks| &hooks.loaded)
     }
 
-    /// Puts a policy in force for an agent, whole, at one moment. `stood`: how the agent stood under the daemon before.
-    pub fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool, stood: Option<Governed>) -> io::Result<()> {
+    /// Puts a policy in force for an agent, whole, at one moment: its generation, 0 where nothing judges. `stood`: how the
+    /// agent stood under the daemon before.
+    pub fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool, stood: Option<Governed>) -> io::Result<u64> {
         if self.mode == Mode::Observe {
-            return Ok(());
+            return Ok(0);
         }
         self.filesystems.refresh()?;
-        let number = self.policies.load(table)?;
-        if table.kernel.written != 0 {
-            self.written.begin(agent);
-        }
+        let (number, generation) = self.policies.load(table)?;
         self.standings.begin(agent, stood);
+        if self.written.ask(agent, table.kernel.written != 0) {
+            self.standings.know_written_by_time(agent);
+        }
         self.standings.judge_by(agent, Some(number), observe);
         if let Some(old) = self.in_force.insert(agent, number) {
             self.policies.release(old);
         }
-        Ok(())
+        Ok(generation)
+    }
+
+    /// Whether an attempt under way may be judged by this generation.
+    pub fn holds(&self, generation: u64) -> bool {
+        self.policies.holds(generation)
     }
 
     /// The agent's last task is gone.

@@ -159,7 +159,8 @@ impl Sensor {
         if let (Some(pins), Map::Array(data)) = (&pins, borrow(&mut bpf, GOVERNED)?) {
             pins.pin(GOVERNED, data.fd().as_fd()).map_err(refused("pinning map GOVERNED"))?;
         }
-        let mut enforcer = enforcer(&mut bpf, &types, options.places.clone())?;
+        let first = u64::from(generation) << 32;
+        let mut enforcer = enforcer(&mut bpf, &types, options.places.clone(), first)?;
         enforcer.notes.extend(notes);
         if let Some(pins) = &pins {
             enforcer.pin(pins).map_err(refused("pinning the hooks"))?;
@@ -216,7 +217,7 @@ impl Sensor {
         let met = self
             .govern(CANARY, scratch_cgroup)
             .and_then(|()| self.set_policy(CANARY, &table, false))
-            .and_then(|()| enforce::canary(scratch_cgroup, scratch_file, || Ok(())));
+            .and_then(|_| enforce::canary(scratch_cgroup, scratch_file, || Ok(())));
         self.release(CANARY)?;
         met.map(Some)
     }
@@ -238,7 +239,8 @@ impl Sensor {
     }
 
     /// Puts a policy in force for an agent, whole, at one moment. Without hooks there is nothing to do.
-    pub fn set_policy(&mut self, agent: AgentNo, table: &language::Table, observe: bool) -> io::Result<()> {
+    /// Its generation, which attempts bear that it judged; 0 where nothing judges.
+    pub fn set_policy(&mut self, agent: AgentNo, table: &language::Table, observe: bool) -> io::Result<u64> {
         let pins = self.pins.as_ref().filter(|pins| pins.inherited());
         let stood = pins.and_then(|pins| pins.stood_before(agent));
         self.enforcer.set_policy(agent, table, observe, stood)
@@ -252,6 +254,11 @@ impl Sensor {
     /// Guards a directory or a file of rgt's from the next policy on; `keys`: its reading as well.
     pub fn guard_place(&mut self, path: &Path, keys: bool) {
         self.enforcer.filesystems.guard(path, if keys { kind::KEYS } else { kind::OWN });
+    }
+
+    /// Whether an attempt under way may be judged by this generation.
+    pub fn holds_policy(&self, generation: u64) -> bool {
+        self.enforcer.holds(generation)
     }
 
     /// How the agent stands from now on; labels are added, for the kernel side sets some itself.
@@ -457,7 +464,12 @@ fn descriptor(map: &Map) -> Option<RawFd> {
     }
 }
 
-fn enforcer(bpf: &mut Ebpf, types: &Btf, places: Vec<Vec<u8>>) -> Result<Enforcer, LoadError> {
+fn enforcer(
+    bpf: &mut Ebpf,
+    types: &Btf,
+    places: Vec<Vec<u8>>,
+    first_generation: u64,
+) -> Result<Enforcer, LoadError> {
     let fds: HashMap<String, RawFd> =
         bpf.maps().filter_map(|(name, map)| Some((name.to_owned(), descriptor(map)?))).collect();
     let describe: &mut RawTracePoint = bpf
@@ -486,7 +498,8 @@ fn enforcer(bpf: &mut Ebpf, types: &Btf, places: Vec<Vec<u8>>) -> Result<Enforce
     )
     .map_err(refused("watching the mounts"))?;
     let standings = standings(bpf)?;
-    let policies = Policies::new(policy_maps(bpf)?, secret);
+    let mut policies = Policies::new(policy_maps(bpf)?, secret);
+    policies.count_from(first_generation);
     let written = KernelMap::try_from(take(bpf, "WRITTEN")?).map_err(refused("map WRITTEN"))?;
     let written = Written::new(written, notes);
     Enforcer::new(OBJECT, types, &fds, standings, policies, filesystems, written)

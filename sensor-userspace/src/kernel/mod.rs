@@ -86,6 +86,8 @@ pub struct Seen {
     pub base2: Option<Vec<u8>>,
     /// Empty where no hook saw the attempt.
     pub hooks: Vec<HookVerdict>,
+    /// Of the policy that hooks judged by; 0 where none did.
+    pub generation: u64,
     /// A successful exec: the program that now runs.
     pub execed: Option<Vec<u8>>,
 }

@@ -140,8 +140,18 @@ impl Policies {
         Ok(())
     }
 
-    /// The number of the table's policy, for one agent more; equal tables are there once.
-    pub fn load(&mut self, table: &Table) -> io::Result<u32> {
+    /// Generations are counted from here: attempts that began under another daemon's policies are nobody's here.
+    pub fn count_from(&mut self, generation: u64) {
+        self.generation = generation;
+    }
+
+    /// Whether a policy is still there: an attempt under way may be judged by it.
+    pub fn holds(&self, generation: u64) -> bool {
+        self.loaded.values().any(|loaded| loaded.generation == generation)
+    }
+
+    /// Number and generation of the table's policy, for one agent more; equal tables are there once.
+    pub fn load(&mut self, table: &Table) -> io::Result<(u32, u64)> {
         let same = self
             .loaded
             .iter_mut()
@@ -151,7 +161,7 @@ impl Policies {
         if let Some((number, loaded)) = same {
             loaded.agents += 1;
             loaded.left = None;
-            return Ok(*number);
+            return Ok((*number, loaded.generation));
         }
         let number = (0..MAX_POLICIES)
             .find(|number| !self.loaded.contains_key(number))
@@ -173,7 +183,7 @@ impl Policies {
             return Err(error);
         }
         self.loaded.insert(number, loaded);
-        Ok(number)
+        Ok((number, self.generation))
     }
 
     /// One agent less.

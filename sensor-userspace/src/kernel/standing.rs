@@ -63,6 +63,12 @@ impl Standings {
         }
     }
 
+    /// Not all that the run has written was noted: what was changed since it was registered counts as written.
+    pub fn know_written_by_time(&mut self, agent: AgentNo) {
+        // SAFETY: a field of an entry within the mapping.
+        unsafe { (&raw mut (*self.of(agent)).written_full).write_volatile(1) }
+    }
+
     /// Forgets what the agent before had under this number.
     pub fn reset(&mut self, agent: AgentNo) {
         // SAFETY: a whole entry within the mapping.

@@ -73,7 +73,7 @@ impl Trial {
 
     /// Judges by this table from now on; how long it took to be put in force is the caller's to measure.
     pub fn judge_by(&mut self, table: &Table) -> io::Result<()> {
-        let number = self.policies.load(table)?;
+        let (number, _) = self.policies.load(table)?;
         self.standings.judge_by(AGENT, Some(number), false);
         if let Some(old) = self.in_force.replace(number) {
             self.policies.release(old);

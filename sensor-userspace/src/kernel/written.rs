@@ -1,7 +1,7 @@
 //! What runs have written: the kernel side notes it; here it begins and ends.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs, io,
     os::{
         fd::{AsFd as _, AsRawFd as _, OwnedFd},
@@ -19,18 +19,24 @@ pub struct Written {
     map: KernelMap<MapData, Pod<WrittenKey>, u32>,
     /// Notes, given an agent, what a descriptor of ours leads to.
     describe: OwnedFd,
-    /// Agents of whose policy some rule asks.
+    /// Agents that a policy judges: whether some rule of it asks.
+    asked: HashMap<AgentNo, bool>,
+    /// Agents of which something may be noted.
     noted: HashSet<AgentNo>,
 }
 
 impl Written {
     pub fn new(map: KernelMap<MapData, Pod<WrittenKey>, u32>, describe: OwnedFd) -> Written {
-        Written { map, describe, noted: HashSet::new() }
+        Written { map, describe, asked: HashMap::new(), noted: HashSet::new() }
     }
 
-    /// What this agent writes is asked for from now on.
-    pub fn begin(&mut self, agent: AgentNo) {
-        self.noted.insert(agent);
+    /// Whether the agent's policy asks from now on. True: it does, and the one before did not, so that what was written under
+    /// that was not noted.
+    pub fn ask(&mut self, agent: AgentNo, asks: bool) -> bool {
+        if asks {
+            self.noted.insert(agent);
+        }
+        self.asked.insert(agent, asks) == Some(false) && asks
     }
 
     /// Notes what the process holds open for writing: it was opened before anybody looked.
@@ -55,6 +61,7 @@ impl Written {
 
     /// The agent's run is over.
     pub fn forget(&mut self, agent: AgentNo) {
+        self.asked.remove(&agent);
         if self.noted.remove(&agent) {
             self.forget_all(|of| of == agent);
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::hosts::Hosts;
 use super::problem::At;
 
 const TCP: u8 = 6;
@@ -10,7 +11,7 @@ const UDP: u8 = 17;
 /// What an IPv4 address begins with when it is written as one of IPv6.
 const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 const FORM: &str =
-    "write `10.0.0.0/8`, `10.1.2.3:443`, `[2001:db8::1]:8000-8099`, `*:53` or `udp/*:53`";
+    "write `10.0.0.0/8`, `10.1.2.3:443`, `[2001:db8::1]:8000-8099`, `api.example.com:443`, `*:53` or `udp/*:53`";
 
 /// What is wrong, and the way out.
 type Trouble = (String, String);
@@ -45,10 +46,21 @@ impl fmt::Display for Destination {
 }
 
 impl Destination {
-    /// Whether an address lies in it. What a name stands for is not known here.
-    pub fn holds(&self, address: &[u8; 16], port: u16, protocol: u8) -> bool {
-        let Host::Net { address: net, prefix } = &self.host else { return false };
-        same_bits(net, address, *prefix)
+    /// Of a host that is named.
+    pub(super) fn name(&self) -> Option<&str> {
+        match &self.host {
+            Host::Name(name) => Some(name),
+            Host::Net { .. } => None,
+        }
+    }
+
+    /// Whether an address lies in it, names being known.
+    pub fn holds(&self, hosts: &Hosts, address: &[u8; 16], port: u16, protocol: u8) -> bool {
+        let there = match &self.host {
+            Host::Net { address: net, prefix } => same_bits(net, address, *prefix),
+            Host::Name(name) => hosts.of(name).contains(address),
+        };
+        there
             && (self.ports.0..=self.ports.1).contains(&port)
             && self.protocol.is_none_or(|wanted| wanted == protocol)
     }
@@ -91,15 +103,17 @@ pub(super) fn read(text: &str, at: At) -> Result<Destination, Trouble> {
     })
 }
 
-/// One address with its port and protocol, which is TCP unless it is said: for a case or a question.
-pub fn exact(text: &str) -> Result<([u8; 16], u16, u8), String> {
+/// One host with its port and protocol, which is TCP unless it is said: for a case or a question.
+pub fn exact(text: &str) -> Result<(Host, u16, u8), String> {
     let trouble = |(cause, hint): Trouble| format!("`{text}`: {cause}; {hint}");
     let Destination { host, ports, protocol, .. } = read(text, At::TOP).map_err(trouble)?;
-    match (host, ports) {
-        (Host::Net { address, prefix: 128 }, (low, high)) if low == high => {
-            Ok((address, low, protocol.unwrap_or(TCP)))
+    match (&host, ports) {
+        (Host::Net { prefix: 128, .. } | Host::Name(_), (low, high)) if low == high => {
+            Ok((host, low, protocol.unwrap_or(TCP)))
         }
-        _ => Err(format!("`{text}` is not one address with its port; write `1.2.3.4:443`")),
+        _ => Err(format!(
+            "`{text}` is not one address or host with its port; write `1.2.3.4:443` or `api.example.com:443`"
+        )),
     }
 }
 
@@ -190,6 +204,10 @@ fn name(text: &str) -> Result<Host, Trouble> {
     let last = without_star.rsplit('.').next().unwrap_or(without_star);
     let numeric = last.bytes().all(|byte| byte.is_ascii_digit());
     if !numeric && text.len() <= 253 && without_star.split('.').all(label) {
+        if without_star != text {
+            let cause = "a name with `*` stands for hosts that no resolver lists".to_owned();
+            return Err((cause, "name each host, or write its networks".to_owned()));
+        }
         return Ok(Host::Name(text.to_ascii_lowercase()));
     }
     Err(("it is neither an address, a network nor a host's name".to_owned(), FORM.to_owned()))

@@ -3,6 +3,7 @@
 use sensor_common::action::Action;
 
 use super::facts::Identity;
+use super::hosts::Hosts;
 use super::judge::{Circumstances, Decision, Object, Written, pair};
 use super::language::{Case, CaseObject, Policy, Who};
 use super::pattern::Variables;
@@ -21,17 +22,22 @@ impl Policy {
     /// Judges every case of `tests:`. Variables without a value stand for `/workspace` and `/home/agent`.
     pub fn run_cases(&self, variables: &Variables) -> Result<Vec<Outcome<'_>>, Errors> {
         let variables = variables.or_stand_ins();
-        let table = self.compile(&variables)?;
-        let mut outcomes = Vec::new();
-        for case in &self.cases {
+        let hosts = self.stand_in_hosts();
+        let table = self.compile_with(&variables, &hosts)?;
+        let outcomes = self.cases.iter().filter_map(|case| {
+            let now = self.circumstances(case);
             let (path, path2) = case.paths(&variables);
-            let attempt = case.attempt(path.as_deref(), path2.as_deref());
-            let decision = table.judge(&attempt, &self.circumstances(case));
-            let passed = decision.verdict == case.verdict
-                && case.rule.as_ref().is_none_or(|rule| *rule == decision.rule_id);
-            outcomes.push(Outcome { case, at: case.at, decision, passed });
-        }
-        Ok(outcomes)
+            let outcome = |attempt: Vec<_>| {
+                let decision = table.judge(&attempt, &now);
+                let passed = decision.verdict == case.verdict
+                    && case.rule.as_ref().is_none_or(|rule| *rule == decision.rule_id);
+                Outcome { case, at: case.at, decision, passed }
+            };
+            let attempts = case.attempts(path.as_deref(), path2.as_deref(), &hosts);
+            // A name's addresses must all come out as the case says: one that does not is the outcome.
+            attempts.into_iter().map(outcome).reduce(|first, next| if first.passed { next } else { first })
+        });
+        Ok(outcomes.collect())
     }
 
     /// What the kernel would know of the case's agent.
@@ -65,20 +71,23 @@ impl Case {
         (first, self.path2.as_ref().and_then(|pattern| pattern.literal(variables)))
     }
 
-    pub(super) fn attempt<'a>(
+    /// What is attempted: once, or to each address of a host.
+    pub(super) fn attempts<'a>(
         &self,
         path: Option<&'a [u8]>,
         path2: Option<&'a [u8]>,
-    ) -> Vec<(Action, Object<'a>)> {
-        let first = match self.object {
-            CaseObject::None => Object::None,
-            CaseObject::Nameless => Object::Nameless(b"memfd:x"),
+        hosts: &Hosts,
+    ) -> Vec<Vec<(Action, Object<'a>)>> {
+        let first = match &self.object {
+            CaseObject::None => vec![Object::None],
+            CaseObject::Nameless => vec![Object::Nameless(b"memfd:x")],
             CaseObject::Address { address, port, protocol } => {
-                Object::Address { address, port, protocol }
+                vec![Object::Address { address: *address, port: *port, protocol: *protocol }]
             }
-            CaseObject::Path(_) | CaseObject::Unknown => Object::of(path),
+            CaseObject::Host { name, port, protocol } => hosts.objects(name, *port, *protocol),
+            CaseObject::Path(_) | CaseObject::Unknown => vec![Object::of(path)],
         };
         let second = self.path2.as_ref().map(|_| Object::of(path2));
-        pair(&self.actions, first, second)
+        first.into_iter().map(|first| pair(&self.actions, first, second)).collect()
     }
 }

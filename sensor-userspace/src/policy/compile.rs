@@ -1,6 +1,6 @@
 //! From a `Policy` to the table that the kernel and the daemon both judge by.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use sensor_common::action::Action;
@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::automaton::{Automaton, Globs};
 use super::address::{Destination, Host};
 use super::facts::{Fact, Identity, held};
+use super::hosts::{Hosts, destinations};
 use super::language::{AddressTest, Effect, PathTest, Policy, Rule, SetId};
 use super::networks::{Network, Networks};
 use super::pattern::{Part, Variables};
@@ -57,6 +58,10 @@ pub struct Table {
     pub facts: Vec<Fact>,
     pub automaton: Automaton,
     pub networks: Networks,
+    /// What the rules' host names stand for.
+    pub hosts: Hosts,
+    /// Likewise, by address: names with commas between them.
+    pub named: BTreeMap<[u8; 16], String>,
     /// By action: what neither automaton nor networks offer.
     pub always: Vec<Vec<Candidate>>,
     /// By action: the first rules, for objects of unknown place.
@@ -64,15 +69,20 @@ pub struct Table {
 }
 
 impl Policy {
-    /// Puts the variables' values in and builds the table.
+    /// Puts the variables' values in and builds the table. No host name stands for anything.
     pub fn compile(&self, variables: &Variables) -> Result<Table, Errors> {
+        self.compile_with(variables, &Hosts::default())
+    }
+
+    /// The same, with what host names stand for.
+    pub fn compile_with(&self, variables: &Variables, hosts: &Hosts) -> Result<Table, Errors> {
         let mut report = self.report();
-        let mut compiler = Compiler { policy: self, variables, report: &mut report, sets: HashMap::new() };
+        let mut compiler = Compiler { policy: self, variables, hosts, report: &mut report, sets: HashMap::new() };
         let mut table = compiler.table();
         let mut identity = Sha256::new();
         identity.update(self.hash.as_bytes());
         compiler.automaton(&mut table, &mut identity);
-        compiler.networks(&mut table);
+        compiler.networks(&mut table, &mut identity);
         compiler.by_action(&mut table);
         report.finish()?;
         table.identity = identity.finalize().into();
@@ -83,6 +93,7 @@ impl Policy {
 struct Compiler<'a> {
     policy: &'a Policy,
     variables: &'a Variables,
+    hosts: &'a Hosts,
     report: &'a mut Report,
     /// Number of each distinct list that a `not:` names.
     sets: HashMap<Outside<'a>, u32>,
@@ -146,6 +157,8 @@ impl<'a> Compiler<'a> {
             facts: policy.facts.clone(),
             automaton: Automaton::default(),
             networks: Networks::default(),
+            hosts: Hosts::default(),
+            named: BTreeMap::new(),
             always: vec![Vec::new(); ACTIONS],
             unknown: vec![Vec::new(); ACTIONS],
         }
@@ -161,10 +174,6 @@ impl<'a> Compiler<'a> {
             PathTest::Any | PathTest::Written(_) => &[][..],
             PathTest::In(sets) | PathTest::NotIn(sets) => sets,
         };
-        let destinations = match &rule.to {
-            AddressTest::Any => &[][..],
-            AddressTest::In(to) | AddressTest::NotIn(to) => to,
-        };
         let paths = paths.iter().flat_map(|set| &self.policy.sets[*set]).map(|pattern| pattern.text.clone());
         TableRule {
             id: rule.id.clone(),
@@ -172,9 +181,17 @@ impl<'a> Compiler<'a> {
             severity: rule.severity,
             tags: rule.tags.clone(),
             timeout: rule.timeout,
-            places: paths.chain(destinations.iter().map(|to| to.text.clone())).collect(),
+            places: paths.chain(destinations(rule).iter().map(|to| self.destination_told(to))).collect(),
             risk: rule.risk,
             lasts: rule.labels.iter().filter_map(|set| Some((set.label, set.lasts?))).collect(),
+        }
+    }
+
+    /// As written; a name that stands for nothing says so.
+    fn destination_told(&self, to: &Destination) -> String {
+        match to.name() {
+            Some(name) if self.hosts.of(name).is_empty() => format!("{} (no address known)", to.text),
+            _ => to.text.clone(),
         }
     }
 
@@ -257,29 +274,36 @@ impl<'a> Compiler<'a> {
         user.map(|rule| rule.id.clone())
     }
 
-    fn networks(&mut self, table: &mut Table) {
+    fn networks(&mut self, table: &mut Table, identity: &mut Sha256) {
+        let mut hosts = Hosts::default();
         for (index, rule) in self.policy.rules.iter().enumerate() {
-            let (to, rule) = match &rule.to {
-                AddressTest::Any => continue,
-                AddressTest::In(to) => (to, index as u32),
-                AddressTest::NotIn(to) => (to, SET | self.sets[&Outside::Addresses(index)]),
+            let rule_or_set = match &rule.to {
+                AddressTest::NotIn(_) => SET | self.sets[&Outside::Addresses(index)],
+                _ => index as u32,
             };
-            for destination in to {
-                let Destination { ports: (low, high), protocol, .. } = destination;
-                let candidate =
-                    Candidate { rule, low: *low, high: *high, protocol: protocol.unwrap_or(0).into() };
-                match &destination.host {
+            for to in destinations(rule) {
+                let Destination { ports: (low, high), protocol, .. } = to;
+                let protocol = protocol.unwrap_or(0).into();
+                let candidate = Candidate { rule: rule_or_set, low: *low, high: *high, protocol };
+                match &to.host {
                     Host::Net { address, prefix } => {
                         table.networks.add(Network::new(*address, *prefix), candidate);
                     }
-                    // `read` refuses these until names are resolved.
                     Host::Name(name) => {
-                        let text = format!("the host name `{name}` cannot be compiled yet");
-                        self.report.error(destination.at, text, "write its addresses");
+                        for address in self.hosts.of(name) {
+                            table.networks.add(Network::new(*address, 128), candidate);
+                        }
+                        hosts.copy(name, self.hosts);
                     }
                 }
             }
         }
+        if !hosts.is_empty() {
+            // The text is the same whatever its names stand for.
+            identity.update(format!("{hosts:?}"));
+        }
+        table.named = hosts.by_address();
+        table.hosts = hosts;
         table.networks.finish();
         for (network, list) in &table.networks.offered {
             if list.len() > MAX_OFFERED as usize {
@@ -358,6 +382,8 @@ impl Table {
             facts: Vec::new(),
             automaton: Automaton::default(),
             networks: Networks::default(),
+            hosts: Hosts::default(),
+            named: BTreeMap::new(),
             always: vec![Vec::new(); ACTIONS],
             unknown: vec![Vec::new(); ACTIONS],
         }

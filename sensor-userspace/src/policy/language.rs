@@ -6,6 +6,7 @@ use sensor_common::action::Action;
 
 use super::address::Destination;
 use super::facts::Fact;
+use super::hosts::Hosts;
 use super::pattern::Pattern;
 use super::problem::{At, Problem, Report};
 use crate::attempt::{Severity, Verdict};
@@ -144,6 +145,12 @@ pub enum CaseObject {
         port: u16,
         protocol: u8,
     },
+    /// Any of the addresses that the name stands for.
+    Host {
+        name: String,
+        port: u16,
+        protocol: u8,
+    },
 }
 
 /// Who the agent of a case is.
@@ -171,6 +178,8 @@ pub struct Policy {
     /// The labels' names.
     pub labels: Vec<String>,
     pub facts: Vec<Fact>,
+    /// `hosts:`, for cases and questions; the daemon asks its resolver.
+    pub hosts: Hosts,
     /// The file, and after it those it includes; `At::file` is the index here.
     pub(super) files: Vec<String>,
     /// Distinct lists of places.
@@ -196,6 +205,7 @@ impl Policy {
             warnings: Vec::new(),
             labels: Vec::new(),
             facts: Vec::new(),
+            hosts: Hosts::default(),
             files: vec!["(no policy)".to_owned()],
             sets: Vec::new(),
             hash: hash_of([ALLOW_ALL]),

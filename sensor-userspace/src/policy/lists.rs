@@ -325,11 +325,6 @@ fn kind_of(text: &str) -> Option<Holds> {
 /// Reads one destination as written in a policy.
 pub(super) fn destination(text: &str, at: At, report: &mut Report) -> Option<Destination> {
     match address::read(text, at) {
-        Ok(Destination { host: Host::Name(_), .. }) => {
-            let cause = format!("`{text}`: host names are not supported yet");
-            report.error(at, cause, "write the host's addresses or its network");
-            None
-        }
         Ok(destination) => Some(destination),
         Err((cause, hint)) => {
             report.error(at, format!("`{text}`: {cause}"), hint);

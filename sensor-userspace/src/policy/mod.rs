@@ -11,18 +11,21 @@ mod compile;
 mod facts;
 mod glob;
 mod guard;
+mod hosts;
 mod include;
 mod json;
 mod judge;
 mod language;
 mod lists;
 mod networks;
+mod numbering;
 mod pattern;
 pub mod place;
 mod problem;
 mod read;
 mod read_case;
 mod read_consequence;
+mod read_hosts;
 mod read_rule;
 mod read_when;
 mod reason;
@@ -44,11 +47,13 @@ pub use compile::{Table, TableRule};
 pub use facts::{Fact, Identity, Words};
 pub use include::read_text;
 pub use json::effect_word;
+pub use hosts::{Hosts, MAX_ADDRESSES, told};
 pub use judge::{Circumstances, Consequences, Decision, KernelHit, Object, Step, StepResult, Written, pair};
 pub use language::{
     AddressTest, Case, CaseObject, Effect, FactId, Fallback, LabelId, PathTest, Policy, Rule,
     SetId, SetLabel, When, Who,
 };
+pub use numbering::Busy;
 pub use pattern::{Part, Pattern, Piece, Variable, Variables};
 pub use problem::{At, Errors, Level, Problem};
 pub use read::{Included, parse, parse_file, parse_given};

@@ -10,7 +10,7 @@ use super::problem::{At, Errors, Report};
 use super::vocabulary::Vocabulary;
 use super::words::{INCLUDED_KEYS, TOP_KEYS, suggestion, unknown_key};
 use super::yaml::{Entry, Kind};
-use super::{read_case, read_rule, shadow};
+use super::{read_case, read_hosts, read_rule, shadow};
 
 /// Rules of one policy.
 const MAX_RULES: usize = 16_384;
@@ -122,6 +122,10 @@ fn read(file_name: &str, text: &str, open: &mut Open<'_>, report: &mut Report) -
     reading.lists.finish(report);
     (policy.labels, policy.facts) = reading.vocabulary.finish(report);
     policy.sets = reading.lists.sets;
+    read_hosts::too_many(&policy, report);
+    if let Some(entry) = get(main, "hosts") {
+        policy.hosts = read_hosts::hosts(entry, report);
+    }
     if let Some(entry) = get(main, "tests") {
         policy.cases = read_case::cases(entry, &policy, report);
     }

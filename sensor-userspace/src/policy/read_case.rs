@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use sensor_common::action::Action;
 
-use super::address::{exact, protocol_number};
+use super::address::{Host, exact, protocol_number};
+use super::hosts::Hosts;
 use super::language::{Case, CaseObject, LabelId, Policy, Who};
 use super::pattern::{Part, Pattern};
 use super::problem::Report;
@@ -84,8 +85,8 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
             return None;
         }
     };
-    let object = object(entries, report)?;
-    if let (CaseObject::None | CaseObject::Address { .. }, Some(action)) =
+    let object = object(entries, &policy.hosts, report)?;
+    if let (CaseObject::None | CaseObject::Address { .. } | CaseObject::Host { .. }, Some(action)) =
         (&object, actions.iter().find(|action| has_place(**action)))
     {
         let text = format!("the case has no `path`, and `{}` needs one", action.verb());
@@ -135,7 +136,7 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
 }
 
 /// `path`, `to`, `unknown` or `nameless`, of which there is at most one.
-fn object(entries: &[Entry], report: &mut Report) -> Option<CaseObject> {
+fn object(entries: &[Entry], hosts: &Hosts, report: &mut Report) -> Option<CaseObject> {
     let get = |key: &str| entries.iter().find(|entry| entry.key == key);
     let truth = [("true", true), ("false", false)];
     let mut said: Vec<&Entry> = Vec::new();
@@ -160,19 +161,28 @@ fn object(entries: &[Entry], report: &mut Report) -> Option<CaseObject> {
     let Some(entry) = said.first() else { return Some(CaseObject::None) };
     match entry.key.as_str() {
         "path" => literal(entry, report).map(CaseObject::Path),
-        "to" => address(entry, get("protocol"), report),
+        "to" => address(entry, get("protocol"), hosts, report),
         "unknown" => Some(CaseObject::Unknown),
         _ => Some(CaseObject::Nameless),
     }
 }
 
-fn address(entry: &Entry, protocol: Option<&Entry>, report: &mut Report) -> Option<CaseObject> {
+fn address(entry: &Entry, protocol: Option<&Entry>, hosts: &Hosts, report: &mut Report) -> Option<CaseObject> {
     let text = word(entry, report)?;
     let number = |name| (name, protocol_number(name));
     let given = choice(protocol, &[number("tcp"), number("udp")], None, report);
     match exact(&text) {
-        Ok((address, port, protocol)) => {
-            Some(CaseObject::Address { address, port, protocol: given.unwrap_or(protocol) })
+        Ok((Host::Name(name), port, _)) if hosts.says_none(&name) => {
+            let text = format!("`{text}`: port {port} of no address, for `hosts:` gives the name none");
+            report.error(entry.value.at, text, "give it one there");
+            None
+        }
+        Ok((host, port, protocol)) => {
+            let protocol = given.unwrap_or(protocol);
+            Some(match host {
+                Host::Net { address, .. } => CaseObject::Address { address, port, protocol },
+                Host::Name(name) => CaseObject::Host { name, port, protocol },
+            })
         }
         Err(text) => {
             report.error(entry.value.at, text, "a case names one address and one port");

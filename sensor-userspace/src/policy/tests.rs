@@ -6,6 +6,7 @@ mod errors;
 mod fuzz;
 mod globs;
 mod hits;
+mod hosts;
 mod includes;
 mod limits;
 mod naive;

@@ -15,6 +15,7 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "on_unknown",
     "lists",
     "rules",
+    "hosts",
     "tests",
 ];
 /// Of a file that another includes.

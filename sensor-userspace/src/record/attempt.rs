@@ -54,7 +54,7 @@ impl AttemptData<'_> {
     pub fn write(&self, out: &mut Vec<u8>) {
         let (identity, attempt, judgement) = (self.identity, self.attempt, self.judgement);
         Object::write(out, |data| {
-            data.object("action_attempted", |action| write_action(attempt, action));
+            data.object("action_attempted", |action| write_action(attempt, judgement, action));
             data.raw("agent_id", &identity.agent_id);
             data.array_of("behavioral_trajectory", self.context.trajectory);
             data.raw("chain", self.chain);
@@ -125,7 +125,7 @@ const fn classification(verdict: Verdict) -> &'static str {
     }
 }
 
-fn write_action(attempt: &Attempt, action: &mut Object<'_>) {
+fn write_action(attempt: &Attempt, judgement: &Judgement, action: &mut Object<'_>) {
     if attempt.compat {
         action.plain("abi", b"compat");
     }
@@ -180,6 +180,9 @@ fn write_action(attempt: &Attempt, action: &mut Object<'_>) {
         if !ancestors.is_empty() {
             action.strings("exe_chain", ancestors);
         }
+    }
+    if let Some(host) = &judgement.host {
+        action.str("host", host);
     }
     if let Some(object) = &attempt.object {
         action.str("object", object);

@@ -169,6 +169,7 @@ fn action_attempted() -> Value {
             "directory2": text(),
             "exe": text(),
             "exe_chain": texts(),
+            "host": text(),
             "object": text(),
             "object2": text(),
             "pid": natural(),

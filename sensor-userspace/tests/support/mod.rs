@@ -157,6 +157,7 @@ pub fn allow() -> Judgement {
         reason: "no rule matches".to_string(),
         judged: Judged::Kernel,
         severity: Severity::Info,
+        host: None,
         policy_hash: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_string(),
         watched: Vec::new(),
         labels: Vec::new(),

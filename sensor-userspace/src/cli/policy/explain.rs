@@ -10,7 +10,7 @@ use sensor_common::action::Action;
 use serde_json::{Value, json};
 
 use super::{Failure, Given, headline, load};
-use crate::policy::{self, Circumstances, Identity, Object, Policy, Written, place};
+use crate::policy::{self, Circumstances, Host, Hosts, Identity, Object, Policy, Written, place};
 
 #[derive(Args, Debug)]
 pub(super) struct Explain {
@@ -26,7 +26,7 @@ pub(super) struct Explain {
     /// The agent's run has written the object.
     #[arg(long, conflicts_with = "to")]
     written: bool,
-    /// Where it goes: `1.2.3.4:443`, `[::1]:80`; `udp/1.2.3.4:53` for UDP.
+    /// Where it goes: `1.2.3.4:443`, `[::1]:80`, `api.example.com:443`; `udp/1.2.3.4:53` for UDP.
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "unknown")]
     to: Option<String>,
     /// The kernel cannot tell the object's place.
@@ -96,7 +96,8 @@ impl Agent {
 
 pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Failure> {
     let policy = load(&question.file)?;
-    let table = policy.compile(&question.variables.variables())?;
+    let hosts = policy.stand_in_hosts();
+    let table = policy.compile_with(&question.variables.variables(), &hosts)?;
     let mut circumstances = question.agent.circumstances(&policy)?;
     if question.written {
         circumstances.written = Written::Yes;
@@ -114,7 +115,7 @@ pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Fai
     }
     let first = match (&path, &question.to) {
         (Some(path), _) => Object::Path(path),
-        (None, Some(to)) => address(to)?,
+        (None, Some(to)) => address(to, &hosts)?,
         (None, None) if question.unknown => Object::Unknown,
         (None, None) => Object::None,
     };
@@ -166,7 +167,16 @@ fn absolute(path: Option<&OsString>) -> Result<Option<Vec<u8>>, Failure> {
     })
 }
 
-fn address(text: &str) -> Result<Object<'static>, Failure> {
-    let (address, port, protocol) = policy::exact(text).map_err(Failure::Usage)?;
-    Ok(Object::Address { address, port, protocol })
+/// Of a host that is named the first address: what its rules say is the same for all, but for other rules about them.
+fn address(text: &str, hosts: &Hosts) -> Result<Object<'static>, Failure> {
+    let (host, port, protocol) = policy::exact(text).map_err(Failure::Usage)?;
+    let name = match host {
+        Host::Net { address, .. } => return Ok(Object::Address { address, port, protocol }),
+        Host::Name(name) => name,
+    };
+    hosts.objects(&name, port, protocol).into_iter().next().ok_or_else(|| {
+        Failure::Usage(format!(
+            "the host `{name}` has no address, and explain asks no resolver: give it one under `hosts:`, or ask for an address"
+        ))
+    })
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::policy::judge::Object;
 use crate::policy::place::resolve;
-use crate::policy::{exact, has_address, has_place};
+use crate::policy::{Host, exact, has_address, has_place};
 use crate::record::canonical::decode;
 
 /// What an action was attempted on.
@@ -50,7 +50,7 @@ impl Thing {
             Thing::Said(_) if !has_address(action) => Object::None,
             // The record does not say by which protocol; no pattern that is suggested asks.
             Thing::Said(text) => match std::str::from_utf8(text).ok().map(exact) {
-                Some(Ok((address, port, protocol))) => Object::Address { address, port, protocol },
+                Some(Ok((Host::Net { address, .. }, port, protocol))) => Object::Address { address, port, protocol },
                 _ => Object::OtherSocket,
             },
         }

@@ -382,7 +382,7 @@ fn allowed_by_reading(policy: &Policy, action: sensor_common::action::Action, th
             && match (&rule.to, object) {
                 (AddressTest::Any, _) => true,
                 (AddressTest::In(to), Object::Address { address, port, protocol }) => {
-                    to.iter().any(|to| to.holds(&address, port, protocol))
+                    to.iter().any(|to| to.holds(&policy.hosts, &address, port, protocol))
                 }
                 _ => false,
             }

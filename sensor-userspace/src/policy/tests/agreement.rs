@@ -6,13 +6,18 @@ use std::fmt::Write;
 use sensor_common::action::Action;
 
 use super::{Random, naive};
-use crate::policy::{Circumstances, Identity, Object, Policy, RULE_UNKNOWN, Variables, Written, parse};
+use crate::policy::{
+    Circumstances, Host, Identity, Object, Policy, RULE_UNKNOWN, Variables, Written, exact, parse,
+};
 
 const NAMES: [&str; 5] = ["a", "b", "ab", "a.key", ".env"];
 const PARTS: [&str; 14] = [
     "a", "b", "ab", "a.key", ".env", "*", "**", "a*", "*.key", "?", "[ab]", "[!.]*", "{a,b}", ".*",
 ];
-const TO: [&str; 9] = [
+const TO: [&str; 12] = [
+    "api.example.com:443",
+    "two.example.com",
+    "nowhere.example.com",
     "10.0.0.0/8",
     "10.1.0.0/16:80",
     "tcp/10.1.2.3:80-90",
@@ -23,7 +28,10 @@ const TO: [&str; 9] = [
     "0.0.0.0/0",
     "*:443",
 ];
-const ADDRESSES: [&str; 8] = [
+/// `nowhere` stands for nothing.
+const HOSTS: &str = "{ api.example.com: [10.1.2.3, '2001:db8::1'], two.example.com: [10.2.0.1, 11.0.0.1], nowhere.example.com: [] }";
+const ADDRESSES: [&str; 9] = [
+    "10.1.2.3:443",
     "10.1.2.3:80",
     "10.1.2.3:81",
     "udp/10.1.2.3:53",
@@ -59,7 +67,7 @@ const ACTIONS: [&str; 8] = [
 fn random_policy(random: &mut Random, plain: bool) -> String {
     let fallback = ["allow", "deny"];
     let mut text = format!(
-        "version: 1\ndefault: {}\non_unknown: {}\nrules:\n",
+        "version: 1\ndefault: {}\non_unknown: {}\nhosts: {HOSTS}\nrules:\n",
         random.pick(&fallback),
         random.pick(&fallback)
     );
@@ -135,7 +143,9 @@ fn the_table_agrees_with_the_naive_reader() {
         let plain = random.one_in(3);
         let text = random_policy(&mut random, plain);
         let policy = parse("t.yaml", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-        let table = policy.compile(&variables).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        let table = policy
+            .compile_with(&variables, &policy.stand_in_hosts())
+            .unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         for _ in 0..40 {
             let now = circumstances(&mut random, &policy);
             let path: String =
@@ -143,8 +153,8 @@ fn the_table_agrees_with_the_naive_reader() {
             let path = if path.is_empty() { "/".to_owned() } else { path };
             let (action, object) = if random.one_in(2) {
                 let action = *random.pick(&[Action::NetConnect, Action::NetSend, Action::NetBind]);
-                let (address, port, protocol) =
-                    crate::policy::exact(random.pick::<&str>(&ADDRESSES)).unwrap();
+                let (host, port, protocol) = exact(random.pick::<&str>(&ADDRESSES)).unwrap();
+                let Host::Net { address, .. } = host else { panic!("{host:?}") };
                 let other = [Object::OtherSocket, Object::Unknown, Object::None];
                 let known = Object::Address { address, port, protocol };
                 (action, if random.one_in(8) { *random.pick(&other) } else { known })

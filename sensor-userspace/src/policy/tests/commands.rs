@@ -117,9 +117,10 @@ fn explain_a_connection() {
         rgt_policy(&["explain", "--action", "net.connect", "--to", "udp/[::1]:53", &policy]).1;
     assert!(out.contains("net.connect to [::1]:53"), "{out}");
     for (flag, value, wanted) in [
-        ("--to", "10.0.0.0/8:443", "is not one address with its port"),
-        ("--to", "example.com:443", "is not one address with its port"),
-        ("--to", "1.2.3.4", "is not one address with its port"),
+        ("--to", "10.0.0.0/8:443", "is not one address or host with its port"),
+        ("--to", "*.example.com:443", "stands for hosts that no resolver lists"),
+        ("--to", "1.2.3.4", "is not one address or host with its port"),
+        ("--to", "example.com", "is not one address or host with its port"),
         ("--label", "x", "no rule of the policy knows the label `x`; it has none"),
     ] {
         let (status, out, err) =

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::policy::{
-    AddressTest, Effect, Errors, Fact, Identity, Policy, SetLabel, When, exact, parse,
+    AddressTest, Effect, Errors, Fact, Host, Hosts, Identity, Policy, SetLabel, When, exact, parse,
 };
 
 fn rules(text: &str) -> Result<Policy, Errors> {
@@ -23,8 +23,8 @@ fn told(line: &str) -> Vec<String> {
 fn to_holds(to: &str, address: &str) -> bool {
     let policy = sound(&format!("  - id: A\n    deny: net.connect\n    to: \"{to}\"\n"));
     let AddressTest::In(all) = &policy.rules[0].to else { panic!("{:?}", policy.rules[0].to) };
-    let (address, port, protocol) = exact(address).unwrap();
-    all.iter().any(|one| one.holds(&address, port, protocol))
+    let (Host::Net { address, .. }, port, protocol) = exact(address).unwrap() else { panic!("{address}") };
+    all.iter().any(|one| one.holds(&Hosts::default(), &address, port, protocol))
 }
 
 #[test]
@@ -72,7 +72,9 @@ fn unsound_destinations_are_errors() {
         ("[::1]80", "stands after"),
         ("icmp/*", "neither an address"),
         ("", "neither an address"),
-        ("example.com", "host names are not supported yet"),
+        ("*.example.com", "stands for hosts that no resolver lists"),
+        ("example.com.", "neither an address"),
+        ("exam ple.com:443", "neither an address"),
         ("https://example.com", "`//example.com` is no port"),
         ("$none", "no list is named `none`"),
     ];

@@ -1,6 +1,6 @@
 //! Every mistake is told, where it stands, with the rule and the way out.
 
-use crate::policy::{Errors, Level, Policy, parse};
+use crate::policy::{Errors, Level, Policy, Variables, parse};
 
 const HEAD: &str = "version: 1\nname: t\nmode: enforce\ndefault: allow\n";
 
@@ -96,10 +96,6 @@ fn what_this_version_does_not_understand_is_an_error() {
         let text = format!("  - id: A\n    deny: net.connect\n    when: {{ {key} }}\n");
         one(rule(&text), &format!("8:13 [A] `{name}:` is not supported yet | "));
     }
-    one(
-        rule("  - id: A\n    deny: net.connect\n    to: { not: ['*.example.com:443'] }\n"),
-        "8:17 [A] `*.example.com:443`: host names are not supported yet",
-    );
     one(
         rule("  - id: A\n    deny: 'tool:shell'\n"),
         "7:11 [A] `tool:shell`: tool actions are not supported yet",
@@ -344,9 +340,9 @@ fn the_form_of_a_message() {
     assert_eq!(errors.to_string(), text);
 }
 
-/// The language's own core example: what is not understood yet is told rule by rule, nothing else is.
+/// The language's own core example.
 #[test]
-fn the_core_example_names_all_that_is_missing() {
+fn the_core_example_is_understood() {
     let text = r#"version: 1
 name: coding-agent
 mode: enforce                     # observe | enforce
@@ -378,13 +374,9 @@ rules:
     deny: [proc.exec, file.map_exec]
     path: { written_by_agent: true }
 "#;
-    let wanted = ["24:70 [NO_EXFIL] `api.example.com:443`: host names"];
-    let errors = told(parse("t.yaml", text));
-    assert_eq!(errors.len(), wanted.len(), "{errors:#?}");
-    for (error, wanted) in errors.iter().zip(wanted) {
-        assert!(
-            error.starts_with(wanted) && error.contains("not supported yet"),
-            "{error} for {wanted}"
-        );
-    }
+    let policy = parse("t.yaml", text).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let variables = Variables { workspace: Some("/home/me/work".into()), home: Some("/home/me".into()) };
+    let table = policy.compile(&variables);
+    assert!(table.is_ok(), "{:?}", table.err());
+}
 }

@@ -126,14 +126,15 @@ fn fits(
         }
         _ => Fits::No,
     };
+    let hosts = policy.stand_in_hosts();
     let to = match (&rule.to, object) {
         (AddressTest::Any, _) => Fits::Yes,
         (_, Object::Unknown) => Fits::Unknown,
         (AddressTest::In(all), Object::Address { address, port, protocol }) => {
-            yes(all.iter().any(|one| one.holds(address, *port, *protocol)))
+            yes(all.iter().any(|one| one.holds(&hosts, address, *port, *protocol)))
         }
         (AddressTest::NotIn(all), Object::Address { address, port, protocol }) => {
-            yes(!all.iter().any(|one| one.holds(address, *port, *protocol)))
+            yes(!all.iter().any(|one| one.holds(&hosts, address, *port, *protocol)))
         }
         _ => Fits::No,
     };
@@ -157,11 +158,13 @@ pub fn failures(policy: &Policy) -> Vec<String> {
     let variables = Variables::default().or_stand_ins();
     let run = |case: &crate::policy::Case| {
         let (path, path2) = case.paths(&variables);
-        let attempt = case.attempt(path.as_deref(), path2.as_deref());
-        let found = judge(policy, &variables, &attempt, &policy.circumstances(case));
-        let passed = found.verdict == case.verdict
-            && case.rule.as_ref().is_none_or(|rule| *rule == found.rule);
-        (!passed).then(|| format!("line {}: {:?} gives {found:?}", case.at.line, case.name))
+        let attempts = case.attempts(path.as_deref(), path2.as_deref(), &policy.stand_in_hosts());
+        attempts.into_iter().find_map(|attempt| {
+            let found = judge(policy, &variables, &attempt, &policy.circumstances(case));
+            let passed = found.verdict == case.verdict
+                && case.rule.as_ref().is_none_or(|rule| *rule == found.rule);
+            (!passed).then(|| format!("line {}: {:?} gives {found:?}", case.at.line, case.name))
+        })
     };
     policy.cases.iter().filter_map(run).collect()
 }
