@@ -116,7 +116,7 @@ fn boot(kernel: &str, mode: Mode) -> Result<Boot, Missing> {
         .add(tool, "/usr/local/bin/evade-tool")
         .add(library, "/usr/local/lib/evade-tool.so")
         .add(&sources(), "/t")
-        .seconds(600))
+        .seconds(1500))
 }
 
 /// Every technique in one boot; the table is printed, and what must not be fails.

@@ -34,7 +34,7 @@ fn race(name: &str, kernel: &str, mode: Mode) {
     let tries = if vm::full() { "100000" } else { "1000" };
     let out = super::boot(kernel, mode).and_then(|boot| {
         boot.options(&["--smp", "2", "--memory", "3072"])
-            .seconds(if vm::full() { 7200 } else { 600 })
+            .seconds(if vm::full() { 7200 } else { 1500 })
             .run("race", &["sh", "/t/race.sh", tries])
     });
     let out = match out {
