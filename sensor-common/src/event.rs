@@ -238,7 +238,8 @@ pub struct Walk {
     pub first: u64,
     /// What the hook returns if it refuses: a negative errno, of the first action that was refused; 0 for the usual.
     pub refusal: i32,
-    pub reserved: u32,
+    /// 1: some names had no room, and were hashed alone.
+    pub cut: u32,
 }
 
 pub const UNREAD: u32 = u32::MAX;

@@ -230,7 +230,7 @@ pub const fn of_character_device(number: u32) -> u32 {
         // mem, kmem, port.
         (1, 1 | 2 | 4) => Guard::Memory.word(),
         // snapshot, nvram, device mapper, the input of made-up devices.
-        (10, 231 | 144 | 236 | 223) => Guard::Devices.word(),
+        (10, 231 | 144 | 236 | 223 | 239) => Guard::Devices.word(),
         // Disks without a block layer (sg, raw), and processors' registers.
         (21 | 162 | 202, _) => Guard::Devices.word(),
         _ => 0,

@@ -7,6 +7,7 @@ use crate::{
     found::{guarded, word},
     guard,
     slot,
+    written,
 };
 
 const F_SETOWN: u32 = 8;
@@ -15,6 +16,8 @@ const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541c;
 const FIOSETOWN: u32 = 0x8901;
 const SIOCSPGRP: u32 = 0x8902;
+/// FS_IOC_SETVERSION and EXT4_IOC_SETVERSION, in both widths: the owner gives a file another generation.
+const SETVERSION: [u32; 4] = [0x4008_7602, 0x4004_7602, 0x4008_6604, 0x4004_6604];
 
 #[inline(always)]
 fn breaks(action: Action, rule: Guard) -> i32 {
@@ -37,6 +40,10 @@ fn asks(command: u32) -> i32 {
     match command {
         TIOCSTI | TIOCLINUX => breaks(Action::ProcControl, Guard::Terminals),
         FIOSETOWN | SIOCSPGRP => breaks(Action::ProcSignal, Guard::Signals),
+        command if SETVERSION.contains(&command) => {
+            written::by_time_from_now();
+            0
+        }
         _ => 0,
     }
 }

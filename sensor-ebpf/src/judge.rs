@@ -24,7 +24,10 @@ pub const HEADER: u64 = 8;
 pub const NAME_ROOM: u64 = 256;
 /// Last offset of the area where a header and a name still fit, and a copy of a name behind them.
 pub const LAST: u64 = (SECTION_ROOM - PATH_ROOM) as u64 - HEADER - NAME_ROOM;
+/// Room behind all that is kept: whatever begins at `LAST` ends before it.
+const BEYOND: u64 = SECTION_ROOM as u64 - NAME_ROOM;
 const FOREIGN: u32 = u32::MAX;
+const NO_HEADER: u32 = u32::MAX;
 
 /// Where a chunk of the walk ended.
 const GO_ON: u64 = 0;
@@ -202,17 +205,17 @@ unsafe fn refuse_with(slot: *mut Slot, errno: u8) {
 #[inline(always)]
 unsafe fn walk(slot: *mut Slot, index: u32) -> bool {
     let at = used(slot);
-    if at > LAST {
-        emit::fault(Fault::SectionsFull);
-        return false;
-    }
-    // SAFETY: the header fits by the test above; `slot` points to a whole map value.
+    // SAFETY: `slot` points to a whole map value.
     unsafe {
-        (*slot).walk.header = at as u32;
-        (*slot).attempt.sections = (at + HEADER) as u32;
+        (*slot).walk.kind = 0;
+        (*slot).walk.cut = 0;
+        // Without room for a header there is none, and every name is only hashed.
+        (*slot).walk.header = NO_HEADER;
+        if at <= LAST {
+            (*slot).walk.header = at as u32;
+            (*slot).attempt.sections = (at + HEADER) as u32;
+        }
     }
-    // SAFETY: as above.
-    unsafe { (*slot).walk.kind = 0 };
     let mut state = GO_ON;
     for _ in 0..(MAX_DEPTH / CHUNK as usize) {
         state = judge_walk(index);
@@ -227,13 +230,19 @@ unsafe fn walk(slot: *mut Slot, index: u32) -> bool {
         if begin <= LAST && end >= begin + HEADER {
             let to = (&raw mut (*slot).area).cast::<u8>().add(begin as usize);
             header(to, section::OBJECT, (end - begin - 4) as u16);
-            let number = if state == PLACED { (*slot).walk.filesystem } else { FOREIGN };
+            let whole = state == PLACED && (*slot).walk.cut == 0;
+            let number = if whole { (*slot).walk.filesystem } else { FOREIGN };
             to.add(4).cast::<u32>().write_unaligned(number);
         }
         if state != PLACED {
             (*slot).walk.kind = guard::kind_at((*slot).walk.first);
         }
         match state {
+            // Where it lies is known, what it is called is not: enough for the guard alone.
+            PLACED if (*slot).walk.cut != 0 => {
+                emit::fault(Fault::SectionsFull);
+                false
+            }
             PLACED => true,
             NOT_REGISTERED => {
                 (*slot).walk.about |= u32::from(pair::FOREIGN);
@@ -276,8 +285,20 @@ pub fn judge_walk(index: u32) -> u64 {
             let Some(name) = read::<u64>(dentry + off::off_dentry_name()) else { return FAILED };
             let at = used(slot);
             let depth = core::ptr::read_volatile(&raw const (*slot).walk.depth) as usize;
-            if at > LAST || depth >= MAX_DEPTH {
+            if depth >= MAX_DEPTH {
                 return FAILED;
+            }
+            if at > LAST {
+                let hashed = hash_beyond(index, name);
+                if hashed == 0 {
+                    return FAILED;
+                }
+                (*slot).walk.hashes[depth & (MAX_DEPTH - 1)] = hashed;
+                (*slot).walk.names[depth & (MAX_DEPTH - 1)] = 0;
+                (*slot).walk.depth = depth as u32 + 1;
+                (*slot).walk.cut = 1;
+                (*slot).walk.dentry = up;
+                continue;
             }
             let to = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
             let len = read_kernel_str(to, NAME_ROOM as u32, name);
@@ -301,6 +322,22 @@ fn is_that(inode: u64, number: u64) -> bool {
     number == 0 || read::<u64>(inode + off::off_inode_number()) == Some(number)
 }
 
+/// The hash of a name that there is no room to keep: the guard wants it all the same. 0 where it cannot be read.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn hash_beyond(index: u32, name: u64) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 0 };
+    // SAFETY: a name's room ends where the area does.
+    let len = unsafe {
+        let to = (&raw mut (*slot).area).cast::<u8>().add(BEYOND as usize);
+        read_kernel_str(to, NAME_ROOM as u32, name)
+    };
+    if len <= 1 || len > NAME_ROOM as i64 {
+        return 0;
+    }
+    hash_name(index, BEYOND as u32, len as u32 - 1)
+}
+
 /// Hashes the `len` bytes at `at` of the area, eight at a time.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -311,7 +348,7 @@ pub fn hash_name(index: u32, at: u32, len: u32) -> u64 {
     let mut hashed = hash::component_start(secret, u64::from(len));
     let len = core::hint::black_box(u64::from(len));
     let at = core::hint::black_box(u64::from(at));
-    if at > LAST || len >= NAME_ROOM {
+    if at > BEYOND || len >= NAME_ROOM {
         return 0;
     }
     for word in 0..NAME_ROOM / 8 {

@@ -36,7 +36,11 @@ pub fn sb_mount(ctx: LsmContext) -> i32 {
 
 #[lsm(hook = "move_mount")]
 pub fn move_mount(ctx: LsmContext) -> i32 {
-    at(word(&ctx, 1), Action::SysMount)
+    // What is moved away counts as what is mounted over.
+    let (from, to) = (word(&ctx, 0), word(&ctx, 1));
+    slot::in_hook(|slot, index| {
+        on_path(slot, index, Action::SysMount, from) | on_path(slot, index, Action::SysMount, to)
+    })
 }
 
 #[lsm(hook = "sb_umount")]

@@ -2,7 +2,7 @@
 //!
 //! A file is known by device, inode number and generation, so that no other name, link or mount makes another of it.
 //! Where a filesystem does not keep these, and where there was no room to note one, the time of its last change,
-//! which no program sets, says what could not be noted.
+//! which no program sets where the kernel keeps it, says what could not be noted.
 
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::event::{Fault, Governed, WrittenKey};
@@ -14,7 +14,7 @@ use crate::{
     maps,
     slot::{FMODE_CREATED, S_IFMT, S_IFREG},
     turn,
-    who::{Whose, whose},
+    who::{Whose, mark_of, whose},
 };
 
 const FMODE_WRITE: u32 = 2;
@@ -26,6 +26,8 @@ const SECOND: u64 = 1_000_000_000;
 /// tmpfs, ramfs, hugetlbfs.
 const KEEPS_NUMBERS: [u64; 7] =
     [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994, 0x8584_58f6, 0x9584_58f6];
+
+const FUSE: u64 = 0x6573_5546;
 
 /// Whether some rule of the agent's policy asks what it has written.
 #[inline(always)]
@@ -99,7 +101,13 @@ pub fn is_written(agent: u32, inode: u64) -> u64 {
     if unsafe { maps::WRITTEN.get(&key) }.is_some() {
         return 1;
     }
-    if governed.written_full == 0 && keeps_numbers(inode) {
+    let magic = magic_of(inode);
+    if magic == FUSE {
+        // Its server says when a file was changed, and may be the agent's.
+        emit::fault(Fault::WrittenByTime);
+        return 1;
+    }
+    if governed.written_full == 0 && KEEPS_NUMBERS.contains(&magic) {
         return 0;
     }
     let seconds = read::<u64>(inode + off::off_inode_changed()).unwrap_or(u64::MAX / SECOND);
@@ -112,11 +120,23 @@ pub fn is_written(agent: u32, inode: u64) -> u64 {
 }
 
 #[inline(always)]
-fn keeps_numbers(inode: u64) -> bool {
-    let magic = read::<u64>(inode + off::off_inode_sb())
+fn magic_of(inode: u64) -> u64 {
+    read::<u64>(inode + off::off_inode_sb())
         .and_then(|superblock| read::<u64>(superblock + off::off_sb_magic()))
-        .unwrap_or(0);
-    KEEPS_NUMBERS.contains(&magic)
+        .unwrap_or(0)
+}
+
+/// A file of the agent's is to go by another number: what was noted of it is not found any more, its time of change is.
+#[inline(always)]
+pub fn by_time_from_now() {
+    if let Some(mark) = mark_of(current_task()) {
+        // SAFETY: pointers into map values.
+        unsafe {
+            if let Some(governed) = maps::GOVERNED.get_ptr_mut((*mark).agent) {
+                (*governed).written_full = 1;
+            }
+        }
+    }
 }
 
 /// A descriptor comes from another process, through a socket or a pidfd.

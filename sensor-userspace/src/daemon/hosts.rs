@@ -128,7 +128,9 @@ impl Names {
             moved.changed |= known.take(&name, found, now, self.refresh);
         }
         for (name, known) in &mut self.names {
-            if !known.settled && known.asked.is_some_and(|asked| now.duration_since(asked) >= PATIENCE) {
+            // Of one that others keep from being asked, too.
+            let since = known.asked.unwrap_or(known.due);
+            if !known.settled && now.saturating_duration_since(since) >= PATIENCE {
                 known.settled = true;
                 moved.settled = true;
                 known.say(name, &format!("no answer within {} s", PATIENCE.as_secs()));
@@ -141,7 +143,10 @@ impl Names {
     fn ask_what_is_due(&mut self, now: Instant) {
         let asked = self.names.values().filter(|known| known.asked.is_some()).count();
         let due = self.names.iter_mut().filter(|(_, known)| known.asked.is_none() && known.due <= now);
-        for (name, known) in due.take(MAX_LOOKUPS.saturating_sub(asked)) {
+        // Whoever waits first, then who waits longest: those that fail again and again keep nobody out.
+        let mut due: Vec<_> = due.collect();
+        due.sort_by_key(|(_, known)| (known.settled, known.due));
+        for (name, known) in due.into_iter().take(MAX_LOOKUPS.saturating_sub(asked)) {
             let (ask, tell, wanted) = (Arc::clone(&self.ask), self.tell.clone(), name.clone());
             let spawned = std::thread::Builder::new().name("resolver".to_owned()).spawn(move || {
                 let found = ask(&wanted);

@@ -105,6 +105,9 @@ impl<S: EventSource> Engine<S> {
         let kept = kept.ok_or_else(|| anyhow!("the agent is gone"))?;
         let mut table = policy.compile_with(&kept.variables(), &self.hosts.addresses(policy))?;
         table.renumber(&agent.table.labels, &agent.table.facts, agent.busy()).map_err(|error| anyhow!(error))?;
+        let mut config = self.options.config.clone();
+        config.set_all(&kept.sets)?;
+        table.kernel.relaxed |= config.guard_relax;
         match kept.wanted {
             Some(WantedMode::Observe) => table.kernel.observe = 1,
             Some(WantedMode::Enforce) => table.kernel.observe = 0,
@@ -156,6 +159,10 @@ impl<S: EventSource> Engine<S> {
         // Facts of both policies hold at the moment of the switch: no bit means two things.
         agent.how.facts = agent.facts_of(table);
         self.source.stand(number, &agent.how);
+        // A hook sets a label before its call's outcome is known: of one that failed the bit stands, and must not become another's.
+        let given = table.labels.iter().enumerate().filter(|(bit, name)| agent.table.labels.get(*bit) != Some(name));
+        let given = given.fold(0, |bits, (bit, _)| bits | 1_u32 << bit) & !agent.how.labels;
+        self.source.forget_labels(number, given);
         self.source.set_policy(number, table, observe).context("the policy could not be loaded into the kernel")
     }
 

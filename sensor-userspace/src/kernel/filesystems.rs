@@ -179,7 +179,10 @@ impl Filesystems {
         let place = if point == b"/" { &[][..] } else { point };
         let names: Vec<&[u8]> = place.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
         if names.len() > MAX_MOUNT_DEPTH || place.len() > MOUNT_ROOM - NAME_ROOM {
-            // Unregistered: objects there are foreign, which is the safe side.
+            // A filesystem unregistered is foreign, which is the safe side; a place of rgt's own is no longer told from others.
+            if ino != 0 {
+                tracing::warn!("{}: too deep, or too long a path, to be guarded", String::from_utf8_lossy(point));
+            }
             return Ok(());
         }
         let number = match self.places.iter().position(|known| known == place) {

@@ -7,10 +7,15 @@ use sensor_common::guard::{CHANGES, Guard, NAMES, READS, kind, of_kind};
 use super::{Decision, Object, Table};
 
 /// Where each kind stands; the longest that fits counts.
-const PLACES: [(&str, u32); 25] = [
+const PLACES: [(&str, u32); 29] = [
     ("/proc", kind::PROC),
     ("/proc/sys/fs/binfmt_misc", kind::BINFMT),
     ("/sys", kind::SYSFS),
+    // Filesystems of their own, of no kind that the guard knows.
+    ("/sys/fs/selinux", 0),
+    ("/sys/fs/fuse/connections", 0),
+    ("/sys/fs/pstore", 0),
+    ("/sys/fs/resctrl", 0),
     ("/sys/fs/cgroup", kind::CGROUP2),
     ("/sys/fs/bpf", kind::BPF),
     ("/sys/kernel/tracing", kind::TRACING),

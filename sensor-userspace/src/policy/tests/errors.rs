@@ -379,4 +379,3 @@ rules:
     let table = policy.compile(&variables);
     assert!(table.is_ok(), "{:?}", table.err());
 }
-}
