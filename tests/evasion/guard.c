@@ -51,32 +51,27 @@ static void sysrq(void) {
     int fd = open("/proc/sysrq-trigger", O_WRONLY);
     claim(fd >= 0 && write(fd, "h", 1) == 1);
 }
-// A directory whose names leave no room for any more, and from there to a guarded file.
-static void far_away(void) {
-    char name[256];
+// From a directory whose names leave no room for any more.
+static void sysrq_from_far_away(void) {
+    char name[256], way[1024] = "";
+    int depth = 0;
     memset(name, 'n', 255);
     name[255] = 0;
     NEED(chdir(scratch_dir));
-    for (int depth = 0; depth < 60; depth++) {
+    for (; depth < 60; depth++) {
         NEED(mkdir(name, 0755));
         NEED(chdir(name));
     }
-}
-static void sysrq_from_far_away(void) {
-    far_away();
-    // Absolute names would fill no room.
-    int root = open("/", O_PATH);
-    NEED(root);
-    char way[4096] = "";
-    struct stat here, top;
-    NEED(fstat(root, &top));
-    for (int up = 0; up < 200; up++) {
-        strcat(way, "../");
-        if (!stat(way, &here) && here.st_ino == top.st_ino && here.st_dev == top.st_dev) break;
-    }
+    // An absolute name would need no room.
+    for (int up = 0; up < depth + 8; up++) strcat(way, "../");
     strcat(way, "proc/sysrq-trigger");
     int fd = open(way, O_WRONLY);
     claim(fd >= 0 && write(fd, "h", 1) == 1);
+    // Too deep for others to remove.
+    for (; depth; depth--) {
+        NEED(chdir(".."));
+        NEED(rmdir(name));
+    }
 }
 static void settings(void) { opens("/proc/sys/kernel/panic", O_WRONLY); }
 static void sysfs(void) { opens("/sys/kernel/rcu_expedited", O_WRONLY); }
