@@ -2,7 +2,10 @@
 # `%` a ledger and a record of it, `?` the doctor's words, `@` a check of agent.sh.
 policy=/policies/article.yaml
 
-fact() { printf '#\t%s\t%s\n' "$1" "$2"; }
+fact() {
+    printf '#\t%s\t%s\n' "$1" "$2"
+    echo "$(cut -d ' ' -f 1 /proc/uptime) $1: $2" >&2
+}
 
 # The records that the assertions speak of; the serial line is slow.
 records() {

@@ -1,22 +1,15 @@
-//! Every kernel of the matrix, in either way of saying no: one boot each, and what must be true of it.
+//! What must be true of every kernel of the matrix, in either way of saying no.
 
-use rgt_tests::{
-    machine,
-    machine::{Done, LOSES, Missing, Mode, Told, boot, boot_with, degraded, kind},
-};
+use rgt_tests::machine::{Done, LOSES, Mode, Told, degraded, kind};
 use serde_json::Value;
 
 const RULE: &str = "RULE_FILE_DELETE_BLOCK";
 const EACCES: i64 = -13;
 
-#[path = "vm/swap.rs"]
-mod swap;
-
-use swap::{a_bad_policy_changes_nothing, follows_host_names, reads_policies_again, swaps_under_load};
-
+/// One boot for each kernel, and a test for each of these.
 macro_rules! machines {
     ($($name:ident: $kernel:literal, $mode:expr;)+) => {
-        $(machine!($name, $kernel, $mode, |kernel, mode| boot(kernel, mode, "vm", &[]), [
+        $(rgt_tests::machine!($name, $kernel, $mode, |kernel, mode| rgt_tests::machine::boot(kernel, mode, "vm", &[]), [
             loads,
             refuses_outside_tmp,
             allows_inside_tmp,
@@ -38,60 +31,7 @@ macro_rules! machines {
     };
 }
 
-/// Enforcement that outlives the daemon: a boot of its own.
-macro_rules! survivors {
-    ($($name:ident: $kernel:literal, $mode:expr;)+) => {
-        $(machine!($name, $kernel, $mode, survive, [
-            refuses_while_daemons_die,
-            accounts_for_what_was_missed,
-            outlives_a_clean_end,
-            unloads_without_a_daemon,
-            leaves_no_pin,
-            swaps_under_load,
-            a_bad_policy_changes_nothing,
-            reads_policies_again,
-            follows_host_names,
-        ]);)+
-    };
-}
-
-/// How often the daemon is killed.
-fn kills() -> &'static str {
-    if rgt_tests::vm::full() { "50" } else { "3" }
-}
-
-/// How often a policy is replaced under load.
-fn swaps() -> &'static str {
-    if rgt_tests::vm::full() { "300" } else { "20" }
-}
-
-fn survive(kernel: &str, mode: Mode) -> Result<Told, Missing> {
-    // One kernel for each way of saying no.
-    if !rgt_tests::vm::full() && !matches!((kernel, mode), ("6.1", Mode::FmodRet) | ("6.12", Mode::Lsm)) {
-        return Err(Missing::Skipped("only with --full".to_owned()));
-    }
-    boot_with(kernel, mode, "survive", &[], &[kills(), swaps()])
-}
-
-survivors! {
-    survive_lsm_6_1: "6.1", Mode::Lsm;
-    survive_fmod_ret_6_1: "6.1", Mode::FmodRet;
-    survive_lsm_6_12: "6.12", Mode::Lsm;
-    survive_fmod_ret_6_12: "6.12", Mode::FmodRet;
-}
-
-machines! {
-    lsm_5_10: "5.10", Mode::Lsm;
-    fmod_ret_5_10: "5.10", Mode::FmodRet;
-    lsm_6_1: "6.1", Mode::Lsm;
-    fmod_ret_6_1: "6.1", Mode::FmodRet;
-    lsm_6_12: "6.12", Mode::Lsm;
-    fmod_ret_6_12: "6.12", Mode::FmodRet;
-    lsm_7_2: "7.2", Mode::Lsm;
-    fmod_ret_7_2: "7.2", Mode::FmodRet;
-}
-
-fn loads(told: &Told, kernel: &str, mode: Mode) -> Done {
+pub fn loads(told: &Told, kernel: &str, mode: Mode) -> Done {
     let lsms = told.fact("lsm").split(',').any(|lsm| lsm == "bpf");
     assert_eq!(lsms, mode == Mode::Lsm, "LSM list: {}", told.fact("lsm"));
     assert_eq!(told.fact("exec"), "7", "the agent's own exit status");
@@ -157,7 +97,7 @@ fn allowed(told: &Told, check: &str, place: &str, state: &str) {
     }
 }
 
-fn refuses_outside_tmp(told: &Told, _: &str, mode: Mode) -> Done {
+pub fn refuses_outside_tmp(told: &Told, _: &str, mode: Mode) -> Done {
     refused(told, mode, "unlink", "/data/unlink", "7");
     refused(told, mode, "rmdir", "/data/dir", "there");
     refused(told, mode, "rename_away", "/data/away", "5");
@@ -170,7 +110,7 @@ fn refuses_outside_tmp(told: &Told, _: &str, mode: Mode) -> Done {
     Ok(())
 }
 
-fn allows_inside_tmp(told: &Told, _: &str, _: Mode) -> Done {
+pub fn allows_inside_tmp(told: &Told, _: &str, _: Mode) -> Done {
     for (check, place) in [
         ("tmp_unlink", "/tmp/w/unlink"),
         ("tmp_rmdir", "/tmp/w/dir"),
@@ -187,14 +127,14 @@ fn allows_inside_tmp(told: &Told, _: &str, _: Mode) -> Done {
     Ok(())
 }
 
-fn refuses_cutting_to_nothing(told: &Told, _: &str, mode: Mode) -> Done {
+pub fn refuses_cutting_to_nothing(told: &Told, _: &str, mode: Mode) -> Done {
     refused(told, mode, "truncate", "/data/truncate", "9");
     refused(told, mode, "cut", "/data/cut", "4");
     allowed(told, "tmp_truncate", "/tmp/w/truncate", "0");
     Ok(())
 }
 
-fn judges_the_true_place(told: &Told, _: &str, mode: Mode) -> Done {
+pub fn judges_the_true_place(told: &Told, _: &str, mode: Mode) -> Done {
     refused(told, mode, "bind", "/data/bind", "5");
     refused(told, mode, "chroot", "/data/jail/tmp/x", "2");
     refused(told, mode, "namespace", "/data/ns", "3");
@@ -213,7 +153,7 @@ fn judges_the_true_place(told: &Told, _: &str, mode: Mode) -> Done {
 }
 
 /// A filesystem that was mounted where only the agent sees it.
-fn refuses_what_has_no_known_place(told: &Told, _: &str, mode: Mode) -> Done {
+pub fn refuses_what_has_no_known_place(told: &Told, _: &str, mode: Mode) -> Done {
     let met = told.check("foreign");
     assert!(
         met.status != 0 && met.message.contains("Permission denied"),
@@ -234,7 +174,7 @@ fn refuses_what_has_no_known_place(told: &Told, _: &str, mode: Mode) -> Done {
     Ok(())
 }
 
-fn judges_in_overlays(told: &Told, _: &str, mode: Mode) -> Done {
+pub fn judges_in_overlays(told: &Told, _: &str, mode: Mode) -> Done {
     assert_eq!(told.fact("overlay"), "mounted");
     allowed(told, "tmp_overlay", "/tmp/overlay/x", "gone");
     allowed(told, "tmp_overlay_upper", "/tmp/overlay/y", "gone");
@@ -243,14 +183,14 @@ fn judges_in_overlays(told: &Told, _: &str, mode: Mode) -> Done {
     Ok(())
 }
 
-fn leaves_neighbours_alone(told: &Told, _: &str, _: Mode) -> Done {
+pub fn leaves_neighbours_alone(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.fact("early neighbour"), "0");
     assert_eq!(told.fact("neighbour"), "0", "while the agent ran");
     assert_eq!(told.fact("neighbour's records"), "0");
     Ok(())
 }
 
-fn records_every_probe(told: &Told, kernel: &str, _: Mode) -> Done {
+pub fn records_every_probe(told: &Told, kernel: &str, _: Mode) -> Done {
     assert_eq!(told.fact("exec probe"), "0");
     assert_eq!(told.fact("probed left"), "10");
     let mut probed: Vec<&str> = Vec::new();
@@ -275,7 +215,7 @@ fn records_every_probe(told: &Told, kernel: &str, _: Mode) -> Done {
 }
 
 /// 240 deletions by short-lived children of four processes, while neighbours preempt them.
-fn refuses_under_load(told: &Told, kernel: &str, mode: Mode) -> Done {
+pub fn refuses_under_load(told: &Told, kernel: &str, mode: Mode) -> Done {
     assert_eq!(told.fact("exec load"), "0");
     let (left, recorded) = (told.fact("load left"), told.fact("load recorded"));
     // LSM programs are never skipped: they must refuse everything. What is recorded takes tracepoints.
@@ -294,7 +234,7 @@ fn refuses_under_load(told: &Told, kernel: &str, mode: Mode) -> Done {
     Ok(())
 }
 
-fn observes_when_told_to(told: &Told, _: &str, mode: Mode) -> Done {
+pub fn observes_when_told_to(told: &Told, _: &str, mode: Mode) -> Done {
     assert_eq!(told.fact("exec observe"), "0");
     assert_eq!(told.fact("observed left"), "0");
     // A record's mode is what the kernel could have done.
@@ -316,7 +256,7 @@ fn would_block(told: &Told, ledger: &str, place: &str, mode: &str) {
 }
 
 /// `kernel.ftrace_enabled` turned off under an agent, and on again.
-fn notices_silence(told: &Told, kernel: &str, _: Mode) -> Done {
+pub fn notices_silence(told: &Told, kernel: &str, _: Mode) -> Done {
     assert_eq!(told.fact("told too early"), "0");
     if told.fact("ftrace in silence") == "1" {
         assert_eq!(kernel, "5.10", "which refuses to turn it off");
@@ -335,10 +275,11 @@ fn notices_silence(told: &Told, kernel: &str, _: Mode) -> Done {
 
 /// Where no further task can be marked, an agent that is enforced on makes none, or one that may do nothing; its
 /// neighbours do.
-fn refuses_to_fork_unmarked(told: &Told, _: &str, mode: Mode) -> Done {
+pub fn refuses_to_fork_unmarked(told: &Told, _: &str, mode: Mode) -> Done {
     assert_eq!(told.fact("filled"), "0");
     assert_eq!(told.fact("neighbour forks"), "yes");
-    assert_eq!(told.fact("full told"), "1", "the fault is in the ledger");
+    // Once a second in which it happens.
+    assert_ne!(told.fact("full told"), "0", "the fault is in the ledger");
     assert_eq!(told.fact("full left"), "1", "what the child would have removed");
     // By fmod_ret nothing that can refuse a fork is attached: the child is there, and may remove nothing.
     let forks = mode == Mode::FmodRet;
@@ -349,7 +290,7 @@ fn refuses_to_fork_unmarked(told: &Told, _: &str, mode: Mode) -> Done {
 }
 
 /// Tracepoints are attached while somebody is governed; attached again, they see all of an agent.
-fn rests_while_idle(told: &Told, _: &str, _: Mode) -> Done {
+pub fn rests_while_idle(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.fact("idle links"), "0");
     assert_eq!(told.fact("busy links"), "8");
     assert_eq!(told.fact("links afterwards"), "0");
@@ -360,7 +301,7 @@ fn rests_while_idle(told: &Told, _: &str, _: Mode) -> Done {
 }
 
 /// Hooks that are attached and never run: `kernel.ftrace_enabled=0`.
-fn says_when_nothing_can_deny(told: &Told, _: &str, _: Mode) -> Done {
+pub fn says_when_nothing_can_deny(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.fact("ftrace"), "0");
     assert_eq!(told.fact("exec --enforce"), "125");
     assert_eq!(told.fact("ran unenforced"), "0");
@@ -370,7 +311,7 @@ fn says_when_nothing_can_deny(told: &Told, _: &str, _: Mode) -> Done {
     Ok(())
 }
 
-fn verifies(told: &Told, _: &str, _: Mode) -> Done {
+pub fn verifies(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.fact("daemon"), "0");
     for ledger in ["main", "probe", "observe", "load", "idle", "silent", "nothing"] {
         assert_eq!(told.fact(&format!("verify {ledger}")), "0", "{ledger}");
@@ -378,7 +319,7 @@ fn verifies(told: &Told, _: &str, _: Mode) -> Done {
     Ok(())
 }
 
-fn doctor_knows(told: &Told, _: &str, mode: Mode) -> Done {
+pub fn doctor_knows(told: &Told, _: &str, mode: Mode) -> Done {
     assert_eq!(told.fact("doctor"), "0", "{}", told.doctor);
     let said = told
         .doctor
@@ -400,60 +341,5 @@ fn doctor_knows(told: &Told, _: &str, mode: Mode) -> Done {
     }
     assert!(probes > 8, "{}", told.doctor);
     assert!(told.doctor.contains("a denial was tried, and denied"), "{}", told.doctor);
-    Ok(())
-}
-
-fn number(told: &Told, fact: &str) -> u64 {
-    told.fact(fact).parse().unwrap_or_else(|_| panic!("{fact}: {}", told.fact(fact)))
-}
-
-/// A daemon is killed again and again, at work and in its start: nothing is ever deleted.
-fn refuses_while_daemons_die(told: &Told, _: &str, _: Mode) -> Done {
-    assert_eq!(told.fact("pinned"), "yes");
-    assert_eq!(told.fact("killed"), kills(), "{}", told.fact("adopted"));
-    assert_eq!(told.fact("alone"), "refused");
-    assert_eq!(told.fact("gone"), "0", "deletions got by");
-    assert_eq!(told.fact("left"), "4");
-    assert_eq!(told.fact("ready again"), "0");
-    assert!(told.fact("agents").contains("survivor"), "{}", told.fact("agents"));
-    assert_eq!(told.fact("generations"), "1");
-    assert!(number(told, "attempted") > 100, "{}", told.fact("attempted"));
-    Ok(())
-}
-
-/// Every attempt is recorded or declared lost. A kill between the two may do both.
-fn accounts_for_what_was_missed(told: &Told, _: &str, _: Mode) -> Done {
-    let (attempted, recorded, missed) = (number(told, "attempted"), number(told, "recorded"), number(told, "missed"));
-    assert!(recorded + missed >= attempted, "{recorded} recorded, {missed} declared lost, {attempted} attempted");
-    // At its end a daemon that reads loses next to nothing: most of it is recorded.
-    assert!(recorded * 2 > attempted, "{recorded} recorded of {attempted}");
-    assert_eq!(told.fact("verify survive"), "0");
-    assert_eq!(told.fact("adoptions"), "yes");
-    Ok(())
-}
-
-fn outlives_a_clean_end(told: &Told, _: &str, _: Mode) -> Done {
-    assert_eq!(told.fact("after a clean end"), "yes");
-    assert_eq!(told.fact("again"), "refused");
-    assert_eq!(told.fact("agents afterwards"), "0");
-    Ok(())
-}
-
-fn unloads_without_a_daemon(told: &Told, _: &str, _: Mode) -> Done {
-    assert_eq!(told.fact("refused before unload"), "1");
-    assert_eq!(told.fact("agent's own unload"), "1", "an agent may not end its own governance");
-    assert_eq!(told.fact("unload"), "0");
-    assert_eq!(told.fact("pins after unload"), "0");
-    assert_eq!(told.fact("directory after unload"), "0");
-    assert_eq!(told.fact("refused after unload"), "0");
-    assert_eq!(told.fact("unload of nothing"), "1");
-    Ok(())
-}
-
-fn leaves_no_pin(told: &Told, _: &str, _: Mode) -> Done {
-    assert_eq!(told.fact("pinned at the end"), "0");
-    assert_eq!(told.fact("state at the end"), "0");
-    assert_eq!(told.fact("exec refused"), "1");
-    assert_eq!(told.fact("pins after exec"), "0");
     Ok(())
 }
