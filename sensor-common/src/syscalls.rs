@@ -261,6 +261,7 @@ pub const SYSCALLS: &[Syscall] = &[
     // What a hook sees outside of all calls of this table.
     s("mmap", -1, -1, A::FileMapExec),
     s("mprotect", -1, -1, A::FileMapExec),
+    s("receive", -1, -1, A::FileRead),
     s("unlisted", -1, -1, A::FileRead),
     // The kernel's own extensions.
     s("bpf", 321, 357, A::SysBpf),
@@ -338,6 +339,8 @@ pub const IO_URING: u16 = id("io_uring");
 /// Mapping a file, or giving a mapping another protection: recorded where a rule speaks of it.
 pub const MMAP: u16 = id("mmap");
 pub const MPROTECT: u16 = id("mprotect");
+/// A descriptor that comes from another process.
+pub const RECEIVE: u16 = id("receive");
 /// A call that has no number in the table, told for what a hook saw in it.
 pub const UNLISTED: u16 = id("unlisted");
 

@@ -79,6 +79,7 @@ struct sockaddr_un { unsigned short sun_family; };
 struct unix_address { struct sockaddr_un name[1]; };
 struct unix_sock { struct unix_address *addr; struct path path; };
 struct socket { short type; struct sock *sk; };
+struct socket_alloc { struct socket socket; struct inode vfs_inode; };
 struct msghdr { void *msg_name; int msg_namelen; u32 msg_flags; };
 struct linux_binprm { const char *filename; struct file *file; };
 
@@ -153,6 +154,7 @@ OFFSET(off_bprm_filename, linux_binprm, filename)
 OFFSET(off_bprm_file, linux_binprm, file)
 OFFSET(off_socket_type, socket, type)
 OFFSET(off_socket_sk, socket, sk)
+OFFSET(off_socket_alloc_inode, socket_alloc, vfs_inode)
 OFFSET(off_sock_protocol, sock, sk_protocol)
 OFFSET(off_sock_listener, sock, sk_peer_pid)
 OFFSET(off_unix_path, unix_sock, path)

@@ -32,7 +32,7 @@ offsets!(
     off_files_fdt, off_bprm_filename, off_file_inode, off_inode_mode,
     off_task_flags, off_mount_ns, off_dentry_sb, off_sb_flags, off_file_flags, has_mount_idmap,
     off_task_personality, off_bprm_file, off_vma_flags, off_vma_file,
-    off_socket_type, off_socket_sk, off_sock_protocol, off_sock_family, off_sock_port, off_sock_local, off_sock_local6,
+    off_socket_type, off_socket_sk, off_socket_alloc_inode, off_sock_protocol, off_sock_family, off_sock_port, off_sock_local, off_sock_local6,
     off_task_thread_pid, off_task_pid_links, off_pid_level, off_pid_tasks, off_pid_numbers, off_proc_inode_pid,
     off_proc_inode_vfs, off_signal_live, off_signal_pids, off_sb_magic, off_inode_number, off_inode_device,
     off_sock_listener, off_unix_path, off_unix_address, off_unix_address_name,

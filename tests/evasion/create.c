@@ -153,6 +153,8 @@ static void program(void) {
     execv("/bin/touch", words);
 }
 
+static void handed(void) { put(handed_over('w', in("victim"))); }
+
 const struct technique create_techniques[] = {
     {"o_creat", o_creat, ADDED, 1},
     {"o_creat_o_excl", o_excl, ADDED},
@@ -196,5 +198,6 @@ const struct technique create_techniques[] = {
     {"gate32_create", gate_create, ADDED},
     {"gate32_mkdir", gate_mkdir, ADDED},
     {"program", program, ADDED},
+    {"descriptor_handed_over", handed, ADDED, 1},
     {0},
 };

@@ -75,6 +75,8 @@ const BARE: &[Case] = &[
     at("net.send", "sendto", "", "NO_SEND"),
     at("net.send message", "sendmsg", "", "NO_SEND"),
     at("net.send write", "unlisted", "", "NO_SEND"),
+    at("net.send sendfile", "unlisted", "", "NO_SEND"),
+    at("net.send splice", "unlisted", "", "NO_SEND"),
     at("net.bind", "bind", "", "NO_BIND"),
     at("net.listen", "listen", "", "NO_LISTEN"),
     at("proc.signal", "kill", "", "NO_SIGNAL"),
@@ -118,6 +120,7 @@ macro_rules! machines {
             leaves_nothing_behind,
             refuses_what_has_no_place,
             refuses_with_the_rules_errno,
+            judges_what_is_inherited,
             knows_what_a_run_has_written,
             counts_by_time_what_finds_no_room,
             knows_what_goes_on,
@@ -189,6 +192,18 @@ fn refuses_what_has_no_place(told: &Told, kernel: &str, mode: Mode) -> Done {
 fn refuses_with_the_rules_errno(told: &Told, kernel: &str, mode: Mode) -> Done {
     assert_eq!(told.fact("exec errnos"), "7");
     refuses(told, kernel, mode, ERRNOS, "errnos", "usual")
+}
+
+/// What the policy refuses is /dev/null for the agent; all else it has as it was.
+fn judges_what_is_inherited(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("exec heir"), "0");
+    assert_eq!(told.fact("inherited"), "/data/other /dev/null /dev/null /dev/null ");
+    assert_eq!(told.fact("inherited denials"), "3");
+    assert_eq!(told.fact("inherited observed"), "/data/read/x");
+    assert_eq!(told.fact("inherited connection"), "/dev/null");
+    assert_eq!(told.fact("inherited connection denials"), "1");
+    assert_eq!(told.fact("inherited connection allowed"), "socket:[]");
+    Ok(())
 }
 
 fn came(told: &Told, part: &str, expected: &[(&str, &str)]) {
