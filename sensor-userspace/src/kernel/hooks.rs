@@ -81,7 +81,7 @@ const LATER: [(&str, &str); 4] = [
     ("file_ioctl_compat", "file_ioctl"),
 ];
 
-/// Hooks for which another stands where the kernel has no types of their arguments. The other is loaded there alone.
+/// Hooks for which another stands where the kernel has no types of their arguments.
 const UNTYPED: [(&str, &str); 1] = [("path_chown", "inode_setattr")];
 
 /// Hooks that came later than the oldest kernel, and what goes unrefused before.
@@ -167,20 +167,18 @@ pub fn load(object: &[u8], kernel: &Btf, maps: &HashMap<String, RawFd>, mode: Mo
     };
     let (mut loaded, mut refused) = (Vec::new(), Vec::new());
     for name in object.programs.keys() {
-        let stands_in = UNTYPED.iter().any(|(_, other)| other == name);
         let needless = name == SENDS && is_at_least(SENDS_ARE_SEEN);
-        if stands_in || needless || mode == Mode::FmodRet && LSM_ONLY.contains(&name.as_str()) {
+        if needless || mode == Mode::FmodRet && LSM_ONLY.contains(&name.as_str()) {
             continue;
         }
-        let (mut name, mut done) = (name.as_str(), load(name));
-        if let (Some(Err(_)), Some((_, other))) = (&done, UNTYPED.iter().find(|(untyped, _)| *untyped == name)) {
-            untyped.push((name.to_owned(), format!("not typed in this kernel: {other} stands for it")));
-            (name, done) = (other, load(other));
-        }
-        match done {
-            Some(Ok(())) => loaded.push(name.to_owned()),
-            Some(Err(error)) => refused.push((name.to_owned(), error.to_string())),
-            None => {}
+        let stands = UNTYPED.iter().find(|(untyped, _)| *untyped == name);
+        match (load(name), stands) {
+            (Some(Ok(())), _) => loaded.push(name.to_owned()),
+            (Some(Err(_)), Some((_, other))) => {
+                untyped.push((name.to_owned(), format!("not typed in this kernel: {other} stands for it")));
+            }
+            (Some(Err(error)), None) => refused.push((name.to_owned(), error.to_string())),
+            (None, _) => {}
         }
     }
     absent.append(&mut untyped);
