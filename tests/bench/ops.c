@@ -97,6 +97,18 @@ static void fork_wait(void) {
     need(syscall(SYS_wait4, pid, &status, 0, NULL) == pid, "wait");
 }
 
+static void exec_wait(void) {
+    static char *words[] = {"/ops", "end", NULL};
+    long pid = vfork();
+    need(pid >= 0, "vfork");
+    if (pid == 0) {
+        syscall(SYS_execve, words[0], words, NULL);
+        _exit(1);
+    }
+    int status;
+    need(syscall(SYS_wait4, pid, &status, 0, NULL) == pid && status == 0, "exec");
+}
+
 static unsigned long samples[COUNT];
 
 // With a pause before each, whoever reads what is recorded has caught up and sleeps: the operation pays for
@@ -138,7 +150,11 @@ static void make_paths(void) {
     strcpy(victim, "/tmp/d1/victim");
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    (void)argv;
+    // The program that `exec_wait` runs.
+    if (argc > 1)
+        return 0;
     // A kernel whose random pool is not ready takes a tenfold longer way through its sockets.
     char byte;
     need(getrandom(&byte, 1, 0) == 1, "getrandom");
@@ -167,6 +183,7 @@ int main(void) {
         {"unlink", make_victim, unlink_, nothing},
         {"connect_refused", make_socket, connect_, close_socket},
         {"fork_wait", nothing, fork_wait, nothing},
+        {"exec_wait", nothing, exec_wait, nothing},
     };
     for (int pause = 0; pause < 2; pause++)
         for (unsigned i = 0; i < sizeof ops / sizeof *ops; i++)

@@ -37,6 +37,8 @@ echo 0 >/proc/sys/kernel/randomize_va_space
 /ops >/tmp/first
 echo "scenario nothing"
 /ops
+# Where rgt attaches its own hooks here; asked now, for it loads them all.
+hooks=$(rgt doctor --json | tr '{' '\n' | sed -n 's/.*"kind":"lsm","name":"\([a-z_]*\)","ok":true.*/\1/p')
 
 rgt exec --name idle --policy /policies/article.yaml --ledger /tmp/ledger-idle -- sleep 100000 &
 exec=$!
@@ -59,3 +61,15 @@ wait "$exec" || true
 while [ -e /proc/"$daemon" ]; do usleep 100000; done
 echo "scenario nothing_again"
 /ops
+
+# Programs that do nothing but look their cgroup up, in the same places.
+mkfifo /hold
+lookup_only /lookup.o $hooks </hold >/attached &
+lookup=$!
+exec 9>/hold
+until grep -q attached /attached || ! kill -0 $lookup; do usleep 100000; done
+cat /attached
+echo "scenario lookup"
+/ops
+exec 9>&-
+wait $lookup

@@ -30,6 +30,8 @@ const SCRIPT: &str = "tests/bench/scenarios.sh";
 const CPU: &str = "max,-erms";
 /// An idle machine needs two minutes.
 const TIMEOUT: &str = "1800";
+const LOOKUP: &str = "tests/bench/lookup.c";
+const LOADER: &str = "lookup_only";
 const PIPELINE: &str = "record_rate";
 
 pub fn run(options: &Options) -> Result<()> {
@@ -83,6 +85,10 @@ fn kernel(root: &Path, dir: &Path, rgt: &Path, kernel: &str) -> Result<Told> {
         .arg(add(&root.join(SCRIPT), "/scenarios.sh"))
         .arg("--add")
         .arg(add(&corpus_in(dir)?, "/corpus"))
+        .arg("--add")
+        .arg(add(&lookup_object(root, dir)?, "/lookup.o"))
+        .arg("--add")
+        .arg(add(&lookup_loader(root)?, "/usr/bin/lookup_only"))
         .args(["--", "sh", "/scenarios.sh"])
         .env("RGT_BIN", rgt)
         .env("RGT_ROOT", root)
@@ -107,6 +113,35 @@ fn kernel(root: &Path, dir: &Path, rgt: &Path, kernel: &str) -> Result<Told> {
         bail!("the VM's run ended with {status}; its own words are above");
     }
     Ok(told)
+}
+
+/// Programs that only look their cgroup up, one for each hook of the kernel side.
+fn lookup_object(root: &Path, dir: &Path) -> Result<PathBuf> {
+    const MARK: &str = "#[lsm(hook = \"";
+    let mut hooks = String::new();
+    let source = root.join("sensor-ebpf/src");
+    for entry in std::fs::read_dir(&source).with_context(|| source.display().to_string())? {
+        let text = std::fs::read_to_string(entry?.path())?;
+        for name in text.lines().filter_map(|line| line.trim().strip_prefix(MARK)?.split('"').next()) {
+            hooks += &format!("HOOK({name})\n");
+        }
+    }
+    let include = dir.join("include");
+    std::fs::create_dir_all(&include)?;
+    std::fs::write(include.join("hooks.h"), hooks)?;
+    let object = dir.join("lookup.o");
+    let mut clang = Command::new(build::CLANG);
+    clang.args(["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-c", "-I"]).arg(&include);
+    clang.arg(root.join(LOOKUP)).arg("-o").arg(&object);
+    command::shown("compiling the look-up", &mut clang)?;
+    Ok(object)
+}
+
+fn lookup_loader(root: &Path) -> Result<PathBuf> {
+    let mut cargo = build::host_cargo(root);
+    cargo.args(["build", "--release", "--package", "rgt", "--example", LOADER]);
+    command::shown("building the look-up's loader", &mut cargo)?;
+    Ok(paths::target(root).join("release/examples").join(LOADER))
 }
 
 /// The corpus of policies in its three sizes.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::toolchain::Toolchain;
 use crate::{command, paths, setup};
 
-const CLANG: &str = "clang-22";
+pub const CLANG: &str = "clang-22";
 const OBJCOPY: &str = "llvm-objcopy-22";
 const TARGET: &str = "bpfel-unknown-none";
 /// The variable by which `rgt`'s source finds the object that it embeds.

@@ -9,10 +9,13 @@ use serde_json::{Value, json};
 const NOTHING: &str = "nothing";
 /// The same, after everything was unloaded: how far it is from the first is how far to trust the rest.
 const AGAIN: &str = "nothing_again";
-const SCENARIOS: [&str; 8] =
-    [NOTHING, "neighbour", "observed", "governed", "rules_10", "rules_1000", "rules_10000", AGAIN];
-/// Six operations, each alone and in a burst.
-const FIGURES: usize = 12;
+/// Programs that do nothing but look their cgroup up, where rgt's are: what a neighbour's cost is compared with.
+const LOOKUP: &str = "lookup";
+const NEIGHBOUR: &str = "neighbour";
+const SCENARIOS: [&str; 9] =
+    [NOTHING, NEIGHBOUR, "observed", "governed", "rules_10", "rules_1000", "rules_10000", AGAIN, LOOKUP];
+/// Seven operations, each alone and in a burst.
+const FIGURES: usize = 14;
 const SAMPLES: u64 = 2000;
 
 #[derive(Default)]
@@ -200,6 +203,14 @@ impl Told {
             }
         }
         text.push('\n');
+        for of in operations {
+            let added = |name| self.median(name, &of.operation, &of.pace)?.checked_signed_diff(of.median);
+            if let (Some(neighbour), Some(lookup)) = (added(NEIGHBOUR), added(LOOKUP).filter(|lookup| *lookup > 0)) {
+                let hundredths = neighbour * 100 / lookup;
+                let (whole, part) = (hundredths / 100, hundredths % 100);
+                let _ = write!(text, "\n{} {}: a neighbour pays {whole}.{part:02} times a look-up", of.operation, of.pace);
+            }
+        }
         for scenario in &self.scenarios {
             if let Some(kib) = scenario.daemon_kib {
                 let _ = write!(text, "\n{}: RssAnon of the daemon {kib} KiB", scenario.name);
