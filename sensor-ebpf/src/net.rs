@@ -10,7 +10,7 @@ use sensor_common::{
 use crate::{
     found::{forget_default, unplaced, word},
     kernel::{off, read},
-    slot,
+    slot, unix,
 };
 
 const AF_UNSPEC: u16 = 0;
@@ -103,11 +103,21 @@ fn sock_of(socket: u64) -> u64 {
     read::<u64>(socket + off::off_socket_sk()).unwrap_or(0)
 }
 
+#[inline(always)]
+fn is_unix(sock: u64) -> bool {
+    read::<u16>(sock + off::off_sock_family()) == Some(unix::AF_UNIX)
+}
+
 #[lsm(hook = "socket_connect")]
 pub fn socket_connect(ctx: LsmContext) -> i32 {
     let (socket, address, length) = (word(&ctx, 0), word(&ctx, 1), word(&ctx, 2));
     slot::in_hook(|slot, index| {
-        let about = given(slot, sock_of(socket), address, length & 0xffff_ffff, Does::Connects);
+        let sock = sock_of(socket);
+        // Without a family it is let go of its peer, and reaches nobody.
+        if is_unix(sock) && read::<u16>(address) == Some(unix::AF_UNIX) {
+            return unix::connects(slot, index, sock);
+        }
+        let about = given(slot, sock, address, length & 0xffff_ffff, Does::Connects);
         unplaced(index, Action::NetConnect, about)
     })
 }
@@ -141,6 +151,9 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
 #[inline(always)]
 fn sends(slot: *mut Slot, index: u32, socket: u64, message: u64) -> u32 {
     let sock = sock_of(socket);
+    if is_unix(sock) {
+        return unix::sends(slot, index, socket, sock);
+    }
     let name = read::<u64>(message + off::off_msg_name()).unwrap_or(0);
     let length = read::<u32>(message + off::off_msg_namelen()).unwrap_or(0);
     let connects = read::<u32>(message + off::off_msg_flags()).unwrap_or(0) & MSG_FASTOPEN != 0;

@@ -8,6 +8,7 @@ use crate::attempt::{Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict
 use crate::kernel::{Operand, Seen, Standing};
 use crate::policy::{
     Circumstances, Consequences, Decision, KernelHit, Object, RULE_DEFAULT, Table, Written, place,
+    reaches_sockets,
 };
 
 /// The reason that says no more than it must.
@@ -50,7 +51,7 @@ pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstance
         reason,
         judged,
         severity: decision.severity,
-        host: match destination(&seen.attempt) {
+        host: match destination(&seen.attempt, b"") {
             Object::Address { address, .. } => table.named.get(&address).cloned(),
             _ => None,
         },
@@ -84,6 +85,8 @@ fn enforcement(verdict: Verdict, blocked: bool, observing: bool, end: End) -> En
 fn from_hooks(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Decision> {
     let decisions = seen.hooks.iter().map(|hook| {
         let object = match hook.object.as_deref() {
+            // What has a place, and is reached over the network.
+            _ if hook.unknown && reaches_sockets(hook.action) => Object::UnknownSocket,
             _ if hook.unknown => Object::Unknown,
             // What a hook gave no name has none: an address, a signal.
             None => Object::None,
@@ -123,7 +126,7 @@ fn from_argument(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Deci
     let first = if has_place(attempt) {
         place(&first)
     } else {
-        destination(attempt)
+        destination(attempt, &first)
     };
     let second = has_second
         .then(|| place(&second))
@@ -152,8 +155,11 @@ fn written(seen: &Seen) -> Written {
     }
 }
 
-/// Where a network action goes, by the address as written.
-fn destination(attempt: &Attempt) -> Object<'static> {
+/// How an address is written that is neither of IP nor a unix socket's name.
+const OTHERS: [&[u8]; 5] = [b"unix:", b"unspec:", b"netlink:", b"vsock:", b"family:"];
+
+/// Where a network action goes, by the address as written; `path` is what that is as a path.
+fn destination<'a>(attempt: &'a Attempt, path: &'a [u8]) -> Object<'a> {
     if !attempt.action.verb().starts_with("net.") {
         return Object::None;
     }
@@ -172,7 +178,13 @@ fn destination(attempt: &Attempt) -> Object<'static> {
             };
             Object::Address { address: address.octets(), port: to.port(), protocol: 0 }
         }
-        None => Object::OtherSocket,
+        None => match argument.as_slice() {
+            [b'@', name @ ..] => Object::Abstract(name),
+            [b'/', ..] => place(path),
+            argument if OTHERS.iter().any(|other| argument.starts_with(other)) => Object::OtherSocket,
+            // Relative, to a directory that is not told.
+            _ => Object::UnknownSocket,
+        },
     }
 }
 

@@ -141,8 +141,12 @@ impl Reader<'_> {
             let name = names.split(|byte| *byte == 0).next().unwrap_or_default();
             return Some(if name.starts_with(b"memfd:") { name.to_vec() } else { [b"anon:", name].concat() });
         }
+        let number = u32::from_le_bytes(*number);
+        if number == section::ABSTRACT {
+            return Some([b"@", names].concat());
+        }
         let below = path_from_names(names);
-        match (self.place)(u32::from_le_bytes(*number)) {
+        match (self.place)(number) {
             Some(place) if below == b"/" && !place.is_empty() => Some(place),
             Some(place) => Some([place, below].concat()),
             None => Some([b"foreign:".as_slice(), &below].concat()),
