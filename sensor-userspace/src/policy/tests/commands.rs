@@ -172,7 +172,7 @@ fn show() {
     assert_eq!(status, 0);
     assert!(
         out.contains("1  RULE_FILE_DELETE_BLOCK: deny outside /tmp/**")
-            && out.contains("3 states, 0 byte automata, 0 networks"),
+            && out.contains("4 states, 0 byte automata, 0 networks"),
         "{out}"
     );
     let table: Value =
