@@ -102,6 +102,8 @@ const SOCKETS: &[Case] = &[
     at("unix chroot", "connect", "/data/run/denied.sock", "NO_SOCKET"),
     at("unix link", "connect", "/data/run/denied.sock", "NO_SOCKET"),
     at("unix second name", "connect", "/data/run/denied.sock", "NO_SOCKET"),
+    at("unix ring", "io_uring", "/data/run/denied.sock", "NO_SOCKET"),
+    at("unix ring datagram", "io_uring", "/data/run/denied.log", "NO_SOCKET"),
     at("unix abstract", "connect", "@rgt-denied/1", "NO_SOCKET"),
     at("unix datagram", "sendto", "/data/run/denied.log", "NO_SOCKET"),
     at("unix message", "sendmsg", "/data/run/denied.log", "NO_SOCKET"),

@@ -175,8 +175,8 @@ static int moves_mount(void)
 	return tree < 0 ? -1 : syscall(SYS_move_mount, tree, "", AT_FDCWD, "/data/mount", 4 /* F_EMPTY_PATH */);
 }
 
-/* An open that the kernel does on behalf of a ring. */
-static int ring_opens(const char *path, int flags)
+/* What the kernel does on behalf of a ring. */
+static int by_ring(struct io_uring_sqe what)
 {
 	struct io_uring_params how = { 0 };
 	int ring = syscall(SYS_io_uring_setup, 1, &how);
@@ -185,8 +185,7 @@ static int ring_opens(const char *path, int flags)
 	char *cq = mmap(NULL, how.cq_off.cqes + 2 * sizeof(struct io_uring_cqe), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
 			IORING_OFF_CQ_RING);
 	struct io_uring_sqe *entry = mmap(NULL, sizeof *entry, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
-	*entry = (struct io_uring_sqe){ .opcode = IORING_OP_OPENAT, .fd = AT_FDCWD, .addr = (unsigned long)path,
-					.open_flags = flags };
+	*entry = what;
 	*(unsigned *)(sq + how.sq_off.array) = 0;
 	*(unsigned *)(sq + how.sq_off.tail) = 1;
 	if (syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0)
@@ -194,6 +193,12 @@ static int ring_opens(const char *path, int flags)
 	int result = ((struct io_uring_cqe *)(cq + how.cq_off.cqes))->res;
 	errno = result < 0 ? -result : 0;
 	return result < 0 ? -1 : 0;
+}
+
+static int ring_opens(const char *path, int flags)
+{
+	return by_ring((struct io_uring_sqe){ .opcode = IORING_OP_OPENAT, .fd = AT_FDCWD, .addr = (unsigned long)path,
+					      .open_flags = flags });
 }
 
 #define HANDED 250
@@ -230,6 +235,14 @@ static int connected(const char *name)
 	socklen_t length = named(name, &to);
 	int fd = socket_for(name);
 	return connect(fd, (struct sockaddr *)&to, length) ? -1 : fd;
+}
+
+static int ring_connects(const char *name)
+{
+	struct sockaddr_un to;
+	socklen_t length = named(name, &to);
+	return by_ring((struct io_uring_sqe){ .opcode = IORING_OP_CONNECT, .fd = socket_for(name), .addr = (unsigned long)&to,
+					      .off = length });
 }
 
 static int bound(const char *name)
@@ -463,6 +476,8 @@ static void sockets(void)
 	TRY("unix chroot", NULL, connects_in_chroot("/data/run", "/denied.sock"));
 	TRY("unix link", NULL, connects_by_link("run/denied.sock", "/data/way"));
 	TRY("unix second name", NULL, connects_by_second_name("/data/run/denied.sock", "/data/run/second"));
+	TRY("unix ring", NULL, ring_connects("/data/run/denied.sock"));
+	TRY("unix ring datagram", NULL, ring_connects("/data/run/denied.log"));
 	TRY("unix abstract", NULL, connected("@rgt-denied/1"));
 	TRY("unix datagram", NULL, sends_to("/data/run/denied.log", 0));
 	TRY("unix message", NULL, sends_to("/data/run/denied.log", 1));

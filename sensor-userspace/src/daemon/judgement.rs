@@ -446,4 +446,43 @@ pub(super) mod tests {
         seen.attempt.end = End::Killed;
         assert_eq!(told(&seen, true, Mode::Lsm).1, Enforcement::NotReached);
     }
+
+    /// Nobody listened there, so no hook came to see a socket.
+    #[test]
+    fn a_socket_that_was_not_found_is_judged_by_its_name_as_written() {
+        let text = "version: 1\nrules:\n  - { id: A, deny: net.connect, unix: ['/run/**', '@x/*'] }\n  - { id: B, deny: net.connect, to: { not: 1.2.3.4 } }\n";
+        let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+        for (argument, rule) in [
+            (&b"/run/a/../x"[..], "A"),
+            (b"/tmp/x", "RULE_DEFAULT"),
+            (b"@x/y", "A"),
+            (b"@/run/x", "RULE_DEFAULT"),
+            (b"x", "RULE_UNKNOWN"),
+            (b"unix:", "RULE_DEFAULT"),
+            (b"netlink:0", "RULE_DEFAULT"),
+            (b"4.3.2.1:80", "B"),
+        ] {
+            let mut seen = unlink(argument, None, -2);
+            seen.attempt.action = Action::NetConnect;
+            seen.means = vec![(Action::NetConnect, Operand::First)];
+            let (judgement, _) = judge(&seen, &table, &standing(Mode::Lsm), &NOW);
+            let argument = String::from_utf8_lossy(argument);
+            assert_eq!((judgement.rule_id.as_str(), judgement.judged), (rule, Judged::Argument), "{argument}");
+        }
+    }
+
+    /// What a hook could not place is no address that a rule could ask for.
+    #[test]
+    fn a_socket_of_unknown_place_is_told_as_one() {
+        let text = "version: 1\nrules:\n  - { id: B, deny: net.connect, to: { not: 1.2.3.4 } }\n  - { id: A, deny: net.connect, unix: /run/** }\n";
+        let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+        let mut seen = unlink(b"/run/x", None, -13);
+        seen.attempt.action = Action::NetConnect;
+        seen.means = vec![(Action::NetConnect, Operand::First)];
+        let object = Some(b"foreign:/x".to_vec());
+        seen.hooks = vec![HookVerdict { action: Action::NetConnect, unknown: true, object, ..hook(effect::DENY, None, true) }];
+        let (judgement, _) = judge(&seen, &table, &standing(Mode::Lsm), &NOW);
+        assert_eq!((judgement.rule_id.as_str(), judgement.judged), ("RULE_UNKNOWN", Judged::Kernel));
+        assert_eq!(judgement.reason, "net.connect to a unix socket whose place is unknown: A asks for its place, on_unknown denies");
+    }
 }

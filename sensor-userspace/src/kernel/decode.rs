@@ -393,6 +393,14 @@ mod tests {
     }
 
     #[test]
+    fn an_abstract_socket_is_called_by_its_whole_name() {
+        let reader = Reader { clock_offset: 0, place: &|_| None };
+        let section = [&section::ABSTRACT.to_le_bytes()[..], b"a/b\0c"].concat();
+        assert_eq!(reader.object(&section, false).as_deref(), Some(&b"@a/b\0c"[..]));
+        assert_eq!(reader.object(&section[..4], false).as_deref(), Some(&b"@"[..]));
+    }
+
+    #[test]
     fn any_bytes_are_survived() {
         let reader = Reader { clock_offset: u64::MAX, place: &|_| None };
         let mut state = 0x1234_5678_9abc_def0_u64;
