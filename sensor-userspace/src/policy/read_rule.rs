@@ -74,9 +74,11 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
     let found = effect(at, entries, report);
     let effect = found.map(|(effect, _)| effect);
     let mut actions = found.and_then(|(_, entry)| actions(entry, report));
-    let objects = entries.iter().filter(|entry| ["path", "to", "unix"].contains(&entry.key.as_str()));
-    if let [one, other, ..] = objects.collect::<Vec<_>>().as_slice() {
-        let text = format!("the rule has both `{}:` and `{}:`, and no object has both", one.key, other.key);
+    let is_test = |entry: &&Entry| ["path", "to", "unix"].contains(&entry.key.as_str());
+    let tests: Vec<&Entry> = entries.iter().filter(is_test).collect();
+    if let [one, other, ..] = tests.as_slice() {
+        let (one, two) = (&one.key, &other.key);
+        let text = format!("the rule has both `{one}:` and `{two}:`, and no object has both");
         report.error(other.at, text, "make two rules of it");
         actions = None;
     }
@@ -284,7 +286,7 @@ fn narrow(
                 format!("`{}` has no {what} that `{key}:` could be tested on", action.verb());
             let hint = match (key, action) {
                 ("unix", Action::NetBind) => {
-                    "a socket that is bound is a file that is made: write `file.create` and `path:`".to_owned()
+                    "binding makes the socket's file: write `file.create` and `path:`".to_owned()
                 }
                 _ => format!("write a rule of its own for it, without `{key}:`"),
             };

@@ -121,13 +121,14 @@ fn a_rule_that_covers_another_is_told() {
 
 #[test]
 fn commands_know_them() {
-    let text = "version: 1\nrules:\n  - { id: A, deny: net.connect, unix: ['/run/docker.sock', '@x*'] }\ntests:\n  - { action: net.connect, unix: /run/docker.sock, verdict: deny, rule: A }\n  - { action: net.connect, unix: '@xy', verdict: deny, rule: A }\n  - { action: net.send, unix: '@xy', verdict: allow }\n";
+    let text = "version: 1\nrules:\n  - { id: A, deny: net.connect, unix: ['/run/x.sock', '@x*'] }\ntests:\n  - { action: net.connect, unix: /run/x.sock, verdict: deny, rule: A }\n  - { action: net.connect, unix: '@xy', verdict: deny, rule: A }\n  - { action: net.send, unix: '@xy', verdict: allow }\n";
     let policy = file("sockets.yaml", text);
     let policy = policy.to_string_lossy();
     assert!(rgt_policy(&["test", &policy]).1.ends_with("3 passed, 0 failed\n"));
-    assert!(rgt_policy(&["show", &policy]).1.contains("deny inside /run/docker.sock, @x*"));
+    assert!(rgt_policy(&["show", &policy]).1.contains("deny inside /run/x.sock, @x*"));
     for (name, wanted) in [
-        ("/run/docker.sock", "net.connect to /run/docker.sock: A denies inside"),
+        ("/run/x.sock", "net.connect to /run/x.sock: A denies inside"),
+        ("/run/docker.sock", "DENY by GUARD_BROKERS"),
         ("@xy", "net.connect to @xy: A denies inside"),
         ("/run//x", "net.connect to /run/x: no rule matches"),
     ] {
