@@ -67,6 +67,9 @@ pub mod section {
     /// foreign one, or for one that has no place), then names deepest first, within its filesystem. Empty for a
     /// pair without such an object.
     pub const OBJECT: u16 = 8;
+    /// In place of a filesystem's number: the rest is the whole name of an abstract unix socket, without the NUL that
+    /// it begins with.
+    pub const ABSTRACT: u32 = 0xffff_fffe;
     /// Watching rules that matched: the pair's position, then their indices, two bytes each.
     pub const WATCHED: u16 = 9;
 }
@@ -119,6 +122,8 @@ pub mod pair {
     pub const ADDRESS: u8 = 32;
     /// This run has written the object.
     pub const WRITTEN: u8 = 64;
+    /// The object is a unix socket, known by its name or of unknown place.
+    pub const UNIX: u8 = 128;
 }
 
 pub const MAX_PAIRS: usize = 8;
@@ -240,6 +245,8 @@ pub struct Walk {
     pub refusal: i32,
     /// 1: some names had no room, and were hashed alone.
     pub cut: u32,
+    /// The unix socket that is being connected, until its peer is found; 0 for none.
+    pub connecting: u64,
 }
 
 pub const UNREAD: u32 = u32::MAX;

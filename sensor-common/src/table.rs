@@ -122,6 +122,9 @@ pub struct Candidate {
 /// The candidate is a set.
 pub const SET: u32 = 1 << 31;
 
+/// Names of abstract unix sockets lie in no directory: each is one name, from the state this far behind the root's.
+pub const ABSTRACT: u32 = 1;
+
 /// A state of the automaton over names.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

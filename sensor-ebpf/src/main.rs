@@ -31,6 +31,8 @@ mod section;
 mod slot;
 mod system;
 mod turn;
+mod unix;
+mod walk;
 mod who;
 mod written;
 

@@ -14,9 +14,9 @@ use sensor_common::{
 
 use crate::{
     emit,
-    judge::LAST,
     maps,
     section::{header, used},
+    walk::LAST,
 };
 
 /// Of a walk's `best`: the policy's word on objects of unknown place decides.
@@ -203,6 +203,11 @@ pub fn consider_unknown(index: u32, candidate: u32) -> u64 {
             return offer(index, number);
         }
         if rule.object == object::NOT_WRITTEN && written {
+            return 0;
+        }
+        // Wherever a unix socket lies, it is no address.
+        let socket = (*walk).about & u32::from(pair::UNIX) != 0;
+        if socket && (rule.object == object::TO || rule.object == object::NOT_TO) {
             return 0;
         }
         if rule.effect == effect::WATCH || !rule.holds_for((*walk).labels, (*walk).risk, (*walk).facts) {

@@ -8,6 +8,7 @@ use crate::attempt::{Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict
 use crate::kernel::{Operand, Seen, Standing};
 use crate::policy::{
     Circumstances, Consequences, Decision, KernelHit, Object, RULE_DEFAULT, Table, Written, place,
+    reaches_sockets,
 };
 
 /// The reason that says no more than it must.
@@ -50,7 +51,7 @@ pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstance
         reason,
         judged,
         severity: decision.severity,
-        host: match destination(&seen.attempt) {
+        host: match destination(&seen.attempt, b"") {
             Object::Address { address, .. } => table.named.get(&address).cloned(),
             _ => None,
         },
@@ -84,6 +85,8 @@ fn enforcement(verdict: Verdict, blocked: bool, observing: bool, end: End) -> En
 fn from_hooks(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Decision> {
     let decisions = seen.hooks.iter().map(|hook| {
         let object = match hook.object.as_deref() {
+            // What has a place, and is reached over the network.
+            _ if hook.unknown && reaches_sockets(hook.action) => Object::UnknownSocket,
             _ if hook.unknown => Object::Unknown,
             // What a hook gave no name has none: an address, a signal.
             None => Object::None,
@@ -123,7 +126,7 @@ fn from_argument(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Deci
     let first = if has_place(attempt) {
         place(&first)
     } else {
-        destination(attempt)
+        destination(attempt, &first)
     };
     let second = has_second
         .then(|| place(&second))
@@ -152,8 +155,11 @@ fn written(seen: &Seen) -> Written {
     }
 }
 
-/// Where a network action goes, by the address as written.
-fn destination(attempt: &Attempt) -> Object<'static> {
+/// How an address is written that is neither of IP nor a unix socket's name.
+const OTHERS: [&[u8]; 5] = [b"unix:", b"unspec:", b"netlink:", b"vsock:", b"family:"];
+
+/// Where a network action goes, by the address as written; `path` is what that is as a path.
+fn destination<'a>(attempt: &'a Attempt, path: &'a [u8]) -> Object<'a> {
     if !attempt.action.verb().starts_with("net.") {
         return Object::None;
     }
@@ -172,7 +178,13 @@ fn destination(attempt: &Attempt) -> Object<'static> {
             };
             Object::Address { address: address.octets(), port: to.port(), protocol: 0 }
         }
-        None => Object::OtherSocket,
+        None => match argument.as_slice() {
+            [b'@', name @ ..] => Object::Abstract(name),
+            [b'/', ..] => place(path),
+            argument if OTHERS.iter().any(|other| argument.starts_with(other)) => Object::OtherSocket,
+            // Relative, to a directory that is not told.
+            _ => Object::UnknownSocket,
+        },
     }
 }
 
@@ -433,5 +445,44 @@ pub(super) mod tests {
         assert_eq!(told(&seen, true, Mode::Lsm).1, Enforcement::WouldBlock);
         seen.attempt.end = End::Killed;
         assert_eq!(told(&seen, true, Mode::Lsm).1, Enforcement::NotReached);
+    }
+
+    /// Nobody listened there, so no hook came to see a socket.
+    #[test]
+    fn a_socket_that_was_not_found_is_judged_by_its_name_as_written() {
+        let text = "version: 1\nrules:\n  - { id: A, deny: net.connect, unix: ['/run/**', '@x/*'] }\n  - { id: B, deny: net.connect, to: { not: 1.2.3.4 } }\n";
+        let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+        for (argument, rule) in [
+            (&b"/run/a/../x"[..], "A"),
+            (b"/tmp/x", "RULE_DEFAULT"),
+            (b"@x/y", "A"),
+            (b"@/run/x", "RULE_DEFAULT"),
+            (b"x", "RULE_UNKNOWN"),
+            (b"unix:", "RULE_DEFAULT"),
+            (b"netlink:0", "RULE_DEFAULT"),
+            (b"4.3.2.1:80", "B"),
+        ] {
+            let mut seen = unlink(argument, None, -2);
+            seen.attempt.action = Action::NetConnect;
+            seen.means = vec![(Action::NetConnect, Operand::First)];
+            let (judgement, _) = judge(&seen, &table, &standing(Mode::Lsm), &NOW);
+            let argument = String::from_utf8_lossy(argument);
+            assert_eq!((judgement.rule_id.as_str(), judgement.judged), (rule, Judged::Argument), "{argument}");
+        }
+    }
+
+    /// What a hook could not place is no address that a rule could ask for.
+    #[test]
+    fn a_socket_of_unknown_place_is_told_as_one() {
+        let text = "version: 1\nrules:\n  - { id: B, deny: net.connect, to: { not: 1.2.3.4 } }\n  - { id: A, deny: net.connect, unix: /run/** }\n";
+        let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+        let mut seen = unlink(b"/run/x", None, -13);
+        seen.attempt.action = Action::NetConnect;
+        seen.means = vec![(Action::NetConnect, Operand::First)];
+        let object = Some(b"foreign:/x".to_vec());
+        seen.hooks = vec![HookVerdict { action: Action::NetConnect, unknown: true, object, ..hook(effect::DENY, None, true) }];
+        let (judgement, _) = judge(&seen, &table, &standing(Mode::Lsm), &NOW);
+        assert_eq!((judgement.rule_id.as_str(), judgement.judged), ("RULE_UNKNOWN", Judged::Kernel));
+        assert_eq!(judgement.reason, "net.connect to a unix socket whose place is unknown: A asks for its place, on_unknown denies");
     }
 }

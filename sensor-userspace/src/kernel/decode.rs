@@ -141,8 +141,12 @@ impl Reader<'_> {
             let name = names.split(|byte| *byte == 0).next().unwrap_or_default();
             return Some(if name.starts_with(b"memfd:") { name.to_vec() } else { [b"anon:", name].concat() });
         }
+        let number = u32::from_le_bytes(*number);
+        if number == section::ABSTRACT {
+            return Some([b"@", names].concat());
+        }
         let below = path_from_names(names);
-        match (self.place)(u32::from_le_bytes(*number)) {
+        match (self.place)(number) {
             Some(place) if below == b"/" && !place.is_empty() => Some(place),
             Some(place) => Some([place, below].concat()),
             None => Some([b"foreign:".as_slice(), &below].concat()),
@@ -386,6 +390,14 @@ mod tests {
         assert_eq!(seen.attempt.object, objects[1]);
         assert_eq!(seen.attempt.object2, objects[2]);
         assert_eq!(seen.attempt.actions, [Action::NetSend, Action::FileWrite, Action::ProcExec]);
+    }
+
+    #[test]
+    fn an_abstract_socket_is_called_by_its_whole_name() {
+        let reader = Reader { clock_offset: 0, place: &|_| None };
+        let section = [&section::ABSTRACT.to_le_bytes()[..], b"a/b\0c"].concat();
+        assert_eq!(reader.object(&section, false).as_deref(), Some(&b"@a/b\0c"[..]));
+        assert_eq!(reader.object(&section[..4], false).as_deref(), Some(&b"@"[..]));
     }
 
     #[test]

@@ -120,8 +120,16 @@ impl Trial {
                 slot.walk.protocol = protocol.into();
                 pair::ADDRESS
             }
+            Object::Abstract(name) => {
+                slot.area[..name.len()].copy_from_slice(name);
+                slot.walk.names[0] = (name.len() as u32) << 16;
+                slot.walk.depth = 1;
+                used = name.len();
+                pair::UNIX
+            }
             Object::Nameless(_) => pair::NAMELESS,
             Object::Unknown => pair::UNKNOWN,
+            Object::UnknownSocket => pair::UNKNOWN | pair::UNIX,
             Object::None | Object::OtherSocket => pair::BARE,
         };
         slot.attempt.sections = used.min(SECTION_ROOM) as u32;

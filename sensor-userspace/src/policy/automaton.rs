@@ -5,13 +5,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sensor_common::table::{Candidate, MAX_ACTIVE};
+use sensor_common::table::{self, Candidate, MAX_ACTIVE};
 
 use super::bytes::{ByteAutomaton, TooLarge};
 use super::pattern::{Part, Piece};
 
 /// The state at the root; 0 is none.
 pub const ROOT: u32 = 1;
+/// The state before an abstract socket's name.
+const ABSTRACT: u32 = ROOT + table::ABSTRACT;
 
 /// The globs of one state, in the order of their positions.
 pub type Globs = Vec<Vec<Piece>>;
@@ -40,7 +42,8 @@ pub struct Automaton {
 
 impl Default for Automaton {
     fn default() -> Automaton {
-        Automaton { states: vec![State::default(), State::default()], bytes: Vec::new() }
+        // None, the root, and beside it what abstract names start from.
+        Automaton { states: vec![State::default(); ABSTRACT as usize + 1], bytes: Vec::new() }
     }
 }
 
@@ -72,6 +75,7 @@ impl Automaton {
         let found = match part {
             Part::Name(name) => *state.names.entry(name.clone()).or_insert(new),
             Part::Glob(pieces) => *state.globs.entry(pieces.clone()).or_insert(new),
+            Part::Abstract => ABSTRACT,
             Part::Any if state.any != 0 => state.any,
             Part::Any => {
                 state.any = new;
@@ -120,9 +124,18 @@ impl Automaton {
 
     /// Walks a path as the kernel does.
     pub fn walk<'a>(&self, names: impl Iterator<Item = &'a [u8]>) -> Reached {
+        self.walk_from(ROOT, names)
+    }
+
+    /// The same with the name of an abstract socket.
+    pub fn walk_abstract(&self, name: &[u8]) -> Reached {
+        self.walk_from(ABSTRACT, std::iter::once(name))
+    }
+
+    fn walk_from<'a>(&self, from: u32, names: impl Iterator<Item = &'a [u8]>) -> Reached {
         let mut reached = Reached::default();
         let mut active = Vec::new();
-        self.enter(ROOT, &mut active, &mut reached);
+        self.enter(from, &mut active, &mut reached);
         for name in names {
             let mut next = Vec::new();
             for &number in &active {

@@ -26,7 +26,11 @@ pub enum Object<'a> {
     Unknown,
     /// An internet address; IPv4 as IPv6 has it.
     Address { address: [u8; 16], port: u16, protocol: u8 },
-    /// A socket of another kind: no rule about addresses speaks of it.
+    /// An abstract unix socket's name, without the `@` that it is written with. One with a file is a path.
+    Abstract(&'a [u8]),
+    /// A unix socket whose place cannot be told.
+    UnknownSocket,
+    /// A socket of another kind, or without a name: no rule about addresses or unix sockets speaks of it.
     OtherSocket,
 }
 
@@ -57,6 +61,7 @@ impl<'a> Object<'a> {
     pub fn of(name: Option<&'a [u8]>) -> Object<'a> {
         match name {
             None | Some([]) => Object::Unknown,
+            Some([b'@', name @ ..]) => Object::Abstract(name),
             Some(name) if !name.starts_with(b"/") => Object::Nameless(name),
             // A parent's name in a path says that nobody resolved it.
             Some(name) if name.split(|byte| *byte == b'/').any(|part| part == b"..") => {
@@ -64,6 +69,15 @@ impl<'a> Object<'a> {
             }
             Some(name) => Object::Path(name),
         }
+    }
+
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self, Object::Unknown | Object::UnknownSocket)
+    }
+
+    /// It has a place, and so is no address, whether or not the place is known.
+    fn has_place(&self) -> bool {
+        matches!(self, Object::Path(_) | Object::Abstract(_) | Object::UnknownSocket)
     }
 }
 
@@ -200,19 +214,20 @@ impl Table {
         if let Some(guard) = hit.rule.and_then(Guard::of_rule) {
             return self.guarded(guard, action);
         }
-        let place_unknown = hit.unknown || object == Object::Unknown;
+        let place_unknown = hit.unknown || object.is_unknown();
         let written = written(object, how);
         let observed = hit.would.map(usize::from).filter(|rule| *rule < self.rules.len());
         let would = observed.map(|index| {
             let rule = &self.tests[index];
             // An observing rule that asks for an unknown place would have left it to `on_unknown`.
-            let left = asks_in_vain(rule, place_unknown, written);
+            let left = asks_in_vain(rule, place_unknown, object, written);
             (verdict_of(if left { self.kernel.on_unknown } else { rule.effect }), index)
         });
         // A rule that needs no place decides of an unknown one as well.
         let by_unknown = hit.unknown && hit.rule.is_none();
+        let unknown = if object.is_unknown() { object } else { Object::Unknown };
         let asked = match by_unknown {
-            true => self.single(action, Object::Unknown, how, &mut |_| {}).asked,
+            true => self.single(action, unknown, how, &mut |_| {}).asked,
             false => None,
         };
         let (verdict, rule) = (verdict_of(hit.effect), hit.rule.map(usize::from));
@@ -259,7 +274,7 @@ impl Table {
         tell: &mut dyn FnMut(Step),
     ) -> Single {
         let offered = self.offered(action, object);
-        let unknown_place = object == Object::Unknown || offered.too_many;
+        let unknown_place = object.is_unknown() || offered.too_many;
         let written = written(object, how);
         let mut found = Single::default();
         let mut decided = false;
@@ -278,7 +293,7 @@ impl Table {
             others.start = index + 1;
             let rule = &self.tests[index];
             let mut step = |result| tell(Step { action, rule: index, result });
-            let asks = asks_in_vain(rule, unknown_place, written);
+            let asks = asks_in_vain(rule, unknown_place, object, written);
             if rule.actions & action.bit() == 0 {
                 step(StepResult::OtherAction);
             } else if !asks && !offered.takes(rule, action, object, written) {
@@ -333,6 +348,11 @@ impl Table {
         match object {
             Object::Path(path) if self.kernel.walks & action.bit() != 0 => {
                 let reached = self.automaton.walk(components(path));
+                offered.too_many = reached.too_many;
+                reached.candidates.iter().for_each(|candidate| offered.take(candidate));
+            }
+            Object::Abstract(name) if self.kernel.walks & action.bit() != 0 => {
+                let reached = self.automaton.walk_abstract(name);
                 offered.too_many = reached.too_many;
                 reached.candidates.iter().for_each(|candidate| offered.take(candidate));
             }
@@ -449,9 +469,10 @@ fn written(object: Object<'_>, how: &Circumstances) -> Written {
 
 /// Whether a rule would have to know of the object what nobody does. What was written is known by itself, wherever
 /// it lies; that something was not is known of a known place alone.
-fn asks_in_vain(rule: &table::Rule, unknown_place: bool, written: Written) -> bool {
+fn asks_in_vain(rule: &table::Rule, unknown_place: bool, object: Object<'_>, written: Written) -> bool {
     match rule.object {
         table::object::ANY => false,
+        table::object::TO | table::object::NOT_TO => unknown_place && !object.has_place(),
         table::object::WRITTEN | table::object::NOT_WRITTEN => match written {
             Written::Yes => false,
             Written::No => unknown_place,
@@ -490,7 +511,8 @@ impl Offered {
     fn takes(&self, rule: &table::Rule, action: Action, object: Object<'_>, written: Written) -> bool {
         let outside = !self.sets.contains(&rule.set);
         match (rule.object, object) {
-            (table::object::NOT_IN, Object::Path(_)) => outside,
+            (table::object::NOT_IN, Object::Path(_) | Object::Abstract(_)) => outside,
+            (table::object::TO, object) if object.has_place() => false,
             // No file name: outside of all places only for what could run it as code.
             (table::object::NOT_IN, Object::Nameless(_)) => {
                 matches!(action, Action::ProcExec | Action::FileMapExec)

@@ -91,6 +91,7 @@ pub struct Rule {
     /// `Action::bit` of each action it speaks of.
     pub actions: u32,
     pub effect: Effect,
+    /// `path:`, or `unix:`, which its actions tell from it: no action has both.
     pub path: PathTest,
     pub to: AddressTest,
     pub when: When,
@@ -135,6 +136,7 @@ pub struct Case {
 #[derive(Clone, Debug)]
 pub enum CaseObject {
     None,
+    /// `path:` or `unix:`.
     Path(Pattern),
     /// `nameless: true`: something without a file name, such as a memfd.
     Nameless,

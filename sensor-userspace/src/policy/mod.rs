@@ -26,6 +26,7 @@ mod read;
 mod read_case;
 mod read_consequence;
 mod read_hosts;
+mod read_object;
 mod read_rule;
 mod read_when;
 mod reason;
@@ -57,7 +58,7 @@ pub use numbering::Busy;
 pub use pattern::{Part, Pattern, Piece, Variable, Variables};
 pub use problem::{At, Errors, Level, Problem};
 pub use read::{Included, parse, parse_file, parse_given};
-pub use read_rule::{has_address, has_place};
+pub use read_rule::{has_address, has_place, reaches_sockets};
 pub use window::Window;
 pub use words::verbs;
 

@@ -7,6 +7,7 @@ use sensor_common::table;
 
 use super::compile::{Table, verdict_of};
 use super::judge::{Object, Single};
+use super::read_rule::reaches_sockets;
 use crate::attempt::Verdict;
 
 /// More of a path than this tells a reader nothing; the record has it whole.
@@ -97,6 +98,13 @@ fn what(action: Action, object: Object<'_>) -> String {
             format!("{} to {address}", action.verb())
         }
         Object::OtherSocket => format!("{} on a socket that is not of IP", action.verb()),
+        Object::Abstract(name) => format!("{} to @{}", action.verb(), readable(name)),
+        Object::UnknownSocket => {
+            format!("{} to a unix socket whose place is unknown", action.verb())
+        }
+        Object::Path(name) if reaches_sockets(action) => {
+            format!("{} to {}", action.verb(), readable(name))
+        }
         Object::Unknown => format!("{} of an object whose place is unknown", action.verb()),
         Object::Path(name) | Object::Nameless(name) => {
             format!("{} of {}", action.verb(), readable(name))

@@ -13,6 +13,7 @@ mod naive;
 mod places;
 mod reference;
 mod shipped;
+mod unix;
 mod written;
 
 /// A reproducible source of randomness: the seed is printed, and `RGT_TEST_SEED` sets it.

@@ -29,6 +29,9 @@ pub(super) struct Explain {
     /// Where it goes: `1.2.3.4:443`, `[::1]:80`, `api.example.com:443`; `udp/1.2.3.4:53` for UDP.
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "unknown")]
     to: Option<String>,
+    /// The unix socket that it reaches: its file's absolute path, or `@name`.
+    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["unknown", "path", "to", "written"])]
+    unix: Option<OsString>,
     /// The kernel cannot tell the object's place.
     #[arg(long)]
     unknown: bool,
@@ -105,6 +108,11 @@ pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Fai
     let actions = actions(&question.action)?;
     let path = absolute(question.path.as_ref())?;
     let path2 = absolute(question.path2.as_ref())?;
+    let unix = socket(question.unix.as_ref())?;
+    if let Some(action) = actions.iter().find(|action| unix.is_some() && !policy::reaches_sockets(**action)) {
+        let text = format!("{} reaches no unix socket; net.connect and net.send do", action.verb());
+        return Err(Failure::Usage(text));
+    }
     let placeless = path.is_none() && !question.unknown;
     if let Some(action) = actions.iter().find(|action| placeless && policy::has_place(**action)) {
         let text = format!(
@@ -114,6 +122,7 @@ pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Fai
         return Err(Failure::Usage(text));
     }
     let first = match (&path, &question.to) {
+        _ if unix.is_some() => Object::of(unix.as_deref()),
         (Some(path), _) => Object::Path(path),
         (None, Some(to)) => address(to, &hosts)?,
         (None, None) if question.unknown => Object::Unknown,
@@ -165,6 +174,13 @@ fn absolute(path: Option<&OsString>) -> Result<Option<Vec<u8>>, Failure> {
             path.to_string_lossy()
         ))
     })
+}
+
+fn socket(name: Option<&OsString>) -> Result<Option<Vec<u8>>, Failure> {
+    match name {
+        Some(name) if name.as_bytes().starts_with(b"@") => Ok(Some(name.as_bytes().to_vec())),
+        name => absolute(name),
+    }
 }
 
 /// Of a host that is named the first address: what its rules say is the same for all, but for other rules about them.

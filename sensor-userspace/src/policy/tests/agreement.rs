@@ -41,6 +41,9 @@ const ADDRESSES: [&str; 9] = [
     "11.0.0.1:1",
     "udp/[2001:db9::1]:53",
 ];
+const SOCKETS: [&str; 9] =
+    ["@a*", "@ab", "@a/b", "@[!a]*", "@*", "/a/**", "/a/b", "**/a.key", "${workspace}/**"];
+const ABSTRACT: [&[u8]; 5] = [b"a", b"ab", b"a/b", b"", b"\0a"];
 const WHEN: [&str; 9] = [
     "label: x",
     "label: [x, y]",
@@ -82,7 +85,11 @@ fn random_policy(random: &mut Random, plain: bool) -> String {
             text.push_str("    mode: observe\n");
         }
         let addressed = action.starts_with("net.");
-        if addressed && !plain && !random.one_in(3) {
+        if addressed && !plain && random.one_in(3) {
+            let all: Vec<&str> = (0..1 + random.below(3)).map(|_| *random.pick(&SOCKETS)).collect();
+            let not = if random.one_in(2) { "{ not: %s }" } else { "%s" };
+            writeln!(text, "    unix: {}", not.replace("%s", &format!("{all:?}"))).unwrap();
+        } else if addressed && !plain && !random.one_in(3) {
             let all: Vec<&str> = (0..1 + random.below(3)).map(|_| *random.pick(&TO)).collect();
             let not = if random.one_in(2) { "{ not: %s }" } else { "%s" };
             writeln!(text, "    to: {}", not.replace("%s", &format!("{all:?}"))).unwrap();
@@ -155,8 +162,12 @@ fn the_table_agrees_with_the_naive_reader() {
                 let action = *random.pick(&[Action::NetConnect, Action::NetSend, Action::NetBind]);
                 let (host, port, protocol) = exact(random.pick::<&str>(&ADDRESSES)).unwrap();
                 let Host::Net { address, .. } = host else { panic!("{host:?}") };
-                let other = [Object::OtherSocket, Object::Unknown, Object::None];
-                let known = Object::Address { address, port, protocol };
+                let other = [Object::OtherSocket, Object::Unknown, Object::UnknownSocket, Object::None];
+                let known = match random.below(3) {
+                    0 => Object::Path(path.as_bytes()),
+                    1 => Object::Abstract(random.pick::<&[u8]>(&ABSTRACT)),
+                    _ => Object::Address { address, port, protocol },
+                };
                 (action, if random.one_in(8) { *random.pick(&other) } else { known })
             } else {
                 let actions = [Action::FileRead, Action::FileWrite, Action::ProcExec];
@@ -177,7 +188,7 @@ fn the_table_agrees_with_the_naive_reader() {
             assert_eq!(decision.rule_id, found.rule, "{}", context());
             ran += 1;
             // What else matches then, each may think of as it likes.
-            if decision.unknown || object == Object::Unknown {
+            if decision.unknown || object.is_unknown() {
                 continue;
             }
             let consequences = table.consequences(&decision);

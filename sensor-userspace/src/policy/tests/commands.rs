@@ -15,7 +15,7 @@ struct Line {
 }
 
 /// Exit status, stdout, stderr.
-fn rgt_policy(words: &[&str]) -> (u8, String, String) {
+pub(super) fn rgt_policy(words: &[&str]) -> (u8, String, String) {
     let line = Line::try_parse_from(std::iter::once(&"policy").chain(words))
         .unwrap_or_else(|error| panic!("{error}"));
     let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -28,7 +28,7 @@ fn article() -> String {
     path.to_string_lossy().into_owned()
 }
 
-fn file(name: &str, text: &str) -> PathBuf {
+pub(super) fn file(name: &str, text: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("rgt-policy-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let path = folder.join(name);
@@ -172,7 +172,7 @@ fn show() {
     assert_eq!(status, 0);
     assert!(
         out.contains("1  RULE_FILE_DELETE_BLOCK: deny outside /tmp/**")
-            && out.contains("3 states, 0 byte automata, 0 networks"),
+            && out.contains("4 states, 0 byte automata, 0 networks"),
         "{out}"
     );
     let table: Value =

@@ -73,7 +73,6 @@ fn places_of_errors_are_exact() {
 fn what_this_version_does_not_understand_is_an_error() {
     let keys = [
         "limit: { count: 3 }",
-        "unix: /run/s",
         "unresolved: deny",
         "sensitivity: x",
         "approval: x",

@@ -109,8 +109,15 @@ fn fits(
         let mut patterns = sets.iter().flat_map(|set| &policy.sets[*set]);
         patterns.any(|pattern| pattern.matches_path(variables, path))
     };
+    let among = |sets: &[SetId], name: &[u8]| {
+        let mut patterns = sets.iter().flat_map(|set| &policy.sets[*set]);
+        patterns.any(|pattern| pattern.matches_abstract(name))
+    };
     let path = match (&rule.path, object) {
         (PathTest::Any, _) => Fits::Yes,
+        (PathTest::In(_) | PathTest::NotIn(_), Object::UnknownSocket) => Fits::Unknown,
+        (PathTest::In(sets), Object::Abstract(name)) => yes(among(sets, name)),
+        (PathTest::NotIn(sets), Object::Abstract(name)) => yes(!among(sets, name)),
         (PathTest::Written(wanted), object) => {
             match (now.written, object) {
                 (_, Object::Nameless(_)) | (Written::Yes, _) => yes(*wanted),
