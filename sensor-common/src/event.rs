@@ -97,7 +97,8 @@ pub struct Pair {
     pub effect: u8,
     /// `pair::*` bits.
     pub flags: u8,
-    pub reserved: u8,
+    /// `program::*` bits.
+    pub program: u8,
     /// Index of the deciding rule, or 0xffff for the default.
     pub rule: u16,
     /// Index of the first observe-mode rule that matched, or 0xffff.
@@ -119,6 +120,16 @@ pub mod pair {
     pub const ADDRESS: u8 = 32;
     /// This run has written the object.
     pub const WRITTEN: u8 = 64;
+}
+
+/// Of the program that acts, where a rule asks for it.
+pub mod program {
+    /// Its place could not be told.
+    pub const UNKNOWN: u8 = 1;
+    /// It has no place: a memfd.
+    pub const NAMELESS: u8 = 2;
+    /// `on_unknown` decided, for a rule asked for a program that could not be told.
+    pub const DECIDES: u8 = 4;
 }
 
 pub const MAX_PAIRS: usize = 8;
@@ -240,6 +251,9 @@ pub struct Walk {
     pub refusal: i32,
     /// 1: some names had no room, and were hashed alone.
     pub cut: u32,
+    /// `program::*` bits of the program that acts.
+    pub program: u32,
+    pub reserved: u32,
 }
 
 pub const UNREAD: u32 = u32::MAX;

@@ -5,9 +5,9 @@
 //! first, and `rules.rs` decides.
 
 use sensor_common::{
-    event::{Fault, MAX_DEPTH, MAX_PAIRS, NO_RULE, PATH_ROOM, Pair, SECTION_ROOM, Slot, pair, section},
+    event::{Fault, Governed, MAX_DEPTH, MAX_PAIRS, NO_RULE, PATH_ROOM, Pair, SECTION_ROOM, Slot, pair, section},
     hash,
-    table::Rule,
+    table::{Policy, Rule},
 };
 
 use crate::{
@@ -86,14 +86,20 @@ pub fn judge_given(slot: *mut Slot, index: u32, action: u8, about: u8) -> u32 {
     let Some(observe) = begin(slot, action, about) else { return 0 };
     // SAFETY: `slot` points to a whole map value.
     unsafe {
-        for which in 0..MAX_DEPTH {
-            if which as u32 >= (*slot).walk.depth {
-                break;
-            }
-            hash_given(index, which as u32);
-        }
+        hash_all_given(slot, index);
         automaton::run(slot, index);
         verdict(index, u32::from(action), u32::from(observe), 0) as u32
+    }
+}
+
+#[inline(always)]
+pub fn hash_all_given(slot: *mut Slot, index: u32) {
+    for which in 0..MAX_DEPTH {
+        // SAFETY: `slot` points to a whole map value.
+        if which as u32 >= unsafe { (*slot).walk.depth } {
+            break;
+        }
+        hash_given(index, which as u32);
     }
 }
 
@@ -122,6 +128,20 @@ pub fn hash_given(index: u32, which: u32) -> u64 {
     0
 }
 
+/// The policy that judges the slot's attempt: it keeps the one it began with.
+#[inline(always)]
+pub fn policy_of(slot: *mut Slot, governed: &Governed) -> Option<&'static Policy> {
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        if (*slot).attempt.generation == 0 {
+            let number = governed.policy.checked_sub(1)?;
+            (*slot).walk.policy = number;
+            (*slot).attempt.generation = maps::POLICIES.get(number)?.generation;
+        }
+        maps::POLICIES.get((*slot).walk.policy)
+    }
+}
+
 /// Sets a judgement up; whether the agent is only observed, or nothing where no policy judges it.
 #[inline(always)]
 fn begin(slot: *mut Slot, action: u8, about: u8) -> Option<bool> {
@@ -131,20 +151,14 @@ fn begin(slot: *mut Slot, action: u8, about: u8) -> Option<bool> {
         if governed.policy == 0 {
             return None;
         }
+        policy_of(slot, governed)?;
         let walk = &raw mut (*slot).walk;
-        // An attempt keeps the policy it began with.
-        if (*slot).attempt.generation == 0 {
-            let number = governed.policy - 1;
-            (*walk).policy = number;
-            (*slot).attempt.generation = maps::POLICIES.get(number)?.generation;
-        }
         (*walk).secret = *maps::SECRET.get(0)?;
         (*walk).action = u32::from(action);
         (*walk).about = u32::from(about);
         (*walk).best = u32::from(NO_RULE);
         (*walk).would = u32::from(NO_RULE);
         (*walk).watched = 0;
-        (*walk).sets = [0; 4];
         (*walk).facts = governed.facts;
         (*walk).risk = governed.risk;
         (*walk).labels = sensor_common::event::Governed::label_bits(&governed.labels);
@@ -216,13 +230,7 @@ unsafe fn walk(slot: *mut Slot, index: u32) -> bool {
             (*slot).attempt.sections = (at + HEADER) as u32;
         }
     }
-    let mut state = GO_ON;
-    for _ in 0..(MAX_DEPTH / CHUNK as usize) {
-        state = judge_walk(index);
-        if state != GO_ON {
-            break;
-        }
-    }
+    let state = climb(index);
     // SAFETY: as above.
     unsafe {
         let begin = u64::from((*slot).walk.header);
@@ -254,6 +262,40 @@ unsafe fn walk(slot: *mut Slot, index: u32) -> bool {
             }
         }
     }
+}
+
+/// Takes the names from `walk.dentry` up to the filesystem's root; how that ended.
+#[inline(always)]
+fn climb(index: u32) -> u64 {
+    let mut state = GO_ON;
+    for _ in 0..(MAX_DEPTH / CHUNK as usize) {
+        state = judge_walk(index);
+        if state != GO_ON {
+            break;
+        }
+    }
+    state
+}
+
+/// The same of what is no object and gets no section. False where its place could not be known.
+#[inline(always)]
+pub fn climb_from(slot: *mut Slot, index: u32, dentry: u64) -> bool {
+    // SAFETY: `slot` points to a whole map value, here and below.
+    unsafe {
+        (*slot).walk.dentry = dentry;
+        (*slot).walk.depth = 0;
+        (*slot).walk.cut = 0;
+    }
+    let state = climb(index);
+    if state == NOT_REGISTERED {
+        return false;
+    }
+    // SAFETY: as above.
+    if state != PLACED || unsafe { (*slot).walk.cut } != 0 {
+        emit::fault(Fault::WalkFailed);
+        return false;
+    }
+    true
 }
 
 /// Names per call of `judge_walk`.
@@ -380,8 +422,9 @@ unsafe fn note(slot: *mut Slot, action: u8, decision: &rules::Decision, refused:
         if refused {
             flags |= pair::BLOCKED;
         }
+        let program = (*slot).walk.program as u8;
         let rules::Decision { effect, rule, would, .. } = *decision;
-        (*slot).attempt.pair[count & (MAX_PAIRS - 1)] = Pair { action, effect, flags, reserved: 0, rule, would };
+        (*slot).attempt.pair[count & (MAX_PAIRS - 1)] = Pair { action, effect, flags, program, rule, would };
         (*slot).attempt.pairs = count as u8 + 1;
     }
 }

@@ -7,13 +7,16 @@ use sensor_common::action::Action;
 use crate::attempt::{Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict};
 use crate::kernel::{Operand, Seen, Standing};
 use crate::policy::{
-    Circumstances, Consequences, Decision, KernelHit, Object, RULE_DEFAULT, Table, Written, place,
+    Circumstances, Consequences, Decision, KernelHit, Object, Program, RULE_DEFAULT, Table, Written, place,
 };
 
 /// The reason that says no more than it must.
 const ALLOWED_BY_DEFAULT: &str = "no rule matches";
 
 pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstances) -> (Judgement, Consequences) {
+    // As the process table has it: the program's name within the process's own mounts.
+    let program = Program::of(seen.attempt.exe_chain.first().map(Vec::as_slice));
+    let how = &Circumstances { program, ..*how };
     // What hooks did not come to see of it is judged like what they never see.
     let (decision, judged) = match (from_hooks(seen, table, how), from_argument(seen, table, how)) {
         (Some(hooks), Some(rest)) => {
@@ -95,6 +98,8 @@ fn from_hooks(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Decisio
             unknown: hook.unknown,
             would: hook.would,
             watched: hook.watched.clone(),
+            program_unknown: hook.program_unknown,
+            by_program: hook.by_program,
         };
         let written = if hook.written { Written::Yes } else { Written::No };
         table.decision_from_kernel(hit, hook.action, object, &Circumstances { written, ..*how })
@@ -301,7 +306,8 @@ pub(super) mod tests {
         )
     }
 
-    const NOW: Circumstances = Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No };
+    const NOW: Circumstances<'static> =
+        Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No, program: Program::Unknown };
     const RULE: &str = "RULE_FILE_DELETE_BLOCK";
 
     #[test]
@@ -371,6 +377,8 @@ pub(super) mod tests {
             unknown: false,
             blocked,
             written: false,
+            program_unknown: false,
+            by_program: false,
             watched: Vec::new(),
             object: None,
         }

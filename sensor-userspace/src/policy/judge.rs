@@ -8,6 +8,7 @@ use sensor_common::action::Action;
 use sensor_common::guard::Guard;
 use sensor_common::table::{self, Candidate, SET};
 
+use super::automaton::{PROGRAM_ROOT, ROOT};
 use super::compile::{Table, verdict_of};
 use super::place::components;
 use super::{RULE_DEFAULT, RULE_UNKNOWN, reason};
@@ -40,9 +41,34 @@ pub enum Written {
     Unknown,
 }
 
+/// The program that acts, by its executable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Program<'a> {
+    /// Nobody knows, or it lies where no place is known.
+    #[default]
+    Unknown,
+    Path(&'a [u8]),
+    /// In no filesystem.
+    Nameless,
+}
+
+impl<'a> Program<'a> {
+    /// By its name, as a hook, `/proc` or a case gives it; none is unknown.
+    pub fn of(name: Option<&'a [u8]>) -> Program<'a> {
+        // As /proc has a file that is deleted: it goes by the last name it had.
+        let name = name.map(|name| name.strip_suffix(b" (deleted)").unwrap_or(name));
+        match Object::of(name) {
+            Object::Path(path) if path.starts_with(b"/memfd:") => Program::Nameless,
+            Object::Path(path) => Program::Path(path),
+            Object::Nameless(_) => Program::Nameless,
+            _ => Program::Unknown,
+        }
+    }
+}
+
 /// How the agent stands when it acts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Circumstances {
+pub struct Circumstances<'a> {
     /// A bit for each of the policy's labels that is set.
     pub labels: u32,
     pub risk: u8,
@@ -50,6 +76,8 @@ pub struct Circumstances {
     pub facts: u64,
     /// What it acts on.
     pub written: Written,
+    /// What it runs.
+    pub program: Program<'a>,
 }
 
 impl<'a> Object<'a> {
@@ -101,7 +129,7 @@ pub struct Consequences {
 }
 
 /// One action's verdict as the kernel tells it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelHit {
     /// The deciding rule; none for `default` and `on_unknown`.
     pub rule: Option<u16>,
@@ -113,6 +141,10 @@ pub struct KernelHit {
     pub would: Option<u16>,
     /// Watching rules that matched.
     pub watched: Vec<u16>,
+    /// The acting program could not be told …
+    pub program_unknown: bool,
+    /// … and `on_unknown` decided for that reason.
+    pub by_program: bool,
 }
 
 /// How a rule came out, for `explain`.
@@ -128,10 +160,14 @@ pub enum StepResult {
     OtherAction,
     /// The object does not pass the rule's test.
     OtherObject,
+    /// Another program acts.
+    OtherProgram,
     /// The agent is not as the rule wants it: label, risk, who it is, the time.
     OtherCircumstances,
     /// The object's place is unknown, so `on_unknown` takes the rule's place.
     Unknown,
+    /// Likewise the program that acts.
+    UnknownProgram,
     Watches,
     Observed,
     Decides,
@@ -142,8 +178,10 @@ impl StepResult {
         match self {
             StepResult::OtherAction => "other_action",
             StepResult::OtherObject => "other_object",
+            StepResult::OtherProgram => "other_program",
             StepResult::OtherCircumstances => "other_circumstances",
             StepResult::Unknown => "unknown_place",
+            StepResult::UnknownProgram => "unknown_program",
             StepResult::Watches => "watches",
             StepResult::Observed => "observes",
             StepResult::Decides => "decides",
@@ -157,8 +195,9 @@ pub(super) struct Single {
     pub verdict: Verdict,
     pub rule: Option<usize>,
     pub unknown: bool,
-    /// The rule that asked for an unknown place.
+    /// The rule that asked for an unknown place, or for an unknown program.
     pub asked: Option<usize>,
+    pub asked_program: bool,
     pub would: Option<(Verdict, usize)>,
     pub watched: Vec<usize>,
 }
@@ -170,6 +209,7 @@ impl Default for Single {
             rule: None,
             unknown: false,
             asked: None,
+            asked_program: false,
             would: None,
             watched: Vec::new(),
         }
@@ -206,18 +246,25 @@ impl Table {
         let would = observed.map(|index| {
             let rule = &self.tests[index];
             // An observing rule that asks for an unknown place would have left it to `on_unknown`.
-            let left = asks_in_vain(rule, place_unknown, written);
+            let left = asks_in_vain(rule, place_unknown, written)
+                || hit.program_unknown && rule.program != table::program::ANY;
             (verdict_of(if left { self.kernel.on_unknown } else { rule.effect }), index)
         });
         // A rule that needs no place decides of an unknown one as well.
-        let by_unknown = hit.unknown && hit.rule.is_none();
+        let by_unknown = (hit.unknown || hit.by_program) && hit.rule.is_none();
         let asked = match by_unknown {
+            true if hit.by_program => {
+                let how = Circumstances { program: Program::Unknown, ..*how };
+                self.single(action, object, &how, &mut |_| {}).asked
+            }
             true => self.single(action, Object::Unknown, how, &mut |_| {}).asked,
             false => None,
         };
         let (verdict, rule) = (verdict_of(hit.effect), hit.rule.map(usize::from));
         let watched = hit.watched.iter().map(|rule| usize::from(*rule)).filter(|rule| *rule < self.rules.len());
-        let single = Single { verdict, rule, unknown: by_unknown, asked, would, watched: watched.collect() };
+        let asked_program = hit.by_program;
+        let single =
+            Single { verdict, rule, unknown: by_unknown, asked, asked_program, would, watched: watched.collect() };
         self.decision(single, action, object)
     }
 
@@ -261,6 +308,7 @@ impl Table {
         let offered = self.offered(action, object);
         let unknown_place = object == Object::Unknown || offered.too_many;
         let written = written(object, how);
+        let acting = self.acting(action, how.program);
         let mut found = Single::default();
         let mut decided = false;
         let candidates = if unknown_place { &self.unknown } else { &self.always };
@@ -278,11 +326,14 @@ impl Table {
             others.start = index + 1;
             let rule = &self.tests[index];
             let mut step = |result| tell(Step { action, rule: index, result });
-            let asks = asks_in_vain(rule, unknown_place, written);
+            let asks_place = asks_in_vain(rule, unknown_place, written);
+            let asks = asks_place || acting.asked_in_vain(rule);
             if rule.actions & action.bit() == 0 {
                 step(StepResult::OtherAction);
-            } else if !asks && !offered.takes(rule, action, object, written) {
+            } else if !asks_place && !offered.takes(rule, action, object, written) {
                 step(StepResult::OtherObject);
+            } else if !acting.is_spoken_of(rule) {
+                step(StepResult::OtherProgram);
             } else if !rule.holds_for(how.labels, how.risk.into(), how.facts) {
                 step(StepResult::OtherCircumstances);
             } else if rule.effect == table::effect::WATCH {
@@ -299,8 +350,13 @@ impl Table {
                 let effect = if asks { self.kernel.on_unknown } else { rule.effect };
                 found.would = found.would.or(Some((verdict_of(effect), index)));
             } else {
-                step(if asks { StepResult::Unknown } else { StepResult::Decides });
+                step(match (asks, asks_place) {
+                    (false, _) => StepResult::Decides,
+                    (true, true) => StepResult::Unknown,
+                    (true, false) => StepResult::UnknownProgram,
+                });
                 decided = true;
+                found.asked_program = asks && !asks_place;
                 found.unknown = asks;
                 found.asked = asks.then_some(index);
                 found.rule = (!asks).then_some(index);
@@ -312,6 +368,20 @@ impl Table {
             found.verdict = verdict_of(self.kernel.default_effect);
         }
         found
+    }
+
+    /// What is known of the program that acts, where a rule asks for it.
+    fn acting(&self, action: Action, program: Program<'_>) -> Acting {
+        match program {
+            _ if self.kernel.programs & action.bit() == 0 => Acting::Unknown,
+            Program::Unknown => Acting::Unknown,
+            Program::Nameless => Acting::In(HashSet::new()),
+            Program::Path(path) => {
+                let reached = self.automaton.walk(PROGRAM_ROOT, components(path));
+                let sets = reached.candidates.iter().map(|candidate| candidate.rule & !SET);
+                if reached.too_many { Acting::Unknown } else { Acting::In(sets.collect()) }
+            }
+        }
     }
 
     /// Tells of rules that nothing offered.
@@ -332,7 +402,7 @@ impl Table {
         };
         match object {
             Object::Path(path) if self.kernel.walks & action.bit() != 0 => {
-                let reached = self.automaton.walk(components(path));
+                let reached = self.automaton.walk(ROOT, components(path));
                 offered.too_many = reached.too_many;
                 reached.candidates.iter().for_each(|candidate| offered.take(candidate));
             }
@@ -466,6 +536,27 @@ fn rank(verdict: Verdict) -> u8 {
         Verdict::Allow => 0,
         Verdict::Challenge => 1,
         Verdict::Deny => 2,
+    }
+}
+
+/// The sets of programs that the acting one is in.
+enum Acting {
+    Unknown,
+    In(HashSet<u32>),
+}
+
+impl Acting {
+    /// Whether the rule speaks of the program; one that is unknown may be any.
+    fn is_spoken_of(&self, rule: &table::Rule) -> bool {
+        match (rule.program, self) {
+            (table::program::ANY, _) | (_, Acting::Unknown) => true,
+            (table::program::IN, Acting::In(sets)) => sets.contains(&rule.programs),
+            (_, Acting::In(sets)) => !sets.contains(&rule.programs),
+        }
+    }
+
+    fn asked_in_vain(&self, rule: &table::Rule) -> bool {
+        rule.program != table::program::ANY && matches!(self, Acting::Unknown)
     }
 }
 

@@ -25,6 +25,7 @@ mod problem;
 mod read;
 mod read_case;
 mod read_consequence;
+mod read_exe;
 mod read_hosts;
 mod read_rule;
 mod read_when;
@@ -40,7 +41,7 @@ mod yaml;
 mod tests;
 
 pub use address::{Destination, Host, exact, protocol_number};
-pub use automaton::ROOT;
+pub use automaton::{PROGRAM_ROOT, ROOT};
 pub use bytes::ByteAutomaton;
 pub use cases::Outcome;
 pub use compile::{Table, TableRule};
@@ -48,15 +49,16 @@ pub use facts::{Fact, Identity, Words};
 pub use include::read_text;
 pub use json::effect_word;
 pub use hosts::{Hosts, MAX_ADDRESSES, told};
-pub use judge::{Circumstances, Consequences, Decision, KernelHit, Object, Step, StepResult, Written, pair};
+pub use judge::{Circumstances, Consequences, Decision, KernelHit, Object, Program, Step, StepResult, Written, pair};
 pub use language::{
-    AddressTest, Case, CaseObject, Effect, FactId, Fallback, LabelId, PathTest, Policy, Rule,
-    SetId, SetLabel, When, Who,
+    AddressTest, Case, CaseObject, CaseProgram, Effect, FactId, Fallback, LabelId, PathTest, Policy, ProgramTest,
+    Rule, SetId, SetLabel, When, Who,
 };
 pub use numbering::Busy;
 pub use pattern::{Part, Pattern, Piece, Variable, Variables};
 pub use problem::{At, Errors, Level, Problem};
 pub use read::{Included, parse, parse_file, parse_given};
+pub use read_exe::NAMELESS as NAMELESS_PROGRAM;
 pub use read_rule::{has_address, has_place};
 pub use window::Window;
 pub use words::verbs;

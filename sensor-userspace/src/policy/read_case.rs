@@ -10,6 +10,7 @@ use super::language::{Case, CaseObject, LabelId, Policy, Who};
 use super::pattern::{Part, Pattern};
 use super::problem::Report;
 use super::read::{choice, word, words};
+use super::read_exe::case_program;
 use super::read_rule::has_place;
 use super::window::moment;
 use super::words::{suggestion, unknown_key};
@@ -27,6 +28,7 @@ const CASE_KEYS: &[&str] = &[
     "unknown",
     "nameless",
     "written",
+    "exe",
     "labels",
     "risk",
     "agent",
@@ -100,6 +102,7 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
         Some(entry) => Some(literal(entry, report)?),
         None => None,
     };
+    let exe = case_program(get("exe"), report)?;
     let Some(verdict) = get("verdict") else {
         report.error(
             node.at,
@@ -126,6 +129,7 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
         object,
         path2,
         written: choice(get("written"), &[("true", true), ("false", false)], false, report),
+        exe,
         labels: get("labels").map(|entry| labels(entry, policy, report)).unwrap_or_default(),
         risk: get("risk").map_or(0, |entry| risk(entry, report)),
         who,
@@ -244,7 +248,7 @@ fn actions(entry: &Entry, report: &mut Report) -> Option<Vec<Action>> {
 }
 
 /// A path of a case stands for itself, so wildcards mean nothing in it.
-fn literal(entry: &Entry, report: &mut Report) -> Option<Pattern> {
+pub(super) fn literal(entry: &Entry, report: &mut Report) -> Option<Pattern> {
     let Some(text) = entry.value.text() else {
         let text = format!("`{}` must be a path, this is {}", entry.key, entry.value.describe());
         report.error(entry.value.at, text, "write one path: `/dir/file`");

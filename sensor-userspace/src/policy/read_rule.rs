@@ -9,6 +9,7 @@ use super::lists::{self, reference};
 use super::problem::{At, Report};
 use super::read::{Reading, choice, word};
 use super::read_consequence::{errno, expires, labels, mode, risk, tags, timeout};
+use super::read_exe;
 use super::read_when::{self, when};
 use super::words::{self, RULE_KEYS, unknown_key};
 use super::yaml::{Entry, Kind, Node};
@@ -94,6 +95,7 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
             to(&entry.value, reading, report)
         }
     };
+    let exe = read_exe::exe(get("exe"), reading, report);
     let conditions = conditions(entries, reading, report);
     let observe = mode(get("mode"), reading.observe, report);
     if let (Some(entry), Some(Effect::Watch)) = (get("mode").filter(|_| observe), effect) {
@@ -138,6 +140,7 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
         effect: effect?,
         path: path?,
         to: to?,
+        exe: exe?,
         when,
         labels,
         risk,
@@ -313,7 +316,7 @@ fn path(node: &Node, reading: &mut Reading, report: &mut Report) -> Option<PathT
 }
 
 /// The sets that a path, a list, `$list` or a list with both in it stands for.
-fn sets(node: &Node, reading: &mut Reading, report: &mut Report) -> Option<Vec<SetId>> {
+pub(super) fn sets(node: &Node, reading: &mut Reading, report: &mut Report) -> Option<Vec<SetId>> {
     let mut sets = Vec::new();
     let mut own = Vec::new();
     let mut sound = not_empty(node, "path", report);

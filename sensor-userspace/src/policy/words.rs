@@ -40,6 +40,7 @@ pub(super) const RULE_KEYS: &[&str] = &[
     "watch",
     "path",
     "to",
+    "exe",
     "when",
     "mode",
     "severity",
@@ -62,7 +63,6 @@ const NO_CONSEQUENCE: &str = "leave it out: the effect alone is enforced and rec
 const RULE_LATER: &[(&str, &str)] = &[
     ("unix", "leave the rule out, or write it without `unix:` if it shall speak of every socket"),
     ("unresolved", "leave it out"),
-    ("exe", "leave the rule out, or write it without `exe:` if it shall speak of every program"),
     (
         "signal",
         "leave the rule out, or write it without `signal:` if it shall speak of every signal",

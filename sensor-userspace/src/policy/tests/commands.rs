@@ -42,7 +42,7 @@ fn check() {
     assert_eq!((status, err.as_str()), (0, ""));
     assert!(out.contains("ok, policy `article`, rules: 1"), "{out}");
     let wrong =
-        file("wrong.yaml", "version: 1\nrules:\n  - id: A\n    deny: file.reed\n    exe: x\n");
+        file("wrong.yaml", "version: 1\nrules:\n  - id: A\n    deny: file.reed\n    tool: x\n");
     let wrong = wrong.to_string_lossy();
     let (status, _, err) = rgt_policy(&["check", &article(), &wrong]);
     assert_eq!(status, 1);
@@ -52,7 +52,7 @@ fn check() {
         )),
         "{err}"
     );
-    assert!(err.contains(&format!("{wrong}:5:5: error: [A] `exe:` is not supported yet")), "{err}");
+    assert!(err.contains(&format!("{wrong}:5:5: error: [A] `tool:` is not supported yet")), "{err}");
     let (status, out, _) =
         rgt_policy(&["check", "--json", &wrong, &article(), "/nonexistent/x.yaml"]);
     assert_eq!(status, 2);
@@ -172,7 +172,7 @@ fn show() {
     assert_eq!(status, 0);
     assert!(
         out.contains("1  RULE_FILE_DELETE_BLOCK: deny outside /tmp/**")
-            && out.contains("3 states, 0 byte automata, 0 networks"),
+            && out.contains("4 states, 0 byte automata, 0 networks"),
         "{out}"
     );
     let table: Value =
