@@ -368,6 +368,21 @@ pub(super) mod tests {
         assert!(denied.contains("/etc/a/long/name") && denied.contains(RULE), "{denied}");
     }
 
+    #[test]
+    fn the_argument_is_judged_by_the_program_that_the_process_table_knows() {
+        let text = "version: 1\nrules:\n  - {id: A, deny: file.delete, exe: { not: /bin/rm }}\n";
+        let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+        let rule = |chain: &[&[u8]]| {
+            let mut seen = unlink(b"/x", None, -2);
+            seen.attempt.exe_chain = chain.iter().map(|exe| exe.to_vec()).collect();
+            judge(&seen, &table, &standing(Mode::Lsm), &NOW).0.rule_id
+        };
+        assert_eq!(rule(&[b"/bin/rm", b"/bin/sh"]), "RULE_DEFAULT");
+        assert_eq!(rule(&[b"/bin/sh", b"/bin/rm"]), "A");
+        assert_eq!(rule(&[b"memfd:x"]), "A");
+        assert_eq!(rule(&[]), "RULE_UNKNOWN");
+    }
+
     fn hook(effect: u8, rule: Option<u16>, blocked: bool) -> HookVerdict {
         HookVerdict {
             action: Action::FileDelete,

@@ -33,7 +33,7 @@ pub(super) fn sentence(
     let does = does(single.verdict);
     if single.unknown {
         let id = single.asked.and_then(|rule| table.rules.get(rule)).map(|rule| rule.id.as_str());
-        let what_for = if single.asked_program { "which program acts" } else { "its place" };
+        let what_for = if single.asked_program { "the program that acts" } else { "its place" };
         let asks = id.map(|id| format!("{id} asks for {what_for}, ")).unwrap_or_default();
         return format!("{what}: {asks}on_unknown {does}");
     }
