@@ -31,8 +31,8 @@ const NO_HEADER: u32 = u32::MAX;
 
 /// Where a chunk of the walk ended.
 const GO_ON: u64 = 0;
-const PLACED: u64 = 1;
-const NOT_REGISTERED: u64 = 2;
+pub const PLACED: u64 = 1;
+pub const NOT_REGISTERED: u64 = 2;
 const FAILED: u64 = 3;
 
 /// Judges one action on the object that `dentry` is. 1: refuse it.
@@ -266,7 +266,7 @@ unsafe fn walk(slot: *mut Slot, index: u32) -> bool {
 
 /// Takes the names from `walk.dentry` up to the filesystem's root; how that ended.
 #[inline(always)]
-fn climb(index: u32) -> u64 {
+pub fn climb(index: u32) -> u64 {
     let mut state = GO_ON;
     for _ in 0..(MAX_DEPTH / CHUNK as usize) {
         state = judge_walk(index);
@@ -275,27 +275,6 @@ fn climb(index: u32) -> u64 {
         }
     }
     state
-}
-
-/// The same of what is no object and gets no section. False where its place could not be known.
-#[inline(always)]
-pub fn climb_from(slot: *mut Slot, index: u32, dentry: u64) -> bool {
-    // SAFETY: `slot` points to a whole map value, here and below.
-    unsafe {
-        (*slot).walk.dentry = dentry;
-        (*slot).walk.depth = 0;
-        (*slot).walk.cut = 0;
-    }
-    let state = climb(index);
-    if state == NOT_REGISTERED {
-        return false;
-    }
-    // SAFETY: as above.
-    if state != PLACED || unsafe { (*slot).walk.cut } != 0 {
-        emit::fault(Fault::WalkFailed);
-        return false;
-    }
-    true
 }
 
 /// Names per call of `judge_walk`.

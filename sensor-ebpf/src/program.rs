@@ -4,14 +4,14 @@
 //! else of the walk is put back.
 
 use sensor_common::{
-    event::{Slot, pair, program},
+    event::{Fault, Slot, pair, program},
     table::PROGRAMS,
 };
 
 use crate::{
-    automaton,
+    automaton, emit,
     found::has_place,
-    judge::{climb_from, hash_all_given, policy_of},
+    judge::{NOT_REGISTERED, PLACED, climb, hash_all_given, policy_of},
     kernel::{current_task, dentry_of, off, read},
     maps,
     section::used,
@@ -72,7 +72,19 @@ fn find(slot: *mut Slot, index: u32, root: u32) -> u8 {
     if !has_place(dentry) {
         return program::NAMELESS;
     }
-    if !climb_from(slot, index, dentry) {
+    // SAFETY: `slot` points to a whole map value, here and below.
+    unsafe {
+        (*slot).walk.dentry = dentry;
+        (*slot).walk.depth = 0;
+        (*slot).walk.cut = 0;
+    }
+    let state = climb(index);
+    if state == NOT_REGISTERED {
+        return program::UNKNOWN;
+    }
+    // SAFETY: as above.
+    if state != PLACED || unsafe { (*slot).walk.cut } != 0 {
+        emit::fault(Fault::WalkFailed);
         return program::UNKNOWN;
     }
     enter_sets(slot, index, root)

@@ -42,7 +42,7 @@ fn expected(table: &Table, action: Action, object: Object<'_>, how: &Circumstanc
         rule: decision.rule.map(number),
         would,
         unknown: object == Object::Unknown,
-        by_program: decision.unknown && object != Object::Unknown,
+        by_program: decision.reason.contains("asks for the program that acts"),
         watched,
     }
 }

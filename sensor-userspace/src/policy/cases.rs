@@ -4,10 +4,11 @@ use sensor_common::action::Action;
 
 use super::facts::Identity;
 use super::hosts::Hosts;
-use super::judge::{Circumstances, Decision, Object, Program, Written, pair};
+use super::judge::{Circumstances, Decision, Object, Written, pair};
 use super::language::{Case, CaseObject, CaseProgram, Policy, Who};
 use super::pattern::Variables;
 use super::problem::{At, Errors};
+use super::program::Program;
 use super::read_exe::NAMELESS;
 
 /// How one case came out.

@@ -8,9 +8,10 @@ use sensor_common::action::Action;
 use sensor_common::guard::Guard;
 use sensor_common::table::{self, Candidate, SET};
 
-use super::automaton::{PROGRAM_ROOT, ROOT};
+use super::automaton::ROOT;
 use super::compile::{Table, verdict_of};
 use super::place::components;
+use super::program::Program;
 use super::{RULE_DEFAULT, RULE_UNKNOWN, reason};
 use crate::attempt::{Severity, Verdict};
 
@@ -39,31 +40,6 @@ pub enum Written {
     Yes,
     /// No hook saw the object.
     Unknown,
-}
-
-/// The program that acts, by its executable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Program<'a> {
-    /// Nobody knows, or it lies where no place is known.
-    #[default]
-    Unknown,
-    Path(&'a [u8]),
-    /// In no filesystem.
-    Nameless,
-}
-
-impl<'a> Program<'a> {
-    /// By its name, as a hook, `/proc` or a case gives it; none is unknown.
-    pub fn of(name: Option<&'a [u8]>) -> Program<'a> {
-        // As /proc has a file that is deleted: it goes by the last name it had.
-        let name = name.map(|name| name.strip_suffix(b" (deleted)").unwrap_or(name));
-        match Object::of(name) {
-            Object::Path(path) if path.starts_with(b"/memfd:") => Program::Nameless,
-            Object::Path(path) => Program::Path(path),
-            Object::Nameless(_) => Program::Nameless,
-            _ => Program::Unknown,
-        }
-    }
 }
 
 /// How the agent stands when it acts.
@@ -370,20 +346,6 @@ impl Table {
         found
     }
 
-    /// What is known of the program that acts, where a rule asks for it.
-    fn acting(&self, action: Action, program: Program<'_>) -> Acting {
-        match program {
-            _ if self.kernel.programs & action.bit() == 0 => Acting::Unknown,
-            Program::Unknown => Acting::Unknown,
-            Program::Nameless => Acting::In(HashSet::new()),
-            Program::Path(path) => {
-                let reached = self.automaton.walk(PROGRAM_ROOT, components(path));
-                let sets = reached.candidates.iter().map(|candidate| candidate.rule & !SET);
-                if reached.too_many { Acting::Unknown } else { Acting::In(sets.collect()) }
-            }
-        }
-    }
-
     /// Tells of rules that nothing offered.
     fn pass_over(&self, rules: Range<usize>, action: Action, tell: &mut dyn FnMut(Step)) {
         for rule in rules {
@@ -536,27 +498,6 @@ fn rank(verdict: Verdict) -> u8 {
         Verdict::Allow => 0,
         Verdict::Challenge => 1,
         Verdict::Deny => 2,
-    }
-}
-
-/// The sets of programs that the acting one is in.
-enum Acting {
-    Unknown,
-    In(HashSet<u32>),
-}
-
-impl Acting {
-    /// Whether the rule speaks of the program; one that is unknown may be any.
-    fn is_spoken_of(&self, rule: &table::Rule) -> bool {
-        match (rule.program, self) {
-            (table::program::ANY, _) | (_, Acting::Unknown) => true,
-            (table::program::IN, Acting::In(sets)) => sets.contains(&rule.programs),
-            (_, Acting::In(sets)) => !sets.contains(&rule.programs),
-        }
-    }
-
-    fn asked_in_vain(&self, rule: &table::Rule) -> bool {
-        rule.program != table::program::ANY && matches!(self, Acting::Unknown)
     }
 }
 

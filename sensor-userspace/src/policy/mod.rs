@@ -22,6 +22,7 @@ mod numbering;
 mod pattern;
 pub mod place;
 mod problem;
+mod program;
 mod read;
 mod read_case;
 mod read_consequence;
@@ -49,7 +50,7 @@ pub use facts::{Fact, Identity, Words};
 pub use include::read_text;
 pub use json::effect_word;
 pub use hosts::{Hosts, MAX_ADDRESSES, told};
-pub use judge::{Circumstances, Consequences, Decision, KernelHit, Object, Program, Step, StepResult, Written, pair};
+pub use judge::{Circumstances, Consequences, Decision, KernelHit, Object, Step, StepResult, Written, pair};
 pub use language::{
     AddressTest, Case, CaseObject, CaseProgram, Effect, FactId, Fallback, LabelId, PathTest, Policy, ProgramTest,
     Rule, SetId, SetLabel, When, Who,
@@ -57,6 +58,7 @@ pub use language::{
 pub use numbering::Busy;
 pub use pattern::{Part, Pattern, Piece, Variable, Variables};
 pub use problem::{At, Errors, Level, Problem};
+pub use program::Program;
 pub use read::{Included, parse, parse_file, parse_given};
 pub use read_exe::NAMELESS as NAMELESS_PROGRAM;
 pub use read_rule::{has_address, has_place};
