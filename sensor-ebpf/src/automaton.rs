@@ -38,10 +38,19 @@ pub fn run(slot: *mut Slot, index: u32, from: u32) {
         if policy.walks & (1 << ((*slot).walk.action & 31)) == 0 {
             return;
         }
-        (*slot).walk.actives = 0;
-        (*slot).walk.nexts = 0;
         policy.root + from
     };
+    run_from(slot, index, root);
+}
+
+/// The same, from this state on.
+#[inline(always)]
+pub fn run_from(slot: *mut Slot, index: u32, root: u32) {
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        (*slot).walk.actives = 0;
+        (*slot).walk.nexts = 0;
+    }
     enter(index, root);
     advance(slot);
     for _ in 0..MAX_MOUNT_DEPTH {

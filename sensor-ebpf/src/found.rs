@@ -11,7 +11,9 @@ use crate::{
     guard,
     judge::{REFUSALS_ALONE, judge, judge_abstract, judge_without_place},
     kernel::{off, read, read_kernel_str},
-    maps, rules,
+    maps,
+    program::see_program,
+    rules,
     section::{header, used},
     walk::{HEADER, LAST, NAME_ROOM},
 };
@@ -38,6 +40,7 @@ pub fn nullable(ctx: &LsmContext, index: u64) -> u64 {
 /// Judges an action on the object that `dentry` is. 1: refuse it.
 #[inline(always)]
 pub fn placed(slot: *mut Slot, index: u32, action: Action, dentry: u64) -> u32 {
+    see_program(index, action as u32);
     // SAFETY: `slot` points to a whole map value. A function that is verified once takes no pointers.
     unsafe { (*slot).walk.dentry = dentry };
     judge_placed(index, action as u32) as u32
@@ -46,12 +49,14 @@ pub fn placed(slot: *mut Slot, index: u32, action: Action, dentry: u64) -> u32 {
 /// Likewise, of an action without a place.
 #[inline(always)]
 pub fn unplaced(index: u32, action: Action, about: u8) -> u32 {
+    see_program(index, action as u32);
     judge_unplaced(index, action as u32, u32::from(about)) as u32
 }
 
 /// Likewise, of one whose object is looked at by a later hook: nothing is noted but a refusal.
 #[inline(always)]
 pub fn beforehand(index: u32, action: Action) -> u32 {
+    see_program(index, action as u32);
     judge_unplaced(index, action as u32, u32::from(pair::BARE) | REFUSALS_ALONE) as u32
 }
 

@@ -7,7 +7,7 @@
 use sensor_common::{
     action::Action,
     event::{Fault, Governed, MAX_DEPTH, MAX_PAIRS, NO_RULE, Pair, Slot, pair},
-    table::{ABSTRACT, Rule},
+    table::{ABSTRACT, Policy, Rule},
 };
 
 use crate::{
@@ -102,14 +102,20 @@ pub fn judge_given(slot: *mut Slot, index: u32, action: u8, about: u8) -> u32 {
     let Some(observe) = begin(slot, action, about | about_place(action)) else { return 0 };
     // SAFETY: `slot` points to a whole map value.
     unsafe {
-        for which in 0..MAX_DEPTH {
-            if which as u32 >= (*slot).walk.depth {
-                break;
-            }
-            hash_given(index, which as u32);
-        }
+        hash_all_given(slot, index);
         automaton::run(slot, index, from);
         verdict(index, u32::from(action), u32::from(observe), 0) as u32
+    }
+}
+
+#[inline(always)]
+pub fn hash_all_given(slot: *mut Slot, index: u32) {
+    for which in 0..MAX_DEPTH {
+        // SAFETY: `slot` points to a whole map value.
+        if which as u32 >= unsafe { (*slot).walk.depth } {
+            break;
+        }
+        hash_given(index, which as u32);
     }
 }
 
@@ -156,15 +162,18 @@ fn governed(slot: *mut Slot) -> Option<&'static Governed> {
     }
 }
 
+/// The policy that judges the slot's attempt.
+#[inline(always)]
+pub fn policy_of(slot: *mut Slot) -> Option<&'static Policy> {
+    governed(slot)?;
+    // SAFETY: `slot` points to a whole map value.
+    maps::POLICIES.get(unsafe { (*slot).walk.policy })
+}
+
 /// Whether some rule asks where this action's object lies.
 #[inline(always)]
 pub fn asks_for_places(slot: *mut Slot, action: Action) -> bool {
-    if governed(slot).is_none() {
-        return false;
-    }
-    // SAFETY: `slot` points to a whole map value.
-    let policy = maps::POLICIES.get(unsafe { (*slot).walk.policy });
-    policy.is_some_and(|policy| policy.walks & action.bit() != 0)
+    policy_of(slot).is_some_and(|policy| policy.walks & action.bit() != 0)
 }
 
 /// Sets a judgement up; whether the agent is only observed, or nothing where no policy judges it.
@@ -180,7 +189,6 @@ fn begin(slot: *mut Slot, action: u8, about: u8) -> Option<bool> {
         (*walk).best = u32::from(NO_RULE);
         (*walk).would = u32::from(NO_RULE);
         (*walk).watched = 0;
-        (*walk).sets = [0; 4];
         (*walk).facts = governed.facts;
         (*walk).risk = governed.risk;
         (*walk).labels = Governed::label_bits(&governed.labels);
@@ -254,8 +262,9 @@ unsafe fn note(slot: *mut Slot, action: u8, decision: &rules::Decision, refused:
         if refused {
             flags |= pair::BLOCKED;
         }
+        let program = (*slot).walk.program as u8;
         let rules::Decision { effect, rule, would, .. } = *decision;
-        (*slot).attempt.pair[count & (MAX_PAIRS - 1)] = Pair { action, effect, flags, reserved: 0, rule, would };
+        (*slot).attempt.pair[count & (MAX_PAIRS - 1)] = Pair { action, effect, flags, program, rule, would };
         (*slot).attempt.pairs = count as u8 + 1;
     }
 }

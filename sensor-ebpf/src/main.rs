@@ -25,6 +25,7 @@ mod name;
 mod net;
 mod open;
 mod process;
+mod program;
 mod remove;
 mod rules;
 mod section;

@@ -14,6 +14,7 @@ use crate::{
     guard,
     judge::asks_for_places,
     kernel::{off, read},
+    program::see_program,
     slot,
 };
 
@@ -99,6 +100,7 @@ fn reaches(slot: *mut Slot, index: u32, other: u64, action: Action) -> u32 {
         Some(0) => {
             // SAFETY: as above.
             unsafe { (*slot).walk.first = other };
+            see_program(index, action as u32);
             judge_abstract_socket(index, action as u32) as u32
         }
         Some(dentry) => placed(slot, index, action, dentry),

@@ -23,8 +23,8 @@ const NO_HEADER: u32 = u32::MAX;
 
 /// Where a chunk of the walk ended.
 const GO_ON: u64 = 0;
-const PLACED: u64 = 1;
-const NOT_REGISTERED: u64 = 2;
+pub const PLACED: u64 = 1;
+pub const NOT_REGISTERED: u64 = 2;
 const FAILED: u64 = 3;
 
 /// Walks the names up to the filesystem's root. False where its place could not be known.
@@ -42,13 +42,7 @@ pub unsafe fn walk(slot: *mut Slot, index: u32) -> bool {
             (*slot).attempt.sections = (at + HEADER) as u32;
         }
     }
-    let mut state = GO_ON;
-    for _ in 0..(MAX_DEPTH / CHUNK as usize) {
-        state = judge_walk(index);
-        if state != GO_ON {
-            break;
-        }
-    }
+    let state = climb(index);
     // SAFETY: as above.
     unsafe {
         let begin = u64::from((*slot).walk.header);
@@ -80,6 +74,19 @@ pub unsafe fn walk(slot: *mut Slot, index: u32) -> bool {
             }
         }
     }
+}
+
+/// Takes the names from `walk.dentry` up to the filesystem's root; how that ended.
+#[inline(always)]
+pub fn climb(index: u32) -> u64 {
+    let mut state = GO_ON;
+    for _ in 0..(MAX_DEPTH / CHUNK as usize) {
+        state = judge_walk(index);
+        if state != GO_ON {
+            break;
+        }
+    }
+    state
 }
 
 /// Names per call of `judge_walk`.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use rgt::kernel::trial::{Said, Trial};
-use rgt::policy::{self, Circumstances, Object, Table, Variables, Written};
+use rgt::policy::{self, Circumstances, Object, Program, Table, Variables, Written};
 use sensor_common::action::Action;
 
 #[path = "support/corpus.rs"]
@@ -42,6 +42,7 @@ fn expected(table: &Table, action: Action, object: Object<'_>, how: &Circumstanc
         rule: decision.rule.map(number),
         would,
         unknown: matches!(object, Object::Unknown | Object::UnknownSocket),
+        by_program: decision.reason.contains("asks for the program that acts"),
         watched,
     }
 }
@@ -52,12 +53,22 @@ fn compare(trial: &mut Trial, table: &Table, action: Action, object: Object<'_>,
     assert_eq!(said, expected(table, action, object, how), "{action:?} of {object:?} under {how:?}");
 }
 
-fn circumstances(random: &mut Random) -> Circumstances {
+const PROGRAMS: [Program; 6] = [
+    Program::Unknown,
+    Program::Nameless,
+    Program::Path(b"/usr/bin/git"),
+    Program::Path(b"/usr/bin/python3.11"),
+    Program::Path(b"/usr/lib/git-core/git-remote-https"),
+    Program::Path(b"/tmp/git"),
+];
+
+fn circumstances(random: &mut Random) -> Circumstances<'static> {
     Circumstances {
         labels: random.below(2) as u32,
         risk: random.below(101) as u8,
         facts: 0,
         written: if random.below(2) == 0 { Written::Yes } else { Written::No },
+        program: PROGRAMS[random.below(PROGRAMS.len() as u64) as usize],
     }
 }
 
@@ -103,6 +114,12 @@ rules:
   - { id: OLD, allow: file.read, path: { written_by_agent: false } }
   - { id: OWN, deny: [proc.exec, file.map_exec, file.read], path: { written_by_agent: true } }
   - { id: RUN, deny: proc.exec, path: { not: ["/usr/**"] } }
+  - { id: GIT, watch: [net.send, file.*], exe: ["/usr/bin/git", "/usr/lib/git-core/**"] }
+  - { id: SEE_PYTHON, deny: net.bind, mode: observe, exe: "/usr/bin/python3*" }
+  - { id: PYTHON, deny: [file.write, net.send], exe: "/usr/bin/python3*", when: { risk: ">=40" } }
+  - { id: NOT_THERE, deny: file.delete, path: "/usr/**", exe: { not: "/usr/bin/*" } }
+  - { id: NOT_LOCAL, deny: net.bind, to: { not: "127.0.0.0/8" }, exe: { not: ["/usr/**", "/opt/**"] } }
+  - { id: ONLY_GIT, deny: [proc.signal, sys.mount], exe: { not: ["/usr/bin/git", "/usr/lib/git-core/**"] } }
   - { id: AFTER, deny: net.connect, when: { label: seen } }
 "#;
     let table = table(text);

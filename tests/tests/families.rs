@@ -150,6 +150,7 @@ macro_rules! machines {
             knows_what_goes_on,
             lets_the_rest_be,
             judges_by_the_whole_language,
+            knows_which_program_acts,
             ledgers_verify,
         ]);)+
     };
@@ -363,6 +364,52 @@ fn judges_by_the_whole_language(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.fact("language risk"), "1");
     assert_eq!(told.fact("language denials"), "7");
     assert_eq!(told.fact("verify language"), "0");
+    Ok(())
+}
+
+/// By the executable's true place, whatever it is called by, across fork and exec; nameless ones are not in any list.
+fn knows_which_program_acts(told: &Told, kernel: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("exec exe"), "0");
+    for (what, came) in [
+        ("in", "done"),
+        ("out", "refused"),
+        ("shell", "refused"),
+        ("in child", "done"),
+        ("out child", "refused"),
+        ("in becomes out", "refused"),
+        ("out becomes in", "done"),
+        ("in from memory", "refused"),
+        ("link to in", "done"),
+        ("link to out", "refused"),
+        ("bound out", "refused"),
+        ("foreign in", "refused"),
+        ("in deletes", "done"),
+        ("out deletes", "refused"),
+        ("out elsewhere", "done"),
+        ("out from memory deletes", "done"),
+        ("in ring", "done"),
+        ("out ring", "refused"),
+        ("in runs", "done"),
+        ("out runs", "refused"),
+        ("out passes for in", "refused"),
+    ] {
+        assert_eq!(told.fact(&format!("exe {what}")), came, "{what}");
+    }
+    assert_eq!(told.fact("verify exe"), "0");
+    let denials = [
+        ("ONLY_TALKERS", "7"),
+        ("NOT_BY_OUT", "2"),
+        ("OUT_RUNS_NOTHING", "1"),
+        ("GUARD_PROGRAM", "1"),
+        ("RULE_UNKNOWN", "1"),
+    ];
+    let came = |rule: &str| told.fact(&format!("exe denials {rule}"));
+    if degraded(kernel) && denials.iter().any(|(rule, count)| came(rule) != *count) {
+        return Err(LOSES.to_owned());
+    }
+    for (rule, count) in denials {
+        assert_eq!(came(rule), count, "records of {rule}");
+    }
     Ok(())
 }
 

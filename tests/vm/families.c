@@ -1,6 +1,8 @@
 /* One attempt of each family, each in a child of its own: `families PART` with PART places, bare, errnos or sockets.
  * Tells `@`, check, errno it met, what then stands at its place, a dash.
- * Other parts are single steps: `maps PATH`, `hands SOCKET COUNT`, `takes SOCKET`, `listens NAME…`. */
+ * Other parts are single steps: `hands SOCKET COUNT`, `takes SOCKET`, `listens NAME…`, `connected COMMAND…`, and those of
+ * `STEPS` with their path; before one of these `child` has a child do it, `from_memory` a copy of the program in no
+ * filesystem. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
@@ -390,6 +393,57 @@ static int takes(const char *path)
 	return 0;
 }
 
+static int connects(const char *path)
+{
+	(void)path;
+	return on_socket(SOCK_DGRAM, connect);
+}
+
+static int ring_reads(const char *path) { return ring_opens(path, O_RDONLY); }
+
+/* Does not come back: what `path` does next it is told by its arguments. */
+static char **becoming;
+
+static int becomes(const char *path) { return execv(path, becoming); }
+
+static int passes_for(const char *path)
+{
+	return prctl(PR_SET_MM, PR_SET_MM_EXE_FILE, open(path, O_RDONLY), 0, 0);
+}
+
+static int from_memory(char **argv)
+{
+	char buffer[65536];
+	int from = open("/proc/self/exe", O_RDONLY), to = memfd_create("families", 0);
+	ssize_t got;
+	while ((got = read(from, buffer, sizeof buffer)) > 0)
+		if (write(to, buffer, got) != got)
+			return -1;
+	return syscall(SYS_execveat, to, "", argv, environ, AT_EMPTY_PATH);
+}
+
+static const struct {
+	const char *name;
+	int (*does)(const char *path);
+} STEPS[] = {
+	{ "maps", maps },	    { "connects", connects }, { "ring_reads", ring_reads },
+	{ "unlinks", unlink }, { "becomes", becomes },   { "passes_for", passes_for },
+};
+
+/* The status of a single step; -1 where there is none of that name. */
+static int step(const char *name, const char *path)
+{
+	for (size_t each = 0; each < sizeof STEPS / sizeof *STEPS; each++) {
+		if (strcmp(name, STEPS[each].name) != 0)
+			continue;
+		if (STEPS[each].does(path) >= 0)
+			return 0;
+		perror(path);
+		return 1;
+	}
+	return -1;
+}
+
 static void place(const char *path, char *state, size_t room)
 {
 	struct stat found;
@@ -543,12 +597,22 @@ int main(int argc, char **argv)
 		return takes(path);
 	if (strcmp(part, "listens") == 0)
 		return listens_at(argv + 2);
-	if (strcmp(part, "maps") == 0) {
-		if (maps(path) == 0)
-			return 0;
-		perror(path);
+	if (argc > 2 && strcmp(part, "from_memory") == 0) {
+		from_memory(argv + 1);
 		return 1;
 	}
+	if (argc > 2 && strcmp(part, "child") == 0) {
+		int child = fork(), status;
+		if (child == 0)
+			return main(argc - 1, argv + 1);
+		waitpid(child, &status, 0);
+		return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+	}
+	/* Its second argument is what the program becomes, the rest is that one's. */
+	becoming = argc > 2 ? argv + 2 : argv;
+	int status = step(part, path);
+	if (status >= 0)
+		return status;
 	if (strcmp(part, "places") == 0)
 		places();
 	else if (strcmp(part, "bare") == 0)

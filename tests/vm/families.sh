@@ -96,6 +96,19 @@ fact "language denials" "$(grep -h '"policy_verdict":"DENY"' /ledger/language/*.
 rgt verify /ledger/language >&2
 fact "verify language" $?
 
+# Which program acts.
+prepare
+mkdir -p /data/exe/in /data/exe/out
+cp /usr/local/bin/families /data/exe/in/
+cp /usr/local/bin/families /data/exe/out/
+rgt exec --policy /t/exe.yaml --name exe --ledger /ledger/exe -- sh /t/exe.sh
+fact "exec exe" $?
+for rule in ONLY_TALKERS NOT_BY_OUT OUT_RUNS_NOTHING GUARD_PROGRAM RULE_UNKNOWN; do
+    fact "exe denials $rule" "$(grep -h "\"policy_rule_id\":\"$rule\"" /ledger/exe/*.jsonl | grep -c '"enforcement":"blocked"')"
+done
+rgt verify /ledger/exe >&2
+fact "verify exe" $?
+
 # What a run has written does not run in it; what others have does.
 mkdir -p /w /lower /upper /work /over
 for file in /w/busybox.old /w/inherited /lower/busybox.old /lower/busybox.low; do cp /bin/busybox $file; done

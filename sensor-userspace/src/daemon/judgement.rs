@@ -7,7 +7,7 @@ use sensor_common::action::Action;
 use crate::attempt::{Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict};
 use crate::kernel::{Operand, Seen, Standing};
 use crate::policy::{
-    Circumstances, Consequences, Decision, KernelHit, Object, RULE_DEFAULT, Table, Written, place,
+    Circumstances, Consequences, Decision, KernelHit, Object, Program, RULE_DEFAULT, Table, Written, place,
     reaches_sockets,
 };
 
@@ -15,6 +15,9 @@ use crate::policy::{
 const ALLOWED_BY_DEFAULT: &str = "no rule matches";
 
 pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstances) -> (Judgement, Consequences) {
+    // As the process table has it: the program's name within the process's own mounts.
+    let program = Program::of(seen.attempt.exe_chain.first().map(Vec::as_slice));
+    let how = &Circumstances { program, ..*how };
     // What hooks did not come to see of it is judged like what they never see.
     let (decision, judged) = match (from_hooks(seen, table, how), from_argument(seen, table, how)) {
         (Some(hooks), Some(rest)) => {
@@ -98,6 +101,8 @@ fn from_hooks(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Decisio
             unknown: hook.unknown,
             would: hook.would,
             watched: hook.watched.clone(),
+            program_unknown: hook.program_unknown,
+            by_program: hook.by_program,
         };
         let written = if hook.written { Written::Yes } else { Written::No };
         table.decision_from_kernel(hit, hook.action, object, &Circumstances { written, ..*how })
@@ -313,7 +318,8 @@ pub(super) mod tests {
         )
     }
 
-    const NOW: Circumstances = Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No };
+    const NOW: Circumstances<'static> =
+        Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No, program: Program::Unknown };
     const RULE: &str = "RULE_FILE_DELETE_BLOCK";
 
     #[test]
@@ -374,6 +380,21 @@ pub(super) mod tests {
         assert!(denied.contains("/etc/a/long/name") && denied.contains(RULE), "{denied}");
     }
 
+    #[test]
+    fn the_argument_is_judged_by_the_program_that_the_process_table_knows() {
+        let text = "version: 1\nrules:\n  - {id: A, deny: file.delete, exe: { not: /bin/rm }}\n";
+        let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+        let rule = |chain: &[&[u8]]| {
+            let mut seen = unlink(b"/x", None, -2);
+            seen.attempt.exe_chain = chain.iter().map(|exe| exe.to_vec()).collect();
+            judge(&seen, &table, &standing(Mode::Lsm), &NOW).0.rule_id
+        };
+        assert_eq!(rule(&[b"/bin/rm", b"/bin/sh"]), "RULE_DEFAULT");
+        assert_eq!(rule(&[b"/bin/sh", b"/bin/rm"]), "A");
+        assert_eq!(rule(&[b"memfd:x"]), "A");
+        assert_eq!(rule(&[]), "RULE_UNKNOWN");
+    }
+
     fn hook(effect: u8, rule: Option<u16>, blocked: bool) -> HookVerdict {
         HookVerdict {
             action: Action::FileDelete,
@@ -383,6 +404,8 @@ pub(super) mod tests {
             unknown: false,
             blocked,
             written: false,
+            program_unknown: false,
+            by_program: false,
             watched: Vec::new(),
             object: None,
         }

@@ -2,7 +2,7 @@
 
 use sensor_common::{
     action::Action,
-    event::{self, end, flag, kind, pair, section},
+    event::{self, end, flag, kind, pair, program, section},
     syscalls::{SYSCALLS, Shape},
 };
 
@@ -291,6 +291,8 @@ fn hooks(
                 unknown: found.flags & pair::UNKNOWN != 0,
                 blocked: found.flags & pair::BLOCKED != 0 && !was_there,
                 written: found.flags & pair::WRITTEN != 0,
+                program_unknown: found.program & program::UNKNOWN != 0,
+                by_program: found.program & program::DECIDES != 0,
                 watched: watched(&sections.watched, position),
             })
         })

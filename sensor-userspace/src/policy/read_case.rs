@@ -10,6 +10,7 @@ use super::language::{Case, CaseObject, LabelId, Policy, Who};
 use super::pattern::{Part, Pattern};
 use super::problem::Report;
 use super::read::{choice, word, words};
+use super::read_exe::case_program;
 use super::read_rule::{has_place, reaches_sockets};
 use super::window::moment;
 use super::words::{suggestion, unknown_key};
@@ -28,6 +29,7 @@ const CASE_KEYS: &[&str] = &[
     "unknown",
     "nameless",
     "written",
+    "exe",
     "labels",
     "risk",
     "agent",
@@ -106,6 +108,7 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
         Some(entry) => Some(literal(entry, &file, report)?),
         None => None,
     };
+    let exe = case_program(get("exe"), report)?;
     let Some(verdict) = get("verdict") else {
         report.error(
             node.at,
@@ -132,6 +135,7 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
         object,
         path2,
         written: choice(get("written"), &[("true", true), ("false", false)], false, report),
+        exe,
         labels: get("labels").map(|entry| labels(entry, policy, report)).unwrap_or_default(),
         risk: get("risk").map_or(0, |entry| risk(entry, report)),
         who,
@@ -250,7 +254,7 @@ fn actions(entry: &Entry, report: &mut Report) -> Option<Vec<Action>> {
     entry.value.items().iter().map(action).collect()
 }
 
-fn file(parts: &[Part]) -> bool {
+pub(super) fn file(parts: &[Part]) -> bool {
     parts.iter().all(|part| matches!(part, Part::Name(_)))
 }
 
@@ -260,7 +264,7 @@ fn socket(parts: &[Part]) -> bool {
 }
 
 /// A path of a case stands for itself, so wildcards mean nothing in it.
-fn literal(entry: &Entry, is_one: &dyn Fn(&[Part]) -> bool, report: &mut Report) -> Option<Pattern> {
+pub(super) fn literal(entry: &Entry, is_one: &dyn Fn(&[Part]) -> bool, report: &mut Report) -> Option<Pattern> {
     let Some(text) = entry.value.text() else {
         let text = format!("`{}` must be a path, this is {}", entry.key, entry.value.describe());
         report.error(entry.value.at, text, "write one path: `/dir/file`");

@@ -56,7 +56,7 @@ fn only_not<'a>(node: &Node, entries: &'a [Entry], example: &str, report: &mut R
 }
 
 /// The sets that a path, a list, `$list` or a list with both in it stands for.
-fn sets(node: &Node, key: &str, reading: &mut Reading, report: &mut Report) -> Option<Vec<SetId>> {
+pub(super) fn sets(node: &Node, key: &str, reading: &mut Reading, report: &mut Report) -> Option<Vec<SetId>> {
     let mut sets = Vec::new();
     let mut own = Vec::new();
     let mut sound = not_empty(node, key, report);
@@ -83,7 +83,7 @@ fn sets(node: &Node, key: &str, reading: &mut Reading, report: &mut Report) -> O
     sets.sort_unstable();
     sets.dedup();
     let patterns = sets.iter().flat_map(|set| &reading.lists.sets[*set]);
-    if let Some(pattern) = patterns.into_iter().find(|pattern| key == "path" && pattern.is_abstract()) {
+    if let Some(pattern) = patterns.into_iter().find(|pattern| key != "unix" && pattern.is_abstract()) {
         let text = format!("`{}` names an abstract unix socket, and no file is called so", pattern.text);
         report.error(pattern.at, text, "give it to a rule with `unix:`");
         return None;
@@ -133,6 +133,7 @@ fn not_empty(node: &Node, key: &str, report: &mut Report) -> Option<()> {
     let text = match key {
         "path" => "the list of paths is empty",
         "unix" => "the list of sockets is empty",
+        "exe" => "the list of programs is empty",
         _ => "the list of destinations is empty",
     };
     report.error(node.at, text, format!("put something into it, or remove `{key}:`"));

@@ -7,6 +7,7 @@ use super::language::{AddressTest, Effect, Fallback, PathTest, Rule, When};
 use super::problem::{At, Report};
 use super::read::{Reading, choice, word};
 use super::read_consequence::{errno, expires, labels, mode, risk, tags, timeout};
+use super::read_exe;
 use super::read_object::{path, to, unix};
 use super::read_when::{self, when};
 use super::words::{self, RULE_KEYS, unknown_key};
@@ -105,6 +106,7 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
             to(&entry.value, reading, report)
         }
     };
+    let exe = read_exe::exe(get("exe"), reading, report);
     let conditions = conditions(entries, reading, report);
     let observe = mode(get("mode"), reading.observe, report);
     if let (Some(entry), Some(Effect::Watch)) = (get("mode").filter(|_| observe), effect) {
@@ -149,6 +151,7 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
         effect: effect?,
         path: path?,
         to: to?,
+        exe: exe?,
         when,
         labels,
         risk,

@@ -3,6 +3,7 @@ mod commands;
 mod conditions;
 mod docs;
 mod errors;
+mod exe;
 mod fuzz;
 mod globs;
 mod hits;

@@ -40,7 +40,6 @@ pub(super) const RULE_KEYS: &[&str] = &[
     "watch",
     "path",
     "to",
-    "unix",
     "when",
     "mode",
     "severity",
@@ -62,7 +61,6 @@ const EVERY_TIME: &str =
 const NO_CONSEQUENCE: &str = "leave it out: the effect alone is enforced and recorded";
 const RULE_LATER: &[(&str, &str)] = &[
     ("unresolved", "leave it out"),
-    ("exe", "leave the rule out, or write it without `exe:` if it shall speak of every program"),
     (
         "signal",
         "leave the rule out, or write it without `signal:` if it shall speak of every signal",

@@ -10,7 +10,7 @@ use sensor_common::action::Action;
 use serde_json::{Value, json};
 
 use super::{Failure, Given, headline, load};
-use crate::policy::{self, Circumstances, Host, Hosts, Identity, Object, Policy, Written, place};
+use crate::policy::{self, Circumstances, Host, Hosts, Identity, Object, Policy, Program, Written, place};
 
 #[derive(Args, Debug)]
 pub(super) struct Explain {
@@ -26,6 +26,9 @@ pub(super) struct Explain {
     /// The agent's run has written the object.
     #[arg(long, conflicts_with = "to")]
     written: bool,
+    /// The program that acts, an absolute path, or `memfd:x`; without it nobody can tell.
+    #[arg(long, value_name = "PATH")]
+    exe: Option<OsString>,
     /// Where it goes: `1.2.3.4:443`, `[::1]:80`, `api.example.com:443`; `udp/1.2.3.4:53` for UDP.
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "unknown")]
     to: Option<String>,
@@ -72,7 +75,7 @@ struct Agent {
 }
 
 impl Agent {
-    fn circumstances(&self, policy: &Policy) -> Result<Circumstances, Failure> {
+    fn circumstances(&self, policy: &Policy) -> Result<Circumstances<'static>, Failure> {
         let mut labels = 0;
         for name in &self.label {
             let label = policy.labels.iter().position(|label| label == name).ok_or_else(|| {
@@ -93,7 +96,7 @@ impl Agent {
         };
         let at = self.at.unwrap_or_else(jiff::Timestamp::now);
         let facts = policy.facts_that_hold(&who, at.as_second());
-        Ok(Circumstances { labels, risk: self.risk, facts, written: Written::No })
+        Ok(Circumstances { labels, risk: self.risk, facts, ..Circumstances::default() })
     }
 }
 
@@ -105,6 +108,11 @@ pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Fai
     if question.written {
         circumstances.written = Written::Yes;
     }
+    let exe = match &question.exe {
+        Some(name) if name.as_bytes().starts_with(policy::NAMELESS_PROGRAM.as_bytes()) => Some(name.as_bytes().to_vec()),
+        path => absolute(path.as_ref())?,
+    };
+    circumstances.program = Program::of(exe.as_deref());
     let actions = actions(&question.action)?;
     let path = absolute(question.path.as_ref())?;
     let path2 = absolute(question.path2.as_ref())?;
@@ -148,7 +156,7 @@ pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Fai
         writeln!(out, "  {rule} observes: it would have said {}", verdict.name())?;
     }
     for step in steps {
-        let places = table.places_text(step.rule).unwrap_or_else(|| "any object".to_owned());
+        let places = table.objects_text(step.rule);
         let (verb, id) = (step.action.verb(), &table.rules[step.rule].id);
         writeln!(out, "    {verb:<14} {id}: {} ({places})", step.result.name().replace('_', " "))?;
     }

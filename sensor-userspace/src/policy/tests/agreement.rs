@@ -7,7 +7,7 @@ use sensor_common::action::Action;
 
 use super::{Random, naive};
 use crate::policy::{
-    Circumstances, Host, Identity, Object, Policy, RULE_UNKNOWN, Variables, Written, exact, parse,
+    Circumstances, Host, Identity, Object, Policy, Program, RULE_UNKNOWN, Variables, Written, exact, parse,
 };
 
 const NAMES: [&str; 5] = ["a", "b", "ab", "a.key", ".env"];
@@ -44,6 +44,16 @@ const ADDRESSES: [&str; 9] = [
 const SOCKETS: [&str; 9] =
     ["@a*", "@ab", "@a/b", "@[!a]*", "@*", "/a/**", "/a/b", "**/a.key", "${workspace}/**"];
 const ABSTRACT: [&[u8]; 5] = [b"a", b"ab", b"a/b", b"", b"\0a"];
+const PROGRAMS: [Program; 8] = [
+    Program::Path(b"/a"),
+    Program::Path(b"/a/b"),
+    Program::Path(b"/a/b/ab"),
+    Program::Path(b"/b/a.key/.env"),
+    Program::Path(b"/ab/ab"),
+    Program::Path(b"/.env/b/a/a"),
+    Program::Nameless,
+    Program::Unknown,
+];
 const WHEN: [&str; 9] = [
     "label: x",
     "label: [x, y]",
@@ -100,6 +110,11 @@ fn random_policy(random: &mut Random, plain: bool) -> String {
             let not = if random.one_in(3) { "{ not: %s }" } else { "%s" };
             writeln!(text, "    path: {}", not.replace("%s", &format!("{all:?}"))).unwrap();
         }
+        if random.one_in(if plain { 12 } else { 3 }) {
+            let all: Vec<String> = (0..1 + random.below(3)).map(|_| path(random, plain)).collect();
+            let not = if random.one_in(2) { "{ not: %s }" } else { "%s" };
+            writeln!(text, "    exe: {}", not.replace("%s", &format!("{all:?}"))).unwrap();
+        }
         if plain {
             continue;
         }
@@ -126,7 +141,7 @@ fn path(random: &mut Random, plain: bool) -> String {
     if random.one_in(3) { format!("{text}/**") } else { text }
 }
 
-fn circumstances(random: &mut Random, policy: &Policy) -> Circumstances {
+fn circumstances(random: &mut Random, policy: &Policy) -> Circumstances<'static> {
     let all = 1_u64.checked_shl(policy.labels.len() as u32).unwrap_or(0).wrapping_sub(1);
     let role = random.one_in(2).then_some("ops");
     let environment = random.one_in(2).then_some("prod");
@@ -138,6 +153,7 @@ fn circumstances(random: &mut Random, policy: &Policy) -> Circumstances {
         risk: random.below(101) as u8,
         facts: policy.facts_that_hold(&who, time),
         written: *random.pick(&[Written::No, Written::Yes, Written::Unknown]),
+        program: *random.pick(&PROGRAMS),
     }
 }
 
@@ -179,7 +195,8 @@ fn the_table_agrees_with_the_naive_reader() {
             let decision = table.judge(&[(action, object)], &now);
             let found = naive::judge(&policy, &variables, &[(action, object)], &now);
             // In more globs at once than a walk holds: closed, and told as unknown.
-            if decision.unknown && found.rule != RULE_UNKNOWN && matches!(object, Object::Path(_)) {
+            let walked = matches!(object, Object::Path(_)) || matches!(now.program, Program::Path(_));
+            if decision.unknown && found.rule != RULE_UNKNOWN && walked {
                 crowded += 1;
                 continue;
             }
