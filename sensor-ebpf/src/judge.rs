@@ -84,12 +84,9 @@ pub fn judge_given(slot: *mut Slot, index: u32, action: u8, about: u8) -> u32 {
         return judge_without_place(slot, index, action, about);
     }
     let Some(observe) = begin(slot, action, about) else { return 0 };
-    // SAFETY: `slot` points to a whole map value.
-    unsafe {
-        hash_all_given(slot, index);
-        automaton::run(slot, index);
-        verdict(index, u32::from(action), u32::from(observe), 0) as u32
-    }
+    hash_all_given(slot, index);
+    automaton::run(slot, index);
+    verdict(index, u32::from(action), u32::from(observe), 0) as u32
 }
 
 #[inline(always)]
