@@ -100,12 +100,9 @@ pub fn judge_given(slot: *mut Slot, index: u32, action: u8, about: u8) -> u32 {
     }
     let from = if about & pair::UNIX != 0 { ABSTRACT } else { 0 };
     let Some(observe) = begin(slot, action, about | about_place(action)) else { return 0 };
-    // SAFETY: `slot` points to a whole map value.
-    unsafe {
-        hash_all_given(slot, index);
-        automaton::run(slot, index, from);
-        verdict(index, u32::from(action), u32::from(observe), 0) as u32
-    }
+    hash_all_given(slot, index);
+    automaton::run(slot, index, from);
+    verdict(index, u32::from(action), u32::from(observe), 0) as u32
 }
 
 #[inline(always)]

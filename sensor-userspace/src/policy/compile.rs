@@ -163,7 +163,8 @@ impl<'a> Compiler<'a> {
         }
         kernel.count = tests.len() as u32;
         if self.sets.len() > MAX_SETS {
-            let text = format!("{} different lists are named by `not:` and `exe:`; at most {MAX_SETS} can be", self.sets.len());
+            let count = self.sets.len();
+            let text = format!("{count} different lists are named by `not:` and `exe:`; at most {MAX_SETS} can be");
             self.report.error(TOP, text, "give rules with like lists one list in `lists:`");
         }
         Table {
@@ -190,17 +191,19 @@ impl<'a> Compiler<'a> {
     }
 
     fn told(&self, rule: &Rule) -> TableRule {
-        let written = |sets: &[SetId]| -> Vec<String> {
+        let texts = |sets: &[SetId]| -> Vec<String> {
             sets.iter().flat_map(|set| &self.policy.sets[*set]).map(|pattern| pattern.text.clone()).collect()
         };
+        let mut places = texts(places_of(rule));
+        places.extend(destinations(rule).iter().map(|to| self.destination_told(to)));
         TableRule {
             id: rule.id.clone(),
             description: rule.description.clone(),
             severity: rule.severity,
             tags: rule.tags.clone(),
             timeout: rule.timeout,
-            places: written(places_of(rule)).into_iter().chain(destinations(rule).iter().map(|to| self.destination_told(to))).collect(),
-            programs: written(rule.exe.sets()),
+            places,
+            programs: texts(rule.exe.sets()),
             risk: rule.risk,
             lasts: rule.labels.iter().filter_map(|set| Some((set.label, set.lasts?))).collect(),
         }
