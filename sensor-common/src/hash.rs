@@ -42,7 +42,7 @@ pub const fn component_word(hash: u64, word: u64, secret: Secret) -> u64 {
 }
 
 /// The hash of one component given as bytes.
-#[cfg(feature = "std")]
+#[cfg(any(feature = "std", test))]
 pub fn component(secret: Secret, name: &[u8]) -> u64 {
     name.chunks(8).fold(component_start(secret, name.len() as u64), |hash, chunk| {
         let mut word = [0; 8];

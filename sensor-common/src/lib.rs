@@ -1,5 +1,5 @@
 //! The words that the kernel side and the daemon both speak. No logic that only one side needs.
-#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
 
 pub mod action;
 pub mod event;

@@ -196,6 +196,11 @@ pub const SYSCALLS: &[Syscall] = &[
     s("fchown", 93, 95, A::FileAttr).fd(0),
     s("fchown32", -1, 207, A::FileAttr).fd(0),
     s("fchownat", 260, 298, A::FileAttr).at(0, 1),
+    s("utime", 132, 30, A::FileAttr).path(0),
+    s("utimes", 235, 271, A::FileAttr).path(0),
+    s("futimesat", 261, 299, A::FileAttr).at(0, 1),
+    s("utimensat", 280, 320, A::FileAttr).at(0, 1),
+    s("utimensat_time64", -1, 412, A::FileAttr).at(0, 1),
     s("setxattr", 188, 226, A::FileAttr).path(0),
     s("lsetxattr", 189, 227, A::FileAttr).path(0),
     s("fsetxattr", 190, 228, A::FileAttr).fd(0),
@@ -261,6 +266,7 @@ pub const SYSCALLS: &[Syscall] = &[
     // What a hook sees outside of all calls of this table.
     s("mmap", -1, -1, A::FileMapExec),
     s("mprotect", -1, -1, A::FileMapExec),
+    s("receive", -1, -1, A::FileRead),
     s("unlisted", -1, -1, A::FileRead),
     // The kernel's own extensions.
     s("bpf", 321, 357, A::SysBpf),
@@ -338,6 +344,8 @@ pub const IO_URING: u16 = id("io_uring");
 /// Mapping a file, or giving a mapping another protection: recorded where a rule speaks of it.
 pub const MMAP: u16 = id("mmap");
 pub const MPROTECT: u16 = id("mprotect");
+/// A descriptor that comes from another process.
+pub const RECEIVE: u16 = id("receive");
 /// A call that has no number in the table, told for what a hook saw in it.
 pub const UNLISTED: u16 = id("unlisted");
 

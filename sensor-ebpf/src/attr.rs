@@ -1,4 +1,4 @@
-//! Attributes: mode, owner, extended ones, access lists.
+//! Attributes: mode, owner, times, extended ones, access lists.
 
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::{
@@ -40,14 +40,24 @@ fn is_asked_for(slot: *mut Slot) -> bool {
 
 /// `ATTR_UID`, `ATTR_GID`.
 const OWNER: u32 = 2 | 4;
+/// `ATTR_ATIME`, `ATTR_MTIME`.
+const TIMES: u32 = 16 | 32;
+/// `ATTR_SIZE`: cutting a file changes its times as well.
+const SIZE: u32 = 8;
 
-/// Where `path_chown` cannot be typed; there the dentry comes first.
+/// Times, and owners where `path_chown` cannot be typed.
 #[lsm(hook = "inode_setattr")]
 pub fn inode_setattr(ctx: LsmContext) -> i32 {
-    let (dentry, attributes) = (word(&ctx, 0), word(&ctx, 1));
+    // Since 6.0 the mount's mapping of ids comes first.
+    let (dentry, attributes) = if off::has_setattr_idmap() != 0 {
+        (core::hint::black_box(word(&ctx, 1)), core::hint::black_box(word(&ctx, 2)))
+    } else {
+        (word(&ctx, 0), core::hint::black_box(word(&ctx, 1)))
+    };
     slot::in_hook(|slot, index| {
         // `ia_valid` is the first member.
-        if read::<u32>(attributes).unwrap_or(OWNER) & OWNER == 0 || !is_asked_for(slot) {
+        let changed = read::<u32>(attributes).unwrap_or(OWNER);
+        if changed & (OWNER | TIMES) == 0 || changed & SIZE != 0 || !is_asked_for(slot) {
             return 0;
         }
         placed(slot, index, Action::FileAttr, dentry)

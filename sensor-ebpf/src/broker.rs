@@ -8,10 +8,9 @@ use sensor_common::{
 
 use crate::{
     guard::{NOT_NAMED, guard_names, is_stranger, task_of},
-    kernel::{off, read, read_kernel_str},
+    kernel::{off, read},
     maps,
-    section::used,
-    walk::{LAST, NAME_ROOM, hash_name},
+    walk::hash_beyond,
 };
 
 /// Beginnings of names that are in no filesystem: a session's bus, containerd's shims.
@@ -61,28 +60,9 @@ pub fn broker(index: u32) -> u64 {
         let Some(secret) = maps::SECRET.get(0) else { return 0 };
         (*slot).walk.secret = *secret;
         (*slot).walk.depth = 2;
-        (*slot).walk.hashes[1] = name_hashed(slot, index, dentry);
-        (*slot).walk.hashes[0] = name_hashed(slot, index, parent);
+        (*slot).walk.hashes[1] = hash_beyond(index, read::<u64>(dentry + off::off_dentry_name()).unwrap_or(0));
+        (*slot).walk.hashes[0] = hash_beyond(index, directory);
     }
     let named = guard_names(index, kind::BROKERS, 0);
     u64::from(named != NOT_NAMED && named & u64::from(EDGE_RULE) != 0)
-}
-
-/// The hash of a dentry's name, which is taken to room that nothing uses yet.
-#[inline(always)]
-unsafe fn name_hashed(slot: *mut Slot, index: u32, dentry: u64) -> u64 {
-    let at = used(slot);
-    let name = read::<u64>(dentry + off::off_dentry_name()).unwrap_or(0);
-    if at > LAST {
-        return 0;
-    }
-    // SAFETY: a name's room lies within the area, by the test above; the caller's `slot` is a whole map value.
-    let len = unsafe {
-        let to = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
-        read_kernel_str(to, NAME_ROOM as u32, name)
-    };
-    if len <= 1 || len > NAME_ROOM as i64 {
-        return 0;
-    }
-    hash_name(index, at as u32, len as u32 - 1)
 }

@@ -1,13 +1,16 @@
-//! What fcntl and ioctl do to others by way of an open file.
+//! Files that are open: those that another process hands over, and what fcntl and ioctl do to others by way of one.
 
 use aya_ebpf::{macros::lsm, programs::LsmContext};
-use sensor_common::{action::Action, guard::Guard};
+use sensor_common::{action::Action, event::Slot, guard::Guard, syscalls::RECEIVE};
 
 use crate::{
-    found::{guarded, word},
+    found::{guarded, has_place, word},
     guard,
-    slot,
-    written,
+    kernel::{dentry_of, off, read},
+    net,
+    open::{self, Tell},
+    slot::{self, S_IFMT},
+    written::{self, note_file},
 };
 
 const F_SETOWN: u32 = 8;
@@ -18,6 +21,42 @@ const FIOSETOWN: u32 = 0x8901;
 const SIOCSPGRP: u32 = 0x8902;
 /// FS_IOC_SETVERSION and EXT4_IOC_SETVERSION, in both widths: the owner gives a file another generation.
 const SETVERSION: [u32; 4] = [0x4008_7602, 0x4004_7602, 0x4008_6604, 0x4004_6604];
+
+/// Opened for its name alone (`O_PATH`): what is reached by way of it is judged then.
+const FMODE_PATH: u32 = 0x4000;
+const S_IFSOCK: u16 = 0o140_000;
+
+/// A descriptor comes from another process, through a socket or a pidfd: as if its file were opened here, or its
+/// socket connected. Pipes and the like have no place that a rule could name.
+#[lsm(hook = "file_receive")]
+pub fn file_receive(ctx: LsmContext) -> i32 {
+    let file = word(&ctx, 0);
+    slot::in_hook_of(RECEIVE, |slot, index| arrives(slot, index, file))
+}
+
+#[inline(always)]
+fn arrives(slot: *mut Slot, index: u32, file: u64) -> u32 {
+    let (Some(flags), Some(mode), Some(dentry), Some(inode)) = (
+        read::<u32>(file + off::off_file_flags()),
+        read::<u32>(file + off::off_file_mode()),
+        dentry_of(file),
+        read::<u64>(file + off::off_file_inode()),
+    ) else {
+        return 1;
+    };
+    if mode & FMODE_PATH != 0 {
+        return 0;
+    }
+    if read::<u16>(inode + off::off_inode_mode()).unwrap_or(0) & S_IFMT == S_IFSOCK {
+        return net::arrives(slot, index, inode);
+    }
+    let refused = if has_place(dentry) { open::accesses(slot, index, dentry, inode, flags, Tell::Ruled) } else { 0 };
+    if refused == 0 {
+        // SAFETY: `slot` points to a whole map value.
+        note_file(unsafe { (*slot).attempt.head.agent }, file);
+    }
+    refused
+}
 
 #[inline(always)]
 fn breaks(action: Action, rule: Guard) -> i32 {

@@ -266,7 +266,13 @@ fn forget_last(slot: *mut Slot, action: Action, forget: impl FnOnce(Pair) -> boo
 /// The file was there already: making it was asked about and not needed.
 #[inline(always)]
 pub fn forget_creation(slot: *mut Slot) {
-    forget_last(slot, Action::FileCreate, |_| true);
+    forget(slot, Action::FileCreate);
+}
+
+/// It is told elsewhere, or it is not at all.
+#[inline(always)]
+pub fn forget(slot: *mut Slot, action: Action) {
+    forget_last(slot, action, |_| true);
 }
 
 /// What no rule speaks of is not told.

@@ -79,7 +79,10 @@ struct sockaddr_un { unsigned short sun_family; };
 struct unix_address { int len; struct sockaddr_un name[1]; };
 struct unix_sock { struct unix_address *addr; struct path path; struct sock *peer; };
 struct socket { short type; struct sock *sk; };
+struct socket_alloc { struct socket socket; struct inode vfs_inode; };
 struct msghdr { void *msg_name; int msg_namelen; u32 msg_flags; };
+struct vfsuid { u32 val; };
+struct iattr { struct vfsuid ia_vfsuid; };
 struct linux_binprm { const char *filename; struct file *file; };
 
 #pragma clang attribute pop
@@ -153,6 +156,7 @@ OFFSET(off_bprm_filename, linux_binprm, filename)
 OFFSET(off_bprm_file, linux_binprm, file)
 OFFSET(off_socket_type, socket, type)
 OFFSET(off_socket_sk, socket, sk)
+OFFSET(off_socket_alloc_inode, socket_alloc, vfs_inode)
 OFFSET(off_sock_protocol, sock, sk_protocol)
 OFFSET(off_sock_listener, sock, sk_peer_pid)
 OFFSET(off_unix_path, unix_sock, path)
@@ -178,6 +182,12 @@ __attribute__((always_inline)) u32 has_mount_idmap(void)
 {
 	return __builtin_preserve_field_info(((struct vfsmount *)0)->mnt_userns, 2) |
 	       __builtin_preserve_field_info(((struct vfsmount *)0)->mnt_idmap, 2);
+}
+
+// Since 6.0 `inode_setattr` has it, too; what it changes is kept by another type from then on.
+__attribute__((always_inline)) u32 has_setattr_idmap(void)
+{
+	return __builtin_preserve_field_info(((struct iattr *)0)->ia_vfsuid, 2);
 }
 
 // A branch for each age: what the loader puts in place of a field that is not there must never be run, and the

@@ -8,9 +8,10 @@ use sensor_common::{
 };
 
 use crate::{
-    found::{forget_default, unplaced, word},
+    found::{forget, forget_default, unplaced, word},
     kernel::{off, read},
-    slot, unix,
+    slot::{self, S_IFMT},
+    unix,
 };
 
 const AF_UNSPEC: u16 = 0;
@@ -108,6 +109,29 @@ fn is_unix(sock: u64) -> bool {
     read::<u16>(sock + off::off_sock_family()) == Some(unix::AF_UNIX)
 }
 
+/// The socket whose inode this is.
+#[inline(always)]
+fn socket_of(inode: u64) -> u64 {
+    inode - off::off_socket_alloc_inode()
+}
+
+/// A socket that another process has connected arrives: as if it were connected here.
+#[inline(always)]
+pub fn arrives(slot: *mut Slot, index: u32, inode: u64) -> u32 {
+    let sock = sock_of(socket_of(inode));
+    if read::<u16>(sock + off::off_sock_peer_port()).unwrap_or(0) == 0 {
+        // What it will be used for is asked then.
+        return 0;
+    }
+    let about = peer(slot, sock);
+    if about != pair::ADDRESS {
+        return 0;
+    }
+    let refused = unplaced(index, Action::NetConnect, about);
+    forget_default(slot, Action::NetConnect);
+    refused
+}
+
 #[lsm(hook = "socket_connect")]
 pub fn socket_connect(ctx: LsmContext) -> i32 {
     let (socket, address, length) = (word(&ctx, 0), word(&ctx, 1), word(&ctx, 2));
@@ -174,4 +198,35 @@ fn sends(slot: *mut Slot, index: u32, socket: u64, message: u64) -> u32 {
         forget_default(slot, Action::NetSend);
     }
     refused
+}
+
+const MAY_WRITE: u32 = 2;
+const S_IFSOCK: u16 = 0o140_000;
+
+/// Before 6.5 what goes from a file or a pipe into a socket comes by no hook of sockets. What else is written to one is
+/// judged, and told, by `socket_sendmsg`.
+#[lsm(hook = "file_permission")]
+pub fn file_permission(ctx: LsmContext) -> i32 {
+    let (file, mask) = (word(&ctx, 0), word(&ctx, 1));
+    if mask as u32 & MAY_WRITE == 0 {
+        return 0;
+    }
+    slot::in_hook(|slot, index| {
+        let Some(inode) = read::<u64>(file + off::off_file_inode()) else { return 1 };
+        if read::<u16>(inode + off::off_inode_mode()).unwrap_or(S_IFSOCK) & S_IFMT != S_IFSOCK {
+            return 0;
+        }
+        let socket = socket_of(inode);
+        let sock = sock_of(socket);
+        let refused = if is_unix(sock) {
+            unix::sends(slot, index, socket, sock)
+        } else {
+            let about = peer(slot, sock);
+            unplaced(index, Action::NetSend, about)
+        };
+        if refused == 0 {
+            forget(slot, Action::NetSend);
+        }
+        refused
+    })
 }

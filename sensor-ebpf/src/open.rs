@@ -4,7 +4,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::{action::Action, event::Slot};
 
 use crate::{
-    found::{forget_creation, has_place, on_file, word},
+    found::{forget_creation, forget_default, has_place, on_file, word},
     guard,
     kernel::{dentry_of, off, read},
     slot::{self, FMODE_CREATED, S_IFMT},
@@ -51,24 +51,45 @@ fn opens(slot: *mut Slot, index: u32, file: u64) -> u32 {
     if mode & FMODE_CREATED == 0 {
         forget_creation(slot);
     }
-    let access = flags & O_ACCMODE;
-    let kind = read::<u16>(inode + off::off_inode_mode()).unwrap_or(0);
-    let device = guard::of_device(inode, kind);
     let mut refused = 0;
     if flags & O_TMPFILE != 0 {
         refused |= on_file(slot, index, Action::FileCreate, dentry);
     }
-    if access != O_RDONLY {
-        guard::expect(slot, device);
-        refused |= on_file(slot, index, Action::FileWrite, dentry);
-    }
-    if access != O_WRONLY {
-        let action = if kind & S_IFMT == S_IFDIR { Action::DirList } else { Action::FileRead };
-        guard::expect(slot, device);
-        refused |= on_file(slot, index, action, dentry);
-    }
+    refused |= accesses(slot, index, dentry, inode, flags, Tell::All);
     if refused == 0 {
         note_file(agent, file);
+    }
+    refused
+}
+
+/// How much of what is judged is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Tell {
+    All,
+    /// What a rule speaks of.
+    Ruled,
+}
+
+/// Judges what a file's flags let be done with it.
+#[inline(always)]
+pub fn accesses(slot: *mut Slot, index: u32, dentry: u64, inode: u64, flags: u32, tell: Tell) -> u32 {
+    let access = flags & O_ACCMODE;
+    let kind = read::<u16>(inode + off::off_inode_mode()).unwrap_or(0);
+    let device = guard::of_device(inode, kind);
+    let judged = |action: Action| {
+        guard::expect(slot, device);
+        let refused = on_file(slot, index, action, dentry);
+        if tell == Tell::Ruled {
+            forget_default(slot, action);
+        }
+        refused
+    };
+    let mut refused = 0;
+    if access != O_RDONLY {
+        refused |= judged(Action::FileWrite);
+    }
+    if access != O_WRONLY {
+        refused |= judged(if kind & S_IFMT == S_IFDIR { Action::DirList } else { Action::FileRead });
     }
     refused
 }

@@ -71,6 +71,10 @@ fn string(slot: *mut Slot, tag: u16, read: impl FnOnce(*mut u8, u32) -> i64) -> 
 /// A string of the process's.
 #[inline(always)]
 pub fn user_string(slot: *mut Slot, tag: u16, address: u64) -> Read {
+    if address == 0 {
+        // Of utimensat it says that the descriptor is meant.
+        return Read::Whole;
+    }
     string(slot, tag, |to, room| read_user_str(to, room, address))
 }
 

@@ -4,17 +4,14 @@
 //! Where a filesystem does not keep these, and where there was no room to note one, the time of its last change,
 //! which no program sets where the kernel keeps it, says what could not be noted.
 
-use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::event::{Fault, Governed, WrittenKey};
 
 use crate::{
     emit,
-    found::word,
     kernel::{current_task, off, read},
     maps,
     slot::{FMODE_CREATED, S_IFMT, S_IFREG},
-    turn,
-    who::{Whose, mark_of, whose},
+    who::mark_of,
 };
 
 const FMODE_WRITE: u32 = 2;
@@ -137,18 +134,4 @@ pub fn by_time_from_now() {
             }
         }
     }
-}
-
-/// A descriptor comes from another process, through a socket or a pidfd.
-#[lsm(hook = "file_receive")]
-pub fn file_receive(ctx: LsmContext) -> i32 {
-    let file = word(&ctx, 0);
-    // No attempt, and none that is under way is touched.
-    if let Whose::Marked(mark) = whose(current_task())
-        && !turn::is_off()
-    {
-        // SAFETY: a pointer into a map value.
-        note_file(unsafe { (*mark).agent }, file);
-    }
-    0
 }

@@ -99,6 +99,25 @@ socklen_t broker_name(struct sockaddr_un *name, const char *text) {
     return offsetof(struct sockaddr_un, sun_path) + strlen(text) + (*text != '@');
 }
 
+int receive(int from) {
+    char room[CMSG_SPACE(sizeof(int))] = {0}, byte;
+    struct iovec data = {&byte, 1};
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+    if (recvmsg(from, &message, 0) != 1 || !CMSG_FIRSTHDR(&message)) return -1;
+    return *(int *)CMSG_DATA(CMSG_FIRSTHDR(&message));
+}
+
+int handed_over(char how, const char *path) {
+    char ask[4200];
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    socklen_t size = broker_name(&name, "@evade-giver");
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    NEED(connect(fd, (void *)&name, size));
+    snprintf(ask, sizeof ask, "%c%s", how, path);
+    NEED(send(fd, ask, strlen(ask) + 1, 0));
+    return receive(fd);
+}
+
 long gate32(long number, long a, long b, long c, long d) {
     long result;
     __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(a), "c"(b), "d"(c), "S"(d)

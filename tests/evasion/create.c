@@ -84,6 +84,17 @@ static void times(void) {
     struct timespec at[2] = {{1, 0}, {1, 0}};
     utimensat(AT_FDCWD, in("victim"), at, 0);
 }
+static void times_by_descriptor(void) {
+    struct timespec at[2] = {{1, 0}, {1, 0}};
+    futimens(open(in("victim"), O_RDONLY), at);
+}
+static void times_by_gate(void) {
+    // utimes: the same fields, half as wide.
+    static const uint32_t at[4] = {1, 0, 1, 0};
+    char *low_at = (char *)low("0123456789abcdef");
+    memcpy(low_at, at, sizeof at);
+    gate32(271, (long)low(in("victim")), (long)low_at, 0, 0);
+}
 static void by_handle(void) {
     struct { struct file_handle head; char bytes[128]; } handle = {.head.handle_bytes = 128};
     int mount_id;
@@ -153,6 +164,8 @@ static void program(void) {
     execv("/bin/touch", words);
 }
 
+static void handed(void) { put(handed_over('w', in("victim"))); }
+
 const struct technique create_techniques[] = {
     {"o_creat", o_creat, ADDED, 1},
     {"o_creat_o_excl", o_excl, ADDED},
@@ -178,7 +191,9 @@ const struct technique create_techniques[] = {
     {"chmod", chmod_, ADDED},
     {"fchmod", fchmod_, ADDED},
     {"chmod_by_descriptor", proc_chmod, ADDED},
-    {"times", times, ADDED},
+    {"times", times, ADDED, 1},
+    {"times_by_descriptor", times_by_descriptor, ADDED},
+    {"times_by_gate32", times_by_gate, ADDED},
     {"open_by_handle", by_handle, ADDED},
     {"ring_create", ring_create, ADDED, 1},
     {"ring_mkdir", ring_mkdir, ADDED},
@@ -196,5 +211,6 @@ const struct technique create_techniques[] = {
     {"gate32_create", gate_create, ADDED},
     {"gate32_mkdir", gate_mkdir, ADDED},
     {"program", program, ADDED},
+    {"descriptor_handed_over", handed, ADDED, 1},
     {0},
 };

@@ -76,6 +76,10 @@ void private_user_mounts(void); // the same by way of a user namespace
 void bind_dir(const char *from, const char *to);
 long gate32(long number, long a, long b, long c, long d);
 
+// A descriptor that a process which is no agent opens (`r` or `w`) and hands over; -1 where none arrives.
+int handed_over(char how, const char *path);
+int receive(int from);
+
 // One operation of io_uring: its result, or -errno.
 int ring(int op, int fd, const void *addr, uint32_t len, uint64_t off, uint32_t flags);
 int ring_polled(int op, int fd, const void *addr, uint32_t len, uint64_t off, uint32_t flags);
@@ -86,6 +90,7 @@ void listen_for(const struct family *family, const struct technique *technique);
 void make_target(const struct family *family, const struct technique *technique);
 void serve(void);
 void listen_as_brokers(void);
+void listen_as_giver(void);
 socklen_t broker_name(struct sockaddr_un *name, const char *text); // `@` for a name in no filesystem
 
 // A directory is swapped under a path that is being used.

@@ -51,27 +51,35 @@ static void sysrq(void) {
     int fd = open("/proc/sysrq-trigger", O_WRONLY);
     claim(fd >= 0 && write(fd, "h", 1) == 1);
 }
-// From a directory whose names leave no room for any more.
-static void sysrq_from_far_away(void) {
-    char name[256], way[1024] = "";
-    int depth = 0;
+// Into a directory whose names leave no room for any more, and back: it is too deep for others to remove.
+enum { DEPTH = 60 };
+static const char *far_name(void) {
+    static char name[256];
     memset(name, 'n', 255);
-    name[255] = 0;
+    return name;
+}
+static void go_far(void) {
     NEED(chdir(scratch_dir));
-    for (; depth < 60; depth++) {
-        NEED(mkdir(name, 0755));
-        NEED(chdir(name));
+    for (int depth = 0; depth < DEPTH; depth++) {
+        NEED(mkdir(far_name(), 0755));
+        NEED(chdir(far_name()));
     }
+}
+static void come_back(void) {
+    for (int depth = 0; depth < DEPTH; depth++) {
+        NEED(chdir(".."));
+        NEED(rmdir(far_name()));
+    }
+}
+static void sysrq_from_far_away(void) {
+    char way[1024] = "";
+    go_far();
     // An absolute name would need no room.
-    for (int up = 0; up < depth + 8; up++) strcat(way, "../");
+    for (int up = 0; up < DEPTH + 8; up++) strcat(way, "../");
     strcat(way, "proc/sysrq-trigger");
     int fd = open(way, O_WRONLY);
     claim(fd >= 0 && write(fd, "h", 1) == 1);
-    // Too deep for others to remove.
-    for (; depth; depth--) {
-        NEED(chdir(".."));
-        NEED(rmdir(name));
-    }
+    come_back();
 }
 static void settings(void) { opens("/proc/sys/kernel/panic", O_WRONLY); }
 static void sysfs(void) { opens("/sys/kernel/rcu_expedited", O_WRONLY); }
@@ -196,6 +204,13 @@ static void docker_by_a_link(void) {
     NEED(symlink("/e/docker.sock", scratch("way")));
     asks(scratch("way"));
 }
+static void docker_from_far_away(void) {
+    go_far();
+    NEED(symlink("/e/docker.sock", "way"));
+    asks("way");
+    NEED(unlink("way"));
+    come_back();
+}
 static void systemd(void) { asks("/e/systemd/private"); }
 static void tmux(void) { asks("/e/tmux-0/default"); }
 static void session_bus(void) { asks("@/tmp/dbus-evade"); }
@@ -243,6 +258,7 @@ const struct technique guard_techniques[] = {
     {"typed", typed, CLAIMED, 1},
     {"docker", docker, CLAIMED, 1},
     {"docker_by_a_link", docker_by_a_link, CLAIMED},
+    {"docker_from_far_away", docker_from_far_away, CLAIMED},
     {"systemd", systemd, CLAIMED},
     {"tmux", tmux, CLAIMED},
     {"session_bus", session_bus, CLAIMED, 1},

@@ -205,6 +205,7 @@ int main(int argc, char **argv) {
         for_each("leave", make_target);
         for_each("guard", make_target);
         listen_as_brokers();
+        listen_as_giver();
         serve();
     } else if (!strcmp(verb, "run") && argc == 5) {
         journal = fopen(argv[4], "w");

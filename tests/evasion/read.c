@@ -171,9 +171,25 @@ static void passed(void) {
         _exit(0);
     }
     close(pair[1]);
-    if (recvmsg(pair[0], &message, 0) == 1 && CMSG_FIRSTHDR(&message))
-        got_from(*(int *)CMSG_DATA(CMSG_FIRSTHDR(&message)));
+    got_from(receive(pair[0]));
     wait(NULL);
+}
+
+static void handed(void) { got_from(handed_over('r', in("victim"))); }
+static void handed_directory(void) { got_from(openat(handed_over('r', protected_dir), "victim", O_RDONLY)); }
+static void handed_to_a_ring(void) {
+    // Received by a ring, not by a call.
+    char ask[4200], room[CMSG_SPACE(sizeof(int))] = {0}, byte;
+    struct iovec data = {&byte, 1};
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    socklen_t size = broker_name(&name, "@evade-giver");
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    NEED(connect(fd, (void *)&name, size));
+    snprintf(ask, sizeof ask, "r%s", in("victim"));
+    NEED(send(fd, ask, strlen(ask) + 1, 0));
+    if (ring(IORING_OP_RECVMSG, fd, &message, 1, 0, 0) == 1 && CMSG_FIRSTHDR(&message))
+        got_from(*(int *)CMSG_DATA(CMSG_FIRSTHDR(&message)));
 }
 
 const struct technique read_techniques[] = {
@@ -211,5 +227,8 @@ const struct technique read_techniques[] = {
     {"shell_input", shell_input, LEAKED},
     {"script_of_an_interpreter", script_of_interpreter, LEAKED},
     {"descriptor_passed", passed, LEAKED},
+    {"descriptor_handed_over", handed, LEAKED, 1},
+    {"directory_handed_over", handed_directory, LEAKED},
+    {"handed_to_a_ring", handed_to_a_ring, LEAKED},
     {0},
 };

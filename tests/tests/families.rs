@@ -75,6 +75,8 @@ const BARE: &[Case] = &[
     at("net.send", "sendto", "", "NO_SEND"),
     at("net.send message", "sendmsg", "", "NO_SEND"),
     at("net.send write", "unlisted", "", "NO_SEND"),
+    at("net.send sendfile", "unlisted", "", "NO_SEND"),
+    at("net.send splice", "unlisted", "", "NO_SEND"),
     at("net.bind", "bind", "", "NO_BIND"),
     at("net.listen", "listen", "", "NO_LISTEN"),
     at("proc.signal", "kill", "", "NO_SIGNAL"),
@@ -111,6 +113,7 @@ const SOCKETS: &[Case] = &[
     at("unix send", "sendto", "/data/run/mute.sock", "NO_TALK"),
     at("unix send packet", "sendto", "/data/run/mute.seq", "NO_TALK"),
     at("unix write", "unlisted", "/data/run/mute.sock", "NO_TALK"),
+    at("unix sendfile", "unlisted", "/data/run/mute.sock", "NO_TALK"),
     at("unix write datagram", "unlisted", "/data/run/mute.log", "NO_TALK"),
     at("unix outside", "connect", "/data/outside.sock", "ONLY_THESE"),
     at("unix rest", "connect", "/data/inside/rest.sock", "NO_CONNECT"),
@@ -142,6 +145,7 @@ macro_rules! machines {
             refuses_with_the_rules_errno,
             refuses_by_socket,
             lets_other_sockets_be,
+            judges_what_is_inherited,
             knows_what_a_run_has_written,
             counts_by_time_what_finds_no_room,
             knows_what_goes_on,
@@ -227,6 +231,7 @@ fn lets_other_sockets_be(told: &Told, kernel: &str, _: Mode) -> Done {
         "unix open abstract",
         "unix open datagram",
         "unix open write",
+        "unix open sendfile",
         "unix pair",
         "unix datagram pair",
         "unix answer",
@@ -247,6 +252,18 @@ fn lets_other_sockets_be(told: &Told, kernel: &str, _: Mode) -> Done {
         return Err(LOSES.to_owned());
     }
     assert_eq!(told.denials("sockets").filter(by_argument).count(), 1);
+    Ok(())
+}
+
+/// What the policy refuses is /dev/null for the agent; all else it has as it was.
+fn judges_what_is_inherited(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("exec heir"), "0");
+    assert_eq!(told.fact("inherited"), "/data/other /dev/null /dev/null /dev/null ");
+    assert_eq!(told.fact("inherited denials"), "3");
+    assert_eq!(told.fact("inherited observed"), "/data/read/x");
+    assert_eq!(told.fact("inherited connection"), "/dev/null");
+    assert_eq!(told.fact("inherited connection denials"), "1");
+    assert_eq!(told.fact("inherited connection allowed"), "socket:[]");
     Ok(())
 }
 

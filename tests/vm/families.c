@@ -18,6 +18,7 @@
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -136,6 +137,23 @@ static int writes_to_peer(void)
 {
 	int pair[2];
 	return socketpair(AF_UNIX, SOCK_STREAM, 0, pair) ? -1 : write(pair[0], "x", 1);
+}
+
+// From a file into a socket, and from a pipe into one.
+static int sends_file(void)
+{
+	int pair[2], from = memfd_create("bytes", 0);
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) || write(from, "x", 1) != 1)
+		return -1;
+	return sendfile(pair[0], from, &(off_t){ 0 }, 1);
+}
+
+static int splices(void)
+{
+	int pair[2], ends[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) || pipe(ends) || write(ends[1], "x", 1) != 1)
+		return -1;
+	return splice(ends[0], NULL, pair[0], NULL, 1, 0);
 }
 
 static int traces_parent(void) { return ptrace(PTRACE_TRACEME, 0, 0, 0); }
@@ -268,6 +286,12 @@ static int listens_at(char **names)
 	fflush(stdout);
 	for (;;)
 		pause();
+}
+
+static int sends_file_to(const char *name)
+{
+	int from = memfd_create("bytes", 0), to = connected(name);
+	return write(from, "x", 1) != 1 ? -1 : sendfile(to, from, &(off_t){ 0 }, 1);
 }
 
 static int sends_to(const char *name, int by_message)
@@ -436,6 +460,8 @@ static void bare(void)
 	TRY("net.send", NULL, on_socket(SOCK_DGRAM, sends));
 	TRY("net.send message", NULL, on_socket(SOCK_DGRAM, sends_message));
 	TRY("net.send write", NULL, writes_to_peer());
+	TRY("net.send sendfile", NULL, sends_file());
+	TRY("net.send splice", NULL, splices());
 	TRY("net.bind", NULL, on_socket(SOCK_STREAM, bind));
 	TRY("net.listen", NULL, on_socket(SOCK_STREAM, listens));
 	TRY("proc.signal", NULL, kill(getppid(), 0));
@@ -485,6 +511,7 @@ static void sockets(void)
 	TRY("unix send", NULL, send(connected("/data/run/mute.sock"), "x", 1, 0));
 	TRY("unix send packet", NULL, send(connected("/data/run/mute.seq"), "x", 1, 0));
 	TRY("unix write", NULL, write(connected("/data/run/mute.sock"), "x", 1));
+	TRY("unix sendfile", NULL, sends_file_to("/data/run/mute.sock"));
 	TRY("unix write datagram", NULL, write(connected("/data/run/mute.log"), "x", 1));
 	TRY("unix outside", NULL, connected("/data/outside.sock"));
 	TRY("unix rest", NULL, connected("/data/inside/rest.sock"));
@@ -492,10 +519,25 @@ static void sockets(void)
 	TRY("unix open abstract", NULL, send(connected("@rgt-open"), "x", 1, 0));
 	TRY("unix open datagram", NULL, sends_to("/data/run/open.log", 0));
 	TRY("unix open write", NULL, write(connected("/data/run/open.log"), "x", 1));
+	TRY("unix open sendfile", NULL, sends_file_to("/data/run/open.sock"));
 	TRY("unix pair", NULL, writes_to_peer());
 	TRY("unix datagram pair", NULL, writes_between_datagrams());
 	TRY("unix answer", NULL, answers("/data/run/own.sock"));
 	TRY("unix nobody", NULL, connected("/data/run/denied.none"));
+}
+
+// Runs a command that inherits a connection as descriptor 7.
+static int with_connection(char **command)
+{
+	int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in to = address(7778);
+	fcntl(listener, F_SETFD, FD_CLOEXEC);
+	if (bind(listener, (struct sockaddr *)&to, sizeof to) || listen(listener, 1) ||
+	    connect(fd, (struct sockaddr *)&to, sizeof to) || dup2(fd, 7) != 7)
+		return 1;
+	close(fd);
+	execvp(*command, command);
+	return 1;
 }
 
 int main(int argc, char **argv)
@@ -503,6 +545,8 @@ int main(int argc, char **argv)
 	const char *part = argc > 1 ? argv[1] : "", *path = argc > 2 ? argv[2] : "";
 	if (strcmp(part, "hands") == 0 && argc > 3)
 		return hands(path, atoi(argv[3]));
+	if (strcmp(part, "connected") == 0 && argc > 2)
+		return with_connection(argv + 2);
 	if (strcmp(part, "takes") == 0)
 		return takes(path);
 	if (strcmp(part, "listens") == 0)

@@ -63,6 +63,24 @@ part sockets /t/sockets.yaml sockets
 part unasked /t/places.yaml sockets
 part unconnected /t/bare.yaml sockets
 
+# What an agent inherits is judged as if it had opened, or connected, it.
+prepare
+echo some >/data/other
+show='for fd in 3 4 5 6; do readlink /proc/self/fd/$fd; done'
+rgt exec --policy /t/places.yaml --name heir --ledger /ledger/heir -- sh -c "$show" \
+    3</data/other 4</data/read/x 5>>/data/write/x 6<>/data/write/x >/told
+fact "exec heir" $?
+fact "inherited" "$(tr '\n' ' ' </told)"
+fact "inherited denials" "$(grep -h '"syscall":"receive"' /ledger/heir/*.jsonl | grep -c '"enforcement":"blocked"')"
+rgt exec --policy /t/places.yaml --name ignorant --observe --ledger /ledger/ignorant -- sh -c "$show" 3</data/read/x >/told
+fact "inherited observed" "$(cat /told)"
+ip link set lo up
+families connected rgt exec --policy /t/bare.yaml --name connected --ledger /ledger/connected -- readlink /proc/self/fd/7 >/told
+fact "inherited connection" "$(cat /told)"
+fact "inherited connection denials" "$(grep -h '"syscall":"receive"' /ledger/connected/*.jsonl | grep -c NO_CONNECT)"
+families connected rgt exec --policy /t/places.yaml --name reached --ledger /ledger/reached -- readlink /proc/self/fd/7 >/told
+fact "inherited connection allowed" "$(sed 's/[0-9]*//g' /told)"
+
 # Globs, destinations, and what was seen before.
 mkdir -p /data/g /data/x/y /data/a/b/deep /data/secret /data/after
 for file in g/a.pem g/b.key g/c.txt x/y/.env a/b/deep/x1 secret/s; do

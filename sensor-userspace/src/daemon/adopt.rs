@@ -12,6 +12,7 @@ use super::engine::{Engine, RINGS, difference};
 use super::source::EventSource;
 use super::state::{self, Kept, State, Written};
 use crate::agent::cgroup;
+use crate::control::protocol::WantedMode;
 use crate::kernel::{AgentNo, Totals};
 use crate::policy::{Busy, Policy};
 use crate::record::Field;
@@ -63,14 +64,14 @@ impl<S: EventSource> Engine<S> {
         let policy = kept.policy.as_ref().map_or_else(|| Ok(Policy::allow_all()), Written::parse)?;
         // What is not known yet is swapped in when it is.
         self.names_are_known(&policy)?;
-        let mut table = policy.compile_with(&variables, &self.hosts.addresses(&policy))?;
+        // As it stood, whatever the policy says of itself.
+        let stood = if kept.observe { WantedMode::Observe } else { WantedMode::Enforce };
+        let mut table = self.suit(&policy, &variables, &config, Some(stood))?;
         // Hooks of the daemon before set labels by their bits.
         let all = kept.labels.len().min(MAX_LABELS);
         let busy = Busy { labels: (1_u64 << all).wrapping_sub(1) as u32, facts: 0 };
         table.renumber(&kept.labels, &[], busy).map_err(|error| anyhow!(error))?;
-        table.kernel.observe = u8::from(kept.observe || !self.options.enforce_allowed);
         let observe = table.kernel.observe != 0;
-        table.kernel.relaxed |= config.guard_relax;
         let ledger = self.desk.ledgers.join(&config, kept.reader_gid)?;
         self.guard_places(&config, &ledger);
         let mut agent = new_agent(number, kept.run, table, &config, &self.options.config, ledger)?;

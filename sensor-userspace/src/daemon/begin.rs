@@ -74,7 +74,7 @@ impl<S: EventSource> Engine<S> {
             config,
             own_ledger,
             reader_gid,
-            mut table,
+            table,
             cgroup,
             own,
             root,
@@ -86,10 +86,6 @@ impl<S: EventSource> Engine<S> {
             task,
             wanted,
         } = plan;
-        if !self.options.enforce_allowed {
-            table.kernel.observe = 1;
-        }
-        table.kernel.relaxed |= config.guard_relax;
         let ledger = self.desk.ledgers.join(&config, reader_gid)?;
         self.guard_places(&config, &ledger);
         let kept = Kept {

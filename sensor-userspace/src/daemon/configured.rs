@@ -80,22 +80,21 @@ impl<S: EventSource> Engine<S> {
         {
             return Ok(());
         }
-        let mut written = None;
-        let table = match &rule.policy {
+        let (policy, written) = match &rule.policy {
             Some(file) => {
                 let (policy, text) = read_policy(file)?;
-                written = Some(text);
-                // Its processes run already: what is not known yet is swapped in when it is.
-                self.names_are_known(&policy)?;
-                policy.compile_with(&Variables::default(), &self.hosts.addresses(&policy))?
+                (policy, Some(text))
             }
-            None => Policy::allow_all().compile(&Variables::default())?,
+            None => (Policy::allow_all(), None),
         };
+        // Its processes run already: what is not known yet is swapped in when it is.
+        self.names_are_known(&policy)?;
+        let config = self.options.config.clone();
+        let table = self.suit(&policy, &Variables::default(), &config, None)?;
         let unit = match &rule.whose {
             Whose::Unit(unit) => Some(unit.clone()),
             Whose::Cgroup(_) => None,
         };
-        let config = self.options.config.clone();
         let number = self.begin(Plan {
             run: Run {
                 agent_id: rule

@@ -23,6 +23,7 @@ mod source;
 mod start;
 pub mod state;
 mod stream;
+mod suit;
 mod swap;
 #[cfg(test)]
 mod tests;

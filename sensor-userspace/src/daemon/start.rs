@@ -238,12 +238,7 @@ impl<S: EventSource> Engine<S> {
             workspace: fs::read_link(format!("/proc/{}/cwd", request.pid)).ok(),
             home,
         };
-        let mut table = policy.compile_with(&variables, &self.hosts.addresses(policy))?;
-        match request.mode {
-            Some(WantedMode::Observe) => table.kernel.observe = 1,
-            Some(WantedMode::Enforce) => table.kernel.observe = 0,
-            None => {}
-        }
+        let table = self.suit(policy, &variables, &config, request.mode)?;
         let directory = format!(
             "{}-{}",
             cgroup::plain_name(request.name.as_deref().unwrap_or(&request.command)),

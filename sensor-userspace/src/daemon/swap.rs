@@ -10,7 +10,7 @@ use super::engine::Engine;
 use super::source::EventSource;
 use super::state::Written;
 use crate::control::Peer;
-use crate::control::protocol::{Answer, ApplyRequest, Kind, Refusal, WantedMode};
+use crate::control::protocol::{Answer, ApplyRequest, Kind, Refusal};
 use crate::kernel::AgentNo;
 use crate::policy::{self, Policy, Table};
 use crate::record::Field;
@@ -103,19 +103,10 @@ impl<S: EventSource> Engine<S> {
         let agent = self.desk.agents.get(&number).ok_or_else(|| anyhow!("the agent is gone"))?;
         let kept = self.state.agents.iter().find(|kept| kept.number == number);
         let kept = kept.ok_or_else(|| anyhow!("the agent is gone"))?;
-        let mut table = policy.compile_with(&kept.variables(), &self.hosts.addresses(policy))?;
-        table.renumber(&agent.table.labels, &agent.table.facts, agent.busy()).map_err(|error| anyhow!(error))?;
         let mut config = self.options.config.clone();
         config.set_all(&kept.sets)?;
-        table.kernel.relaxed |= config.guard_relax;
-        match kept.wanted {
-            Some(WantedMode::Observe) => table.kernel.observe = 1,
-            Some(WantedMode::Enforce) => table.kernel.observe = 0,
-            None => {}
-        }
-        if !self.options.enforce_allowed {
-            table.kernel.observe = 1;
-        }
+        let mut table = self.suit(policy, &kept.variables(), &config, kept.wanted)?;
+        table.renumber(&agent.table.labels, &agent.table.facts, agent.busy()).map_err(|error| anyhow!(error))?;
         Ok(Next { number, table, written })
     }
 

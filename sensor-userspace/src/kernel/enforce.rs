@@ -164,12 +164,20 @@ impl Enforcer {
 
     /// Puts a policy in force for an agent, whole, at one moment: its generation, 0 where nothing judges. `stood`: how the
     /// agent stood under the daemon before.
-    pub fn set_policy(&mut self, agent: AgentNo, table: &Table, observe: bool, stood: Option<Governed>) -> io::Result<u64> {
+    pub fn set_policy(
+        &mut self,
+        agent: AgentNo,
+        table: &Table,
+        observe: bool,
+        stood: Option<Governed>,
+        pins: Option<&Pins>,
+    ) -> io::Result<u64> {
         if self.mode == Mode::Observe {
             return Ok(0);
         }
         self.filesystems.refresh()?;
         let (number, generation) = self.policies.load(table)?;
+        self.watch_sends(pins)?;
         self.standings.begin(agent, stood);
         if self.written.ask(agent, table.kernel.written != 0) {
             self.standings.know_written_by_time(agent);
@@ -196,8 +204,14 @@ impl Enforcer {
     }
 
     /// Takes away policies that nobody is judged by any more; `in_use` tells of attempts under way by generation.
-    pub fn sweep(&mut self, in_use: impl Fn(u64) -> bool) {
+    pub fn sweep(&mut self, in_use: impl Fn(u64) -> bool, pins: Option<&Pins>) -> io::Result<()> {
         self.policies.sweep(in_use);
+        self.watch_sends(pins)
+    }
+
+    fn watch_sends(&mut self, pins: Option<&Pins>) -> io::Result<()> {
+        let wanted = self.policies.refuse_sends();
+        self.hooks.as_mut().map_or(Ok(()), |hooks| hooks.watch_sends(wanted, pins))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
+    fs, io,
     os::fd::{AsFd as _, OwnedFd, RawFd},
 };
 
@@ -25,6 +25,8 @@ const LSM_MAC: u32 = 27;
 pub struct Hooks {
     /// Dropping a link that is not pinned detaches its hook.
     links: Vec<(String, OwnedFd)>,
+    /// Loaded, and attached only while some policy judges what is sent.
+    sends: Option<Sends>,
     pub loaded: Vec<String>,
     /// Hook and reason.
     pub refused: Vec<(String, String)>,
@@ -32,12 +34,40 @@ pub struct Hooks {
     pub absent: Vec<(String, String)>,
 }
 
+struct Sends {
+    program: OwnedFd,
+    link: Option<OwnedFd>,
+}
+
 impl Hooks {
+    /// Attaches the hook that every write of every process comes through, or detaches it.
+    pub fn watch_sends(&mut self, wanted: bool, pins: Option<&Pins>) -> io::Result<()> {
+        let Some(sends) = &mut self.sends else { return Ok(()) };
+        if wanted == sends.link.is_some() {
+            return Ok(());
+        }
+        if !wanted {
+            sends.link = None;
+            return pins.map_or(Ok(()), |pins| pins.unpin(SENDS));
+        }
+        let link = sys::attach(sends.program.as_fd())?;
+        if let Some(pins) = pins {
+            pins.pin(SENDS, link.as_fd())?;
+        }
+        sends.link = Some(link);
+        Ok(())
+    }
+
     /// All of them, or the daemon's end would leave a fence with a hole.
     pub fn pin(&self, pins: &Pins) -> io::Result<()> {
         self.links.iter().try_for_each(|(name, link)| pins.pin(name, link.as_fd()))
     }
 }
+
+/// What stands in for the hooks of sockets where sendfile and splice pass them by.
+const SENDS: &str = "file_permission";
+/// From this version on they do not.
+const SENDS_ARE_SEEN: (u32, u32) = (6, 5);
 
 /// Hooks that make marks and refuse nothing. As fmod_ret one of them cannot be (it returns nothing), and the
 /// other alone would leave marks behind.
@@ -51,7 +81,7 @@ const LATER: [(&str, &str); 4] = [
     ("file_ioctl_compat", "file_ioctl"),
 ];
 
-/// Hooks for which another stands where the kernel has no types of their arguments. The other is loaded there alone.
+/// Hooks for which another stands where the kernel has no types of their arguments.
 const UNTYPED: [(&str, &str); 1] = [("path_chown", "inode_setattr")];
 
 /// Hooks that came later than the oldest kernel, and what goes unrefused before.
@@ -63,6 +93,13 @@ const GAPS: [(&str, &str); 3] = [
 
 /// LSM hooks whose `security_*` function has another name.
 const RENAMED: [(&str, &str); 2] = [("bprm_check_security", "bprm_check"), ("userns_create", "create_user_ns")];
+
+/// Whether the running kernel is of this version or a later one. One that does not say is an old one.
+fn is_at_least(wanted: (u32, u32)) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(|byte: char| !byte.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) >= wanted)
+}
 
 /// The function that a hook's program is attached to.
 fn target(name: &str, mode: Mode) -> String {
@@ -90,7 +127,7 @@ pub fn load(object: &[u8], kernel: &Btf, maps: &HashMap<String, RawFd>, mode: Mo
         .filter_map(|(name, map)| maps.get(name).map(|fd| (name.as_str(), *fd, map)));
     object.relocate_maps(known, &text).map_err(io::Error::other)?;
     object.relocate_calls(&text).map_err(io::Error::other)?;
-    let (mut links, mut absent, mut untyped) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut links, mut absent, mut untyped, mut sends) = (Vec::new(), Vec::new(), Vec::new(), None);
     let mut load = |name: &str| -> Option<io::Result<()>> {
         let program = object.programs.get(name).filter(|program| matches!(program.section, ProgramSection::Lsm { .. }))?;
         let function = object.functions.get(&program.function_key())?;
@@ -106,7 +143,7 @@ pub fn load(object: &[u8], kernel: &Btf, maps: &HashMap<String, RawFd>, mode: Mo
             absent.push((name.to_owned(), format!("not in this kernel: {meaning}")));
             return None;
         }
-        let attached = found
+        let loaded = found
             .map_err(|_| io::Error::other(format!("this kernel has no {target}")))
             .and_then(|attach_btf_id| {
                 let how = sys::LoadAs {
@@ -118,27 +155,32 @@ pub fn load(object: &[u8], kernel: &Btf, maps: &HashMap<String, RawFd>, mode: Mo
                     name,
                 };
                 sys::load_program(function, how)
-            })
-            .and_then(|program| sys::attach(program.as_fd()));
-        Some(attached.map(|link| links.push((name.to_owned(), link))))
+            });
+        Some(loaded.and_then(|program| {
+            if name == SENDS {
+                sends = Some(Sends { program, link: None });
+            } else {
+                links.push((name.to_owned(), sys::attach(program.as_fd())?));
+            }
+            Ok(())
+        }))
     };
     let (mut loaded, mut refused) = (Vec::new(), Vec::new());
     for name in object.programs.keys() {
-        let stands_in = UNTYPED.iter().any(|(_, other)| other == name);
-        if stands_in || mode == Mode::FmodRet && LSM_ONLY.contains(&name.as_str()) {
+        let needless = name == SENDS && is_at_least(SENDS_ARE_SEEN);
+        if needless || mode == Mode::FmodRet && LSM_ONLY.contains(&name.as_str()) {
             continue;
         }
-        let (mut name, mut done) = (name.as_str(), load(name));
-        if let (Some(Err(_)), Some((_, other))) = (&done, UNTYPED.iter().find(|(untyped, _)| *untyped == name)) {
-            untyped.push((name.to_owned(), format!("not typed in this kernel: {other} stands for it")));
-            (name, done) = (other, load(other));
-        }
-        match done {
-            Some(Ok(())) => loaded.push(name.to_owned()),
-            Some(Err(error)) => refused.push((name.to_owned(), error.to_string())),
-            None => {}
+        let stands = UNTYPED.iter().find(|(untyped, _)| *untyped == name);
+        match (load(name), stands) {
+            (Some(Ok(())), _) => loaded.push(name.to_owned()),
+            (Some(Err(_)), Some((_, other))) => {
+                untyped.push((name.to_owned(), format!("not typed in this kernel: {other} stands for it")));
+            }
+            (Some(Err(error)), None) => refused.push((name.to_owned(), error.to_string())),
+            (None, _) => {}
         }
     }
     absent.append(&mut untyped);
-    Ok(Hooks { links, loaded, refused, absent })
+    Ok(Hooks { links, sends, loaded, refused, absent })
 }

@@ -243,7 +243,7 @@ impl Sensor {
     pub fn set_policy(&mut self, agent: AgentNo, table: &language::Table, observe: bool) -> io::Result<u64> {
         let pins = self.pins.as_ref().filter(|pins| pins.inherited());
         let stood = pins.and_then(|pins| pins.stood_before(agent));
-        self.enforcer.set_policy(agent, table, observe, stood)
+        self.enforcer.set_policy(agent, table, observe, stood, self.pins.as_ref())
     }
 
     /// The process came into the agent with descriptors of its own.
@@ -363,8 +363,7 @@ impl Sensor {
                 }
             });
         }
-        self.enforcer.sweep(|generation| self.slots.judged_by(generation));
-        Ok(())
+        self.enforcer.sweep(|generation| self.slots.judged_by(generation), self.pins.as_ref())
     }
 
     /// Hands on everything that was made up to now.

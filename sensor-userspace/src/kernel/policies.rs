@@ -12,6 +12,7 @@ use aya::maps::{
     lpm_trie::{Key, LpmTrie},
 };
 use sensor_common::{
+    action::Action,
     hash::{self, Secret},
     table::{
         self, ALL_CANDIDATES, ALL_CELLS, ALL_RULES, ALL_STATES, Candidate, EdgeKey, MAX_POLICIES, NETWORK_BITS, NetworkKey,
@@ -98,6 +99,8 @@ struct Loaded {
     observe: u8,
     relaxed: u32,
     generation: u64,
+    /// Whether it refuses anything that is sent.
+    sends: bool,
     agents: u32,
     /// When the last agent left it.
     left: Option<Instant>,
@@ -174,6 +177,7 @@ impl Policies {
             observe: table.kernel.observe,
             relaxed: table.kernel.relaxed,
             generation: self.generation,
+            sends: table.may_refuse(Action::NetSend),
             agents: 1,
             left: None,
             held,
@@ -184,6 +188,11 @@ impl Policies {
         }
         self.loaded.insert(number, loaded);
         Ok((number, self.generation))
+    }
+
+    /// Whether some policy refuses anything that is sent.
+    pub fn refuse_sends(&self) -> bool {
+        self.loaded.values().any(|loaded| loaded.sends)
     }
 
     /// One agent less.

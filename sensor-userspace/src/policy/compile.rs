@@ -90,6 +90,16 @@ impl Policy {
     }
 }
 
+impl Table {
+    /// Whether any rule, or the default, may refuse the action.
+    pub fn may_refuse(&self, action: Action) -> bool {
+        let refuses = |effect: u8| effect == table::effect::DENY || effect == table::effect::CHALLENGE;
+        let unsure = refuses(self.kernel.on_unknown);
+        refuses(self.kernel.default_effect)
+            || self.tests.iter().any(|rule| rule.actions & action.bit() != 0 && (unsure || refuses(rule.effect)))
+    }
+}
+
 struct Compiler<'a> {
     policy: &'a Policy,
     variables: &'a Variables,

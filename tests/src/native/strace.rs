@@ -116,9 +116,9 @@ fn argument(name: &str, args: &[&str]) -> Option<Vec<u8>> {
     match name {
         "execve" | "open" | "creat" | "mkdir" | "mknod" | "unlink" | "rmdir" | "rename" | "link" | "symlink"
         | "symlinkat" | "truncate" | "chmod" | "chown" | "lchown" | "setxattr" | "lsetxattr" | "removexattr"
-        | "lremovexattr" | "mount" | "umount2" | "fsopen" | "pivot_root" | "chroot" => string(arg(0)?),
+        | "lremovexattr" | "utime" | "utimes" | "mount" | "umount2" | "fsopen" | "pivot_root" | "chroot" => string(arg(0)?),
         "execveat" | "openat" | "openat2" | "mkdirat" | "mknodat" | "unlinkat" | "renameat" | "renameat2" | "linkat"
-        | "fchmodat" | "fchmodat2" | "fchownat" | "setxattrat" | "removexattrat" | "open_tree" | "move_mount"
+        | "fchmodat" | "fchmodat2" | "fchownat" | "setxattrat" | "removexattrat" | "utimensat" | "futimesat" | "open_tree" | "move_mount"
         | "fspick" | "mount_setattr" => string(arg(1)?),
         "connect" | "bind" => address(arg(1)?),
         "sendto" => address(arg(4)?),

@@ -18,7 +18,6 @@ const fn open(family: &'static str, technique: &'static str, reason: &'static st
 pub const OPEN: &[Open] = &[
     open("delete", "truncate_part", "cutting a file short of nothing is file.write"),
     open("delete", "hard_link_truncate", "the object lies where it was opened: deny file.link too"),
-    open("create", "times", "times are not among the watched calls"),
     open("exec", "copied", "a copy is another program: deny what the agent has written, or allow programs by place"),
     open("exec", "copied_to_memory", "a copy is another program: deny what the agent has written, or allow programs by place"),
 ];

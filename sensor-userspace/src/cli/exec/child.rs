@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use super::inherited::Inherited;
 use crate::agent::User;
 
 unsafe extern "C" {
@@ -35,6 +36,10 @@ extern "C" fn note_sigpipe() {
 #[used]
 #[unsafe(link_section = ".init_array")]
 static NOTE_SIGPIPE: extern "C" fn() = note_sigpipe;
+
+/// What the gate says.
+const RUN: i32 = 1;
+const JUDGED: i32 = 2;
 
 /// Whom the command is to run as.
 #[derive(Debug)]
@@ -73,7 +78,7 @@ fn target() -> Result<Option<Target>> {
 pub struct Child {
     pid: libc::pid_t,
     gate: OwnedFd,
-    /// Says the error number of an execve that failed; closed by one that did not.
+    /// Says which descriptors were replaced, below zero, and the error number of an execve that failed; closed by one that did not.
     failure: OwnedFd,
     signals: Signals,
 }
@@ -220,10 +225,24 @@ impl Child {
             signals.restore();
             let argv = pointers(&args);
             let script_argv = pointers(&script);
+            let inherited = match Inherited::send() {
+                Ok(inherited) => inherited,
+                Err(error) => {
+                    write_number(&ready_write, error.raw_os_error().unwrap_or(libc::EMFILE));
+                    exit_child();
+                }
+            };
             write_number(&ready_write, 0);
             drop(ready_write);
-            if read_number(&gate_read).is_none() {
-                exit_child();
+            match (read_number(&gate_read), inherited) {
+                (None, _) => exit_child(),
+                (Some(JUDGED), Some(inherited)) => {
+                    for fd in inherited.receive() {
+                        // Below zero: no errno.
+                        write_number(&failure_write, -fd);
+                    }
+                }
+                (Some(_), _) => {}
             }
             // SAFETY: every array ends with a null pointer and its strings live; `environ` is the
             // process's own. It returns only on failure.
@@ -261,9 +280,9 @@ impl Child {
         self.pid.unsigned_abs()
     }
 
-    /// Lets it run.
-    pub fn release(self) -> Result<Running> {
-        write_number(&self.gate, 1);
+    /// Lets it run. `judged`: the kernel refuses what a policy denies, inherited descriptors too.
+    pub fn release(self, judged: bool) -> Result<Running> {
+        write_number(&self.gate, if judged { JUDGED } else { RUN });
         Ok(Running {
             pid: self.pid,
             failure: self.failure,

@@ -2,6 +2,7 @@
 
 mod child;
 mod find;
+mod inherited;
 mod wait;
 
 use std::ffi::OsString;
@@ -33,7 +34,7 @@ const NEXT: Duration = Duration::from_secs(3);
     after_help = "Examples:\n  rgt exec -- make test\n  rgt exec --policy policies/article.yaml --name builder -- ./agent --once\n  \
     rgt exec --ledger ./evidence --set seal.key_file=key.hex -- python3 agent.py\n\n\
     The command's execve is the first attempt recorded. Environment, directory, terminal, signals and open \
-    descriptors pass through; under sudo the command runs as the user who called sudo. Under a policy that an ordinary \
+    descriptors pass through (beyond the standard three, those that the policy denies are /dev/null); under sudo the command runs as the user who called sudo. Under a policy that an ordinary \
     user gives, set-user-ID programs such as sudo gain no rights (no_new_privs). The exit status is the \
     command's; 125: rgt failed, 126: the command cannot be run, 127: it is not found."
 )]
@@ -103,7 +104,9 @@ fn govern(args: &ExecArgs, path: &Path) -> Result<u8> {
         }
     };
     warn(args, &started);
-    let running = child.release()?;
+    // Where nothing refuses, nothing is replaced.
+    let judged = args.policy.is_some() && !args.observe && started.get("mode").and_then(Value::as_str) != Some("observe");
+    let running = child.release(judged)?;
     let ended = wait::until_end(running);
     let code = match ended {
         Ok(ended) => {

@@ -45,7 +45,16 @@ impl Ended {
 /// Sleeps until the command has ended.
 pub fn until_end(running: Running) -> Result<Ended> {
     // Read to its end at the execve, whichever way that goes.
-    let failed = read_number(&running.failure);
+    let failed = loop {
+        match read_number(&running.failure) {
+            Some(fd) if fd < 0 => eprintln!(
+                "rgt exec: the policy refuses inherited descriptor {}: it is /dev/null for the command; its record \
+                 (`receive`) names the rule",
+                -fd
+            ),
+            failed => break failed,
+        }
+    };
     let set = awaited();
     let ended = loop {
         if let Some(ended) = look(running.pid)? {
