@@ -67,6 +67,9 @@ pub mod section {
     /// foreign one, or for one that has no place), then names deepest first, within its filesystem. Empty for a
     /// pair without such an object.
     pub const OBJECT: u16 = 8;
+    /// In place of a filesystem's number: the rest is the whole name of an abstract unix socket, without the NUL that
+    /// it begins with.
+    pub const ABSTRACT: u32 = 0xffff_fffe;
     /// Watching rules that matched: the pair's position, then their indices, two bytes each.
     pub const WATCHED: u16 = 9;
 }
@@ -97,7 +100,8 @@ pub struct Pair {
     pub effect: u8,
     /// `pair::*` bits.
     pub flags: u8,
-    pub reserved: u8,
+    /// `program::*` bits.
+    pub program: u8,
     /// Index of the deciding rule, or 0xffff for the default.
     pub rule: u16,
     /// Index of the first observe-mode rule that matched, or 0xffff.
@@ -119,6 +123,18 @@ pub mod pair {
     pub const ADDRESS: u8 = 32;
     /// This run has written the object.
     pub const WRITTEN: u8 = 64;
+    /// The object is a unix socket, known by its name or of unknown place.
+    pub const UNIX: u8 = 128;
+}
+
+/// Of the program that acts, where a rule asks for it.
+pub mod program {
+    /// Its place could not be told.
+    pub const UNKNOWN: u8 = 1;
+    /// It has no place: a memfd.
+    pub const NAMELESS: u8 = 2;
+    /// `on_unknown` decided, for a rule asked for a program that could not be told.
+    pub const DECIDES: u8 = 4;
 }
 
 pub const MAX_PAIRS: usize = 8;
@@ -240,6 +256,11 @@ pub struct Walk {
     pub refusal: i32,
     /// 1: some names had no room, and were hashed alone.
     pub cut: u32,
+    /// The unix socket that is being connected, until its peer is found; 0 for none.
+    pub connecting: u64,
+    /// `program::*` bits of the program that acts.
+    pub program: u32,
+    pub reserved: u32,
 }
 
 pub const UNREAD: u32 = u32::MAX;

@@ -55,6 +55,7 @@ guards! {
     Terminals = 20, "GUARD_TERMINALS", "type into a terminal for its user";
     Brokers = 21, "GUARD_BROKERS", "ask a service that runs programs for others";
     Schedules = 22, "GUARD_SCHEDULES", "change what cron and at will run";
+    Program = 23, "GUARD_PROGRAM", "pass for another program than it runs";
 }
 
 impl Guard {

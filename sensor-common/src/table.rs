@@ -23,7 +23,7 @@ pub const MAX_ACTIVE: usize = 16;
 pub const MAX_OFFERED: u32 = 64;
 /// Rules of one action that ask nothing of the object, or that it lies outside of something.
 pub const MAX_ALWAYS: u32 = 128;
-/// Distinct lists that rules name by `not:`.
+/// Distinct lists that rules name by `not:`, or by `exe:`.
 pub const MAX_SETS: usize = 256;
 /// Labels of one policy.
 pub const MAX_LABELS: usize = 32;
@@ -57,6 +57,15 @@ pub mod object {
     pub const NOT_WRITTEN: u8 = 6;
 }
 
+/// Which acting programs a rule speaks of.
+pub mod program {
+    pub const ANY: u8 = 0;
+    /// One whose path is in the rule's set of programs.
+    pub const IN: u8 = 1;
+    /// One whose path is not, or that has none.
+    pub const NOT_IN: u8 = 2;
+}
+
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
@@ -75,7 +84,8 @@ pub struct Rule {
     pub risk_max: u8,
     /// What a refusal returns; 0 for the usual.
     pub errno: u8,
-    pub reserved: u8,
+    /// `program::*`: which programs it speaks of …
+    pub program: u8,
     /// Facts that must all hold, a bit each: who the agent is, what time it is.
     pub facts: u64,
     /// One of these labels must be set, if there are any …
@@ -84,7 +94,8 @@ pub struct Rule {
     pub labels_none: u32,
     /// Labels that the action sets if it goes ahead.
     pub labels_set: u32,
-    pub reserved2: u32,
+    /// … by this set.
+    pub programs: u32,
 }
 
 impl Rule {
@@ -122,6 +133,9 @@ pub struct Candidate {
 /// The candidate is a set.
 pub const SET: u32 = 1 << 31;
 
+/// Names of abstract unix sockets lie in no directory: each is one name, from the state this far behind the root's.
+pub const ABSTRACT: u32 = 1;
+
 /// A state of the automaton over names.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,6 +156,9 @@ pub struct State {
     pub targets: u32,
     pub reserved: u32,
 }
+
+/// From the state at which objects' paths begin to the one for programs' paths.
+pub const PROGRAMS: u32 = 2;
 
 pub mod state {
     /// Stays: any number of names may follow.
@@ -182,7 +199,7 @@ pub mod bytes {
 pub struct Policy {
     /// Grows with each swap; an attempt keeps the one it began with.
     pub generation: u64,
-    /// State at the root.
+    /// State at the root, for objects. `PROGRAMS` behind it is the one for acting programs.
     pub root: u32,
     /// First of its rules, and how many.
     pub rules: u32,
@@ -199,7 +216,8 @@ pub struct Policy {
     pub relaxed: u32,
     /// Actions of which some rule asks whether the run has written their object, a bit each.
     pub written: u32,
-    pub reserved2: u32,
+    /// Actions of which some rule asks which program acts, a bit each.
+    pub programs: u32,
     /// By action: rules that the automaton never offers.
     pub always: [Range; ACTIONS],
     /// By action: the first rules in order, for objects of unknown place.

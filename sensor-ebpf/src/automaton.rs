@@ -13,10 +13,10 @@ use sensor_common::{
 
 use crate::{
     emit,
-    judge::{LAST, NAME_ROOM},
     maps,
     rules::offer_range,
     section::used,
+    walk::{LAST, NAME_ROOM},
 };
 
 /// Names per call of `step_names`.
@@ -26,9 +26,9 @@ const BYTES: u32 = 64;
 /// States that one name's bytes may lead to.
 const TARGETS: u32 = MAX_ACTIVE as u32;
 
-/// Takes the path that `walk` holds through the policy's automaton.
+/// Takes the path that `walk` holds through the policy's automaton, from the root or (`table::ABSTRACT`) beside it.
 #[inline(always)]
-pub fn run(slot: *mut Slot, index: u32) {
+pub fn run(slot: *mut Slot, index: u32, from: u32) {
     // SAFETY: `slot` points to a whole map value.
     let root = unsafe {
         let Some(policy) = maps::POLICIES.get((*slot).walk.policy) else {
@@ -38,10 +38,19 @@ pub fn run(slot: *mut Slot, index: u32) {
         if policy.walks & (1 << ((*slot).walk.action & 31)) == 0 {
             return;
         }
+        policy.root + from
+    };
+    run_from(slot, index, root);
+}
+
+/// The same, from this state on.
+#[inline(always)]
+pub fn run_from(slot: *mut Slot, index: u32, root: u32) {
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
         (*slot).walk.actives = 0;
         (*slot).walk.nexts = 0;
-        policy.root
-    };
+    }
     enter(index, root);
     advance(slot);
     for _ in 0..MAX_MOUNT_DEPTH {

@@ -1,19 +1,16 @@
 //! Services that run programs for whoever asks, known by their sockets' own names: a container's engine, a bus, a
 //! terminal multiplexer. One that the agent runs itself is its own business.
 
-use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::{
-    action::Action,
     event::Slot,
     guard::{EDGE_RULE, Guard, kind},
 };
 
 use crate::{
-    found::{guarded, nullable},
     guard::{NOT_NAMED, guard_names, is_stranger, task_of},
-    judge::hash_beyond,
     kernel::{off, read},
-    maps, slot,
+    maps,
+    walk::hash_beyond,
 };
 
 /// Beginnings of names that are in no filesystem: a session's bus, containerd's shims.
@@ -21,21 +18,9 @@ const ABSTRACT: [u64; 2] = [u64::from_le_bytes(*b"/tmp/dbu"), u64::from_le_bytes
 /// `sun_family`, and the NUL that such a name begins with.
 const BEFORE_ABSTRACT: u64 = 3;
 
-#[lsm(hook = "unix_stream_connect")]
-pub fn unix_stream_connect(ctx: LsmContext) -> i32 {
-    let other = nullable(&ctx, 1);
-    slot::in_hook(|slot, index| asks(slot, index, other, Action::NetConnect))
-}
-
-#[lsm(hook = "unix_may_send")]
-pub fn unix_may_send(ctx: LsmContext) -> i32 {
-    let other = read::<u64>(nullable(&ctx, 1) + off::off_socket_sk()).unwrap_or(0);
-    slot::in_hook(|slot, index| asks(slot, index, other, Action::NetSend))
-}
-
-/// `socket_connect` and `socket_sendmsg` have asked the policy.
+/// The guard's word on reaching the unix socket `other`; 0 for none.
 #[inline(always)]
-fn asks(slot: *mut Slot, index: u32, other: u64, action: Action) -> u32 {
+pub fn guard(slot: *mut Slot, index: u32, other: u64) -> u32 {
     // SAFETY: `slot` points to a whole map value. A function that is verified once takes no more than numbers.
     let agent = unsafe {
         (*slot).walk.first = other;
@@ -45,10 +30,7 @@ fn asks(slot: *mut Slot, index: u32, other: u64, action: Action) -> u32 {
         return 0;
     }
     let listener = task_of(read::<u64>(other + off::off_sock_listener()).unwrap_or(0));
-    if listener != 0 && is_stranger(listener, agent) == 0 {
-        return 0;
-    }
-    guarded(slot, index, action, Guard::Brokers.word())
+    if listener != 0 && is_stranger(listener, agent) == 0 { 0 } else { Guard::Brokers.word() }
 }
 
 /// Whether the socket that `walk.first` is bears a broker's name.

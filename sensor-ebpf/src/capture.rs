@@ -182,11 +182,14 @@ pub fn describe(ctx: RawTracePointContext) -> i32 {
 }
 
 /// Run by test-run alone: judges what stands in a slot, as a hook would. The action, and in the next byte what
-/// kind of object it is.
+/// kind of object it is; or, with a third byte, takes it for the path of the program that acts next.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn try_judge(ctx: RawTracePointContext) -> i32 {
     let (index, what) = (word(&ctx, 0) as u32, word(&ctx, 1));
     let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 0 };
     let (action, about) = (what as u8 & 31, (what >> 8) as u8);
+    if what >> 16 != 0 {
+        return crate::program::given(slot, index);
+    }
     crate::judge::judge_given(slot, index, action, about) as i32
 }

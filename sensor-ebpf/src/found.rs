@@ -9,10 +9,13 @@ use sensor_common::{
 
 use crate::{
     guard,
-    judge::{HEADER, LAST, NAME_ROOM, judge, judge_without_place},
+    judge::{REFUSALS_ALONE, judge, judge_abstract, judge_without_place},
     kernel::{off, read, read_kernel_str},
-    maps, rules,
+    maps,
+    program::see_program,
+    rules,
     section::{header, used},
+    walk::{HEADER, LAST, NAME_ROOM},
 };
 
 const NO_PLACE: u32 = u32::MAX;
@@ -37,6 +40,7 @@ pub fn nullable(ctx: &LsmContext, index: u64) -> u64 {
 /// Judges an action on the object that `dentry` is. 1: refuse it.
 #[inline(always)]
 pub fn placed(slot: *mut Slot, index: u32, action: Action, dentry: u64) -> u32 {
+    see_program(index, action as u32);
     // SAFETY: `slot` points to a whole map value. A function that is verified once takes no pointers.
     unsafe { (*slot).walk.dentry = dentry };
     judge_placed(index, action as u32) as u32
@@ -45,7 +49,15 @@ pub fn placed(slot: *mut Slot, index: u32, action: Action, dentry: u64) -> u32 {
 /// Likewise, of an action without a place.
 #[inline(always)]
 pub fn unplaced(index: u32, action: Action, about: u8) -> u32 {
+    see_program(index, action as u32);
     judge_unplaced(index, action as u32, u32::from(about)) as u32
+}
+
+/// Likewise, of one whose object is looked at by a later hook: nothing is noted but a refusal.
+#[inline(always)]
+pub fn beforehand(index: u32, action: Action) -> u32 {
+    see_program(index, action as u32);
+    judge_unplaced(index, action as u32, u32::from(pair::BARE) | REFUSALS_ALONE) as u32
 }
 
 /// An action that breaks a rule of the guard, and has no place; 0 leaves it to the policy.
@@ -107,13 +119,37 @@ pub fn judge_unplaced(index: u32, action: u32, about: u32) -> u64 {
     // SAFETY: `slot` points to a whole map value.
     let dentry = unsafe { (*slot).walk.dentry };
     let (pairs, sections) = before(slot);
-    let refused = judge_without_place(slot, index, action as u8, about as u8);
+    let refused = judge_without_place(slot, index, action as u8, about);
     if about & u32::from(pair::NAMELESS) != 0 {
         bare_name(slot, dentry);
         settle(slot, pairs, sections, dentry);
     } else {
         settle(slot, pairs, sections, 0);
     }
+    u64::from(refused)
+}
+
+/// Shortest address of a unix socket that has an abstract name: its family, and the NUL before the name.
+const BEFORE_ABSTRACT: u32 = 3;
+
+/// Judges an action on the unix socket at `walk.first`, which has no file. Without a name no rule that asks for one
+/// speaks of it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn judge_abstract_socket(index: u32, action: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
+    // SAFETY: `slot` points to a whole map value.
+    let sock = unsafe { (*slot).walk.first };
+    let address = read::<u64>(sock + off::off_unix_address()).unwrap_or(0);
+    let length = read::<u32>(address + off::off_unix_address_len()).unwrap_or(0);
+    let (pairs, sections) = before(slot);
+    let refused = if length < BEFORE_ABSTRACT {
+        judge_without_place(slot, index, action as u8, u32::from(pair::BARE))
+    } else {
+        let name = address + off::off_unix_address_name() + u64::from(BEFORE_ABSTRACT);
+        judge_abstract(slot, index, action as u8, name, length - BEFORE_ABSTRACT)
+    };
+    settle(slot, pairs, sections, sock);
     u64::from(refused)
 }
 

@@ -76,8 +76,8 @@ struct sock_common {
 };
 struct sock { struct sock_common __sk_common; unsigned short sk_protocol; struct pid *sk_peer_pid; };
 struct sockaddr_un { unsigned short sun_family; };
-struct unix_address { struct sockaddr_un name[1]; };
-struct unix_sock { struct unix_address *addr; struct path path; };
+struct unix_address { int len; struct sockaddr_un name[1]; };
+struct unix_sock { struct unix_address *addr; struct path path; struct sock *peer; };
 struct socket { short type; struct sock *sk; };
 struct socket_alloc { struct socket socket; struct inode vfs_inode; };
 struct msghdr { void *msg_name; int msg_namelen; u32 msg_flags; };
@@ -161,7 +161,9 @@ OFFSET(off_sock_protocol, sock, sk_protocol)
 OFFSET(off_sock_listener, sock, sk_peer_pid)
 OFFSET(off_unix_path, unix_sock, path)
 OFFSET(off_unix_address, unix_sock, addr)
+OFFSET(off_unix_address_len, unix_address, len)
 OFFSET(off_unix_address_name, unix_address, name)
+OFFSET(off_unix_peer, unix_sock, peer)
 OFFSET(off_sock_family, sock, __sk_common.skc_family)
 OFFSET(off_sock_port, sock, __sk_common.skc_num)
 OFFSET(off_sock_local, sock, __sk_common.skc_rcv_saddr)

@@ -35,7 +35,8 @@ offsets!(
     off_socket_type, off_socket_sk, off_socket_alloc_inode, off_sock_protocol, off_sock_family, off_sock_port, off_sock_local, off_sock_local6,
     off_task_thread_pid, off_task_pid_links, off_pid_level, off_pid_tasks, off_pid_numbers, off_proc_inode_pid,
     off_proc_inode_vfs, off_signal_live, off_signal_pids, off_sb_magic, off_inode_number, off_inode_device,
-    off_sock_listener, off_unix_path, off_unix_address, off_unix_address_name,
+    off_sock_listener, off_unix_path, off_unix_address, off_unix_address_len, off_unix_address_name,
+    off_unix_peer,
     off_sock_peer_port, off_sock_peer, off_sock_peer6, off_msg_name, off_msg_namelen, off_msg_flags,
     off_inode_generation, off_inode_sb, off_sb_device, off_inode_changed,
     off_inode_changed_ns,
@@ -95,6 +96,12 @@ pub fn read_user_bytes(to: *mut u8, len: u32, address: u64) -> i64 {
 pub fn read_kernel_str(to: *mut u8, room: u32, address: u64) -> i64 {
     // SAFETY: the caller's `to` has `room` bytes; the verifier proves it.
     unsafe { bpf_probe_read_kernel_str(to.cast(), room, address as *const _) as i64 }
+}
+
+#[inline(always)]
+pub fn read_kernel_bytes(to: *mut u8, len: u32, address: u64) -> i64 {
+    // SAFETY: the caller's `to` has `len` bytes; the verifier proves it.
+    unsafe { bpf_probe_read_kernel(to.cast(), len, address as *const _) as i64 }
 }
 
 #[inline(always)]

@@ -25,12 +25,15 @@ mod name;
 mod net;
 mod open;
 mod process;
+mod program;
 mod remove;
 mod rules;
 mod section;
 mod slot;
 mod system;
 mod turn;
+mod unix;
+mod walk;
 mod who;
 mod written;
 

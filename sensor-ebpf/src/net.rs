@@ -11,6 +11,7 @@ use crate::{
     found::{forget, forget_default, unplaced, word},
     kernel::{off, read},
     slot::{self, S_IFMT},
+    unix,
 };
 
 const AF_UNSPEC: u16 = 0;
@@ -113,6 +114,9 @@ fn socket_of(inode: u64) -> u64 {
 #[inline(always)]
 pub fn arrives(slot: *mut Slot, index: u32, inode: u64) -> u32 {
     let sock = sock_of(socket_of(inode));
+    if is_unix(sock) {
+        return unix::arrives(slot, index, sock);
+    }
     if read::<u16>(sock + off::off_sock_peer_port()).unwrap_or(0) == 0 {
         // What it will be used for is asked then.
         return 0;
@@ -126,11 +130,21 @@ pub fn arrives(slot: *mut Slot, index: u32, inode: u64) -> u32 {
     refused
 }
 
+#[inline(always)]
+fn is_unix(sock: u64) -> bool {
+    read::<u16>(sock + off::off_sock_family()) == Some(unix::AF_UNIX)
+}
+
 #[lsm(hook = "socket_connect")]
 pub fn socket_connect(ctx: LsmContext) -> i32 {
     let (socket, address, length) = (word(&ctx, 0), word(&ctx, 1), word(&ctx, 2));
     slot::in_hook(|slot, index| {
-        let about = given(slot, sock_of(socket), address, length & 0xffff_ffff, Does::Connects);
+        let sock = sock_of(socket);
+        // Without a family it is let go of its peer, and reaches nobody.
+        if is_unix(sock) && read::<u16>(address) == Some(unix::AF_UNIX) {
+            return unix::connects(slot, index, sock);
+        }
+        let about = given(slot, sock, address, length & 0xffff_ffff, Does::Connects);
         unplaced(index, Action::NetConnect, about)
     })
 }
@@ -164,6 +178,9 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
 #[inline(always)]
 fn sends(slot: *mut Slot, index: u32, socket: u64, message: u64) -> u32 {
     let sock = sock_of(socket);
+    if is_unix(sock) {
+        return unix::sends(slot, index, socket, sock);
+    }
     let name = read::<u64>(message + off::off_msg_name()).unwrap_or(0);
     let length = read::<u32>(message + off::off_msg_namelen()).unwrap_or(0);
     let connects = read::<u32>(message + off::off_msg_flags()).unwrap_or(0) & MSG_FASTOPEN != 0;
@@ -202,8 +219,14 @@ pub fn file_permission(ctx: LsmContext) -> i32 {
         if read::<u16>(inode + off::off_inode_mode()).unwrap_or(S_IFSOCK) & S_IFMT != S_IFSOCK {
             return 0;
         }
-        let about = peer(slot, sock_of(socket_of(inode)));
-        let refused = unplaced(index, Action::NetSend, about);
+        let socket = socket_of(inode);
+        let sock = sock_of(socket);
+        let refused = if is_unix(sock) {
+            unix::sends(slot, index, socket, sock)
+        } else {
+            let about = peer(slot, sock);
+            unplaced(index, Action::NetSend, about)
+        };
         if refused == 0 {
             forget(slot, Action::NetSend);
         }

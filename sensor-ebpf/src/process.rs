@@ -10,6 +10,9 @@ use crate::{
 };
 
 const PTRACE_MODE_ATTACH: u64 = 2;
+const PR_SET_MM: u32 = 35;
+const PR_SET_MM_EXE_FILE: u32 = 13;
+const PR_SET_MM_MAP: u32 = 14;
 
 #[lsm(hook = "task_kill")]
 pub fn task_kill(ctx: LsmContext) -> i32 {
@@ -73,4 +76,15 @@ pub fn task_setscheduler(ctx: LsmContext) -> i32 {
 #[lsm(hook = "task_movememory")]
 pub fn task_movememory(ctx: LsmContext) -> i32 {
     controls(&ctx)
+}
+
+/// The file that a process counts as running, by which rules and records know it. `PR_SET_MM_MAP` names it in memory,
+/// which another thread may change meanwhile: all of it is refused.
+#[lsm(hook = "task_prctl")]
+pub fn task_prctl(ctx: LsmContext) -> i32 {
+    // Both are an `int` to the kernel: their upper halves say nothing.
+    if word(&ctx, 0) as u32 != PR_SET_MM || !matches!(word(&ctx, 1) as u32, PR_SET_MM_EXE_FILE | PR_SET_MM_MAP) {
+        return 0;
+    }
+    slot::in_hook(|slot, index| guarded(slot, index, Action::ProcControl, Guard::Program.word()))
 }

@@ -5,18 +5,18 @@ use core::hint::black_box;
 use aya_ebpf::maps::lpm_trie::Key;
 use sensor_common::{
     action::Action,
-    event::{Fault, NO_RULE, Slot, pair, section},
+    event::{Fault, NO_RULE, Slot, pair, program, section},
     guard::FIRST_RULE,
     table::{
-        Candidate, MAX_ALWAYS, MAX_LABELS, MAX_OFFERED, MAX_SETS, MAX_WATCHED, NETWORK_BITS, Rule, SET, effect, object,
+        self, Candidate, MAX_ALWAYS, MAX_LABELS, MAX_OFFERED, MAX_SETS, MAX_WATCHED, NETWORK_BITS, Rule, SET, effect, object,
     },
 };
 
 use crate::{
     emit,
-    judge::LAST,
     maps,
     section::{header, used},
+    walk::LAST,
 };
 
 /// Of a walk's `best`: the policy's word on objects of unknown place decides.
@@ -105,6 +105,31 @@ fn speaks_of(candidate: &Candidate, port: u16, protocol: u16) -> bool {
     port >= candidate.low && port <= candidate.high && (candidate.protocol == 0 || candidate.protocol == u32::from(protocol))
 }
 
+/// Whether the rule speaks of the program that acts. One that could not be told may be any.
+#[inline(always)]
+fn speaks_of_program(slot: *mut Slot, rule: &Rule) -> bool {
+    // SAFETY: `slot` points to a whole map value.
+    let (about, inside) = unsafe {
+        let set = rule.programs as usize & (MAX_SETS - 1);
+        ((*slot).walk.program as u8, (*slot).walk.sets[set / 64] & (1 << (set % 64)) != 0)
+    };
+    match rule.program {
+        table::program::ANY => true,
+        _ if about & program::UNKNOWN != 0 => true,
+        // What has no place is in no set.
+        table::program::IN => inside,
+        table::program::NOT_IN => !inside,
+        _ => false,
+    }
+}
+
+/// Whether the rule would have to know a program that could not be told.
+#[inline(always)]
+fn asks_program_in_vain(slot: *mut Slot, rule: &Rule) -> bool {
+    // SAFETY: `slot` points to a whole map value.
+    rule.program != table::program::ANY && unsafe { (*slot).walk.program } & u32::from(program::UNKNOWN) != 0
+}
+
 /// A rule whose object matches: if it speaks of the action, and the agent is as it wants, it counts.
 #[inline(always)]
 fn offer(index: u32, number: u32) -> u64 {
@@ -115,10 +140,14 @@ fn offer(index: u32, number: u32) -> u64 {
         let walk = &raw mut (*slot).walk;
         if rule.actions & (1 << ((*walk).action & 31)) == 0
             || !rule.holds_for((*walk).labels, (*walk).risk, (*walk).facts)
+            || !speaks_of_program(slot, rule)
         {
             return 0;
         }
         if rule.effect == effect::WATCH {
+            if asks_program_in_vain(slot, rule) {
+                return 0;
+            }
             watch(slot, number as u16);
         } else if rule.observe != 0 {
             if number < (*walk).would {
@@ -205,7 +234,15 @@ pub fn consider_unknown(index: u32, candidate: u32) -> u64 {
         if rule.object == object::NOT_WRITTEN && written {
             return 0;
         }
-        if rule.effect == effect::WATCH || !rule.holds_for((*walk).labels, (*walk).risk, (*walk).facts) {
+        // Wherever a unix socket lies, it is no address.
+        let socket = (*walk).about & u32::from(pair::UNIX) != 0;
+        if socket && (rule.object == object::TO || rule.object == object::NOT_TO) {
+            return 0;
+        }
+        if rule.effect == effect::WATCH
+            || !rule.holds_for((*walk).labels, (*walk).risk, (*walk).facts)
+            || !speaks_of_program(slot, rule)
+        {
             return 0;
         }
         if rule.observe != 0 {
@@ -274,6 +311,14 @@ pub fn decide(index: u32) -> Decision {
         return Decision { effect: policy.default_effect, rule: NO_RULE, would, errno: 0, passes: observes };
     }
     let Some(rule) = rule_of(slot, best) else { return unsure };
+    if asks_program_in_vain(slot, rule) {
+        // SAFETY: as above.
+        unsafe {
+            (*slot).walk.best = BY_UNKNOWN;
+            (*slot).walk.program |= u32::from(program::DECIDES);
+        }
+        return Decision { effect: policy.on_unknown, rule: NO_RULE, would, errno: 0, passes: observes };
+    }
     // A challenge cannot be held yet: it acts as its `otherwise`.
     let passes = rule.effect == effect::CHALLENGE && rule.otherwise_allow != 0;
     Decision { effect: rule.effect, rule: best as u16, would, errno: rule.errno, passes: observes || passes }

@@ -8,6 +8,7 @@ use crate::{
     emit,
     kernel::{read_kernel_str, read_user, read_user_bytes, read_user_str},
     maps,
+    walk::hash_name,
 };
 
 const HEADER: u64 = 4;
@@ -139,7 +140,7 @@ pub fn same_sections(index: u32, a: u32, b: u32) -> u64 {
         }
         let some = if len - begin < STRETCH { len - begin } else { STRETCH };
         let from = HEADER as u32 + begin;
-        if crate::judge::hash_name(index, a + from, some) != crate::judge::hash_name(index, b + from, some) {
+        if hash_name(index, a + from, some) != hash_name(index, b + from, some) {
             return 0;
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use rgt::kernel::trial::{Said, Trial};
-use rgt::policy::{self, Circumstances, Object, Table, Variables, Written};
+use rgt::policy::{self, Circumstances, Object, Program, Table, Variables, Written};
 use sensor_common::action::Action;
 
 #[path = "support/corpus.rs"]
@@ -41,7 +41,8 @@ fn expected(table: &Table, action: Action, object: Object<'_>, how: &Circumstanc
         },
         rule: decision.rule.map(number),
         would,
-        unknown: object == Object::Unknown,
+        unknown: matches!(object, Object::Unknown | Object::UnknownSocket),
+        by_program: decision.reason.contains("asks for the program that acts"),
         watched,
     }
 }
@@ -52,12 +53,22 @@ fn compare(trial: &mut Trial, table: &Table, action: Action, object: Object<'_>,
     assert_eq!(said, expected(table, action, object, how), "{action:?} of {object:?} under {how:?}");
 }
 
-fn circumstances(random: &mut Random) -> Circumstances {
+const PROGRAMS: [Program; 6] = [
+    Program::Unknown,
+    Program::Nameless,
+    Program::Path(b"/usr/bin/git"),
+    Program::Path(b"/usr/bin/python3.11"),
+    Program::Path(b"/usr/lib/git-core/git-remote-https"),
+    Program::Path(b"/tmp/git"),
+];
+
+fn circumstances(random: &mut Random) -> Circumstances<'static> {
     Circumstances {
         labels: random.below(2) as u32,
         risk: random.below(101) as u8,
         facts: 0,
         written: if random.below(2) == 0 { Written::Yes } else { Written::No },
+        program: PROGRAMS[random.below(PROGRAMS.len() as u64) as usize],
     }
 }
 
@@ -94,12 +105,21 @@ rules:
   - { id: WATCH, watch: net.connect, to: "10.0.0.0/8", label: seen }
   - { id: WEB, allow: net.connect, to: ["10.1.0.0/16:80-443", "2001:db8::/32"] }
   - { id: UDP, deny: net.send, to: "udp/0.0.0.0/0:53" }
+  - { id: SOCKETS, deny: net.connect, unix: ["/opt/**", "@/x/a*", "@b?", "@whole"] }
+  - { id: SEE_OTHERS, watch: net.send, unix: { not: ["/usr/**", "@*c*"] }, label: seen }
+  - { id: OTHERS, allow: [net.connect, net.send], unix: { not: ["/opt/**", "@?*"] } }
   - { id: OUT, deny: [net.connect, net.send], to: { not: ["127.0.0.0/8", "[::1]", "10.0.0.0/8"] } }
   - { id: LOOK, deny: net.bind, mode: observe }
   - { id: SEE_OWN, watch: "*", path: { written_by_agent: true } }
   - { id: OLD, allow: file.read, path: { written_by_agent: false } }
   - { id: OWN, deny: [proc.exec, file.map_exec, file.read], path: { written_by_agent: true } }
   - { id: RUN, deny: proc.exec, path: { not: ["/usr/**"] } }
+  - { id: GIT, watch: [net.send, file.*], exe: ["/usr/bin/git", "/usr/lib/git-core/**"] }
+  - { id: SEE_PYTHON, deny: net.bind, mode: observe, exe: "/usr/bin/python3*" }
+  - { id: PYTHON, deny: [file.write, net.send], exe: "/usr/bin/python3*", when: { risk: ">=40" } }
+  - { id: NOT_THERE, deny: file.delete, path: "/usr/**", exe: { not: "/usr/bin/*" } }
+  - { id: NOT_LOCAL, deny: net.bind, to: { not: "127.0.0.0/8" }, exe: { not: ["/usr/**", "/opt/**"] } }
+  - { id: ONLY_GIT, deny: [proc.signal, sys.mount], exe: { not: ["/usr/bin/git", "/usr/lib/git-core/**"] } }
   - { id: AFTER, deny: net.connect, when: { label: seen } }
 "#;
     let table = table(text);
@@ -113,11 +133,16 @@ rules:
         std::net::IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
         std::net::IpAddr::V6(address) => address.octets(),
     });
+    let longest = [b'c'; 107];
+    let names: [&[u8]; 7] = [b"", b"/x/ab", b"/x/", b"bc", b"b\0", b"whole", &longest];
     for _ in 0..if full() { 100_000 } else { 5_000 } {
         let address = octets[random.below(octets.len() as u64) as usize];
         let port = [53, 80, 443, 8080][random.below(4) as usize];
         let protocol = [6, 17][random.below(2) as usize];
-        let object = match random.below(8) {
+        let name = names[random.below(names.len() as u64) as usize];
+        let object = match random.below(11) {
+            10 => Object::UnknownSocket,
+            8 | 9 => Object::Abstract(name),
             7 => Object::Path(b"/usr/bin/x"),
             6 => Object::Path(b"/opt/x"),
             0 => Object::Unknown,
@@ -125,7 +150,11 @@ rules:
             2 => Object::Nameless(b"memfd:x"),
             _ => Object::Address { address, port, protocol },
         };
-        let action = Action::ALL[random.below(Action::ALL.len() as u64) as usize];
+        let actions = match object {
+            Object::Abstract(_) | Object::UnknownSocket => &[Action::NetConnect, Action::NetSend],
+            _ => Action::ALL,
+        };
+        let action = actions[random.below(actions.len() as u64) as usize];
         let how = circumstances(&mut random);
         compare(&mut trial, &table, action, object, &how);
     }

@@ -6,6 +6,7 @@
 #include <pty.h>
 #include <sys/ioctl.h>
 #include <sys/io.h>
+#include <sys/prctl.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/swap.h>
@@ -194,6 +195,34 @@ static void typed(void) {
     claim(ioctl(inner, TIOCSTI, "x") == 0);
 }
 
+// Still running what it was started from, it is told that this is busy: what counts is whether it may ask.
+static void another_program(void) {
+    int other = open("/bin/busybox", O_RDONLY);
+    claim(prctl(PR_SET_MM, PR_SET_MM_EXE_FILE, other, 0, 0) < 0 && errno == EBUSY);
+}
+// Without privilege it takes a user namespace, and an option whose upper half the kernel does not look at.
+static void another_program_by_map(void) {
+    struct prctl_mm_map map = {.brk = (unsigned long)sbrk(0), .exe_fd = open("/bin/busybox", O_RDONLY)};
+    unsigned long long fields[52] = {0};
+    char line[1024] = "", *at;
+    FILE *stat = fopen("/proc/self/stat", "r");
+    NEED(stat && fgets(line, sizeof line, stat) ? 0 : -1);
+    at = strrchr(line, ')') + 4;
+    for (int field = 4; field < 52; field++) fields[field] = strtoull(at, &at, 10);
+    map.start_code = fields[26];
+    map.end_code = fields[27];
+    map.start_stack = fields[28];
+    map.start_data = fields[45];
+    map.end_data = fields[46];
+    map.start_brk = fields[47];
+    map.arg_start = fields[48];
+    map.arg_end = fields[49];
+    map.env_start = fields[50];
+    map.env_end = fields[51];
+    if (geteuid() != 0) NEED(unshare(CLONE_NEWUSER));
+    claim(prctl(PR_SET_MM, 1ul << 32 | PR_SET_MM_MAP, &map, sizeof map, 0) < 0 && errno == EBUSY);
+}
+
 static void asks(const char *broker) {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     socklen_t size = broker_name(&name, broker);
@@ -256,6 +285,8 @@ const struct technique guard_techniques[] = {
     {"ports", ports, CLAIMED, 1},
     {"accounting", accounting, CLAIMED},
     {"typed", typed, CLAIMED, 1},
+    {"another_program", another_program, CLAIMED, 1},
+    {"another_program_by_map", another_program_by_map, CLAIMED, 1},
     {"docker", docker, CLAIMED, 1},
     {"docker_by_a_link", docker_by_a_link, CLAIMED},
     {"docker_from_far_away", docker_from_far_away, CLAIMED},

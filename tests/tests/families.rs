@@ -96,6 +96,28 @@ const BARE: &[Case] = &[
     at("sys.namespace chroot", "chroot", "/data", "NO_NAMESPACE"),
 ];
 
+/// By the name of the socket that is reached, however it is written.
+const SOCKETS: &[Case] = &[
+    at("unix stream", "connect", "/data/run/denied.sock", "NO_SOCKET"),
+    at("unix packets", "connect", "/data/run/denied.seq", "NO_SOCKET"),
+    at("unix mounted", "connect", "/data/run/denied.sock", "NO_SOCKET"),
+    at("unix chroot", "connect", "/data/run/denied.sock", "NO_SOCKET"),
+    at("unix link", "connect", "/data/run/denied.sock", "NO_SOCKET"),
+    at("unix second name", "connect", "/data/run/denied.sock", "NO_SOCKET"),
+    at("unix ring", "io_uring", "/data/run/denied.sock", "NO_SOCKET"),
+    at("unix ring datagram", "io_uring", "/data/run/denied.log", "NO_SOCKET"),
+    at("unix abstract", "connect", "@rgt-denied/1", "NO_SOCKET"),
+    at("unix datagram", "sendto", "/data/run/denied.log", "NO_SOCKET"),
+    at("unix message", "sendmsg", "/data/run/denied.log", "NO_SOCKET"),
+    at("unix datagram connect", "connect", "/data/run/denied.log", "NO_SOCKET"),
+    at("unix send", "sendto", "/data/run/mute.sock", "NO_TALK"),
+    at("unix send packet", "sendto", "/data/run/mute.seq", "NO_TALK"),
+    at("unix write", "unlisted", "/data/run/mute.sock", "NO_TALK"),
+    at("unix write datagram", "unlisted", "/data/run/mute.log", "NO_TALK"),
+    at("unix outside", "connect", "/data/outside.sock", "ONLY_THESE"),
+    at("unix rest", "connect", "/data/inside/rest.sock", "NO_CONNECT"),
+];
+
 /// What a kernel lacks the hook for (docs/kernels.md): these go through there.
 fn goes_through(kernel: &str, check: &str) -> bool {
     kernel == "5.10" && ["sys.io_uring", "sys.setuid groups"].contains(&check)
@@ -121,11 +143,14 @@ macro_rules! machines {
             refuses_what_has_no_place,
             refuses_with_the_rules_errno,
             judges_what_is_inherited,
+            refuses_by_socket,
+            lets_other_sockets_be,
             knows_what_a_run_has_written,
             counts_by_time_what_finds_no_room,
             knows_what_goes_on,
             lets_the_rest_be,
             judges_by_the_whole_language,
+            knows_which_program_acts,
             ledgers_verify,
         ]);)+
     };
@@ -203,6 +228,41 @@ fn judges_what_is_inherited(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.fact("inherited connection"), "/dev/null");
     assert_eq!(told.fact("inherited connection denials"), "1");
     assert_eq!(told.fact("inherited connection allowed"), "socket:[]");
+    Ok(())
+}
+
+fn refuses_by_socket(told: &Told, kernel: &str, mode: Mode) -> Done {
+    assert_eq!(told.fact("exec sockets"), "7");
+    refuses(told, kernel, mode, SOCKETS, "sockets", "unasked")
+}
+
+/// What is named by a rule that allows, what has no name, and where nobody listens: there the argument is judged.
+fn lets_other_sockets_be(told: &Told, kernel: &str, _: Mode) -> Done {
+    for check in [
+        "unix open",
+        "unix open abstract",
+        "unix open datagram",
+        "unix open write",
+        "unix pair",
+        "unix datagram pair",
+        "unix answer",
+    ] {
+        assert_eq!(told.check(&format!("sockets {check}")).status, 0, "{check}");
+    }
+    assert_eq!(told.check("sockets unix nobody").status, libc::ENOENT as u8);
+    // A rule that asks for no name refuses before anybody is looked for.
+    assert_eq!(told.check("unconnected unix nobody").status, EACCES);
+    assert_eq!(told.check("unconnected unix datagram").status, EACCES);
+    let by_argument = |data: &&Value| {
+        data["action_attempted"]["argument"] == "/data/run/denied.none"
+            && data["policy_rule_id"] == "NO_SOCKET"
+            && data["judged"] == "argument"
+            && data["enforcement"] == "not_reached"
+    };
+    if degraded(kernel) && told.denials("sockets").filter(by_argument).count() == 0 {
+        return Err(LOSES.to_owned());
+    }
+    assert_eq!(told.denials("sockets").filter(by_argument).count(), 1);
     Ok(())
 }
 
@@ -307,6 +367,52 @@ fn judges_by_the_whole_language(told: &Told, _: &str, _: Mode) -> Done {
     Ok(())
 }
 
+/// By the executable's true place, whatever it is called by, across fork and exec; nameless ones are not in any list.
+fn knows_which_program_acts(told: &Told, kernel: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("exec exe"), "0");
+    for (what, came) in [
+        ("in", "done"),
+        ("out", "refused"),
+        ("shell", "refused"),
+        ("in child", "done"),
+        ("out child", "refused"),
+        ("in becomes out", "refused"),
+        ("out becomes in", "done"),
+        ("in from memory", "refused"),
+        ("link to in", "done"),
+        ("link to out", "refused"),
+        ("bound out", "refused"),
+        ("foreign in", "refused"),
+        ("in deletes", "done"),
+        ("out deletes", "refused"),
+        ("out elsewhere", "done"),
+        ("out from memory deletes", "done"),
+        ("in ring", "done"),
+        ("out ring", "refused"),
+        ("in runs", "done"),
+        ("out runs", "refused"),
+        ("out passes for in", "refused"),
+    ] {
+        assert_eq!(told.fact(&format!("exe {what}")), came, "{what}");
+    }
+    assert_eq!(told.fact("verify exe"), "0");
+    let denials = [
+        ("ONLY_TALKERS", "7"),
+        ("NOT_BY_OUT", "2"),
+        ("OUT_RUNS_NOTHING", "1"),
+        ("GUARD_PROGRAM", "1"),
+        ("RULE_UNKNOWN", "1"),
+    ];
+    let came = |rule: &str| told.fact(&format!("exe denials {rule}"));
+    if degraded(kernel) && denials.iter().any(|(rule, count)| came(rule) != *count) {
+        return Err(LOSES.to_owned());
+    }
+    for (rule, count) in denials {
+        assert_eq!(came(rule), count, "records of {rule}");
+    }
+    Ok(())
+}
+
 fn lets_the_rest_be(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.check("denied file.map_exec anonymous").status, 0, "memory that no file is behind");
     assert_eq!(told.fact("exec benign"), "0");
@@ -318,7 +424,7 @@ fn lets_the_rest_be(told: &Told, _: &str, _: Mode) -> Done {
 
 fn ledgers_verify(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.fact("daemon"), "0");
-    for ledger in ["denied", "allowed", "bare", "free", "errnos", "usual"] {
+    for ledger in ["denied", "allowed", "bare", "free", "errnos", "usual", "sockets", "unasked", "unconnected"] {
         assert_eq!(told.fact(&format!("verify {ledger}")), "0", "{ledger}");
     }
     Ok(())

@@ -1,6 +1,8 @@
-/* One attempt of each family, each in a child of its own: `families PART` with PART places, bare or errnos.
+/* One attempt of each family, each in a child of its own: `families PART` with PART places, bare, errnos or sockets.
  * Tells `@`, check, errno it met, what then stands at its place, a dash.
- * Other parts are single steps: `maps PATH`, `hands SOCKET COUNT`, `takes SOCKET`. */
+ * Other parts are single steps: `hands SOCKET COUNT`, `takes SOCKET`, `listens NAME…`, `connected COMMAND…`, and those of
+ * `STEPS` with their path; before one of these `child` has a child do it, `from_memory` a copy of the program in no
+ * filesystem. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -10,11 +12,13 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
@@ -192,8 +196,8 @@ static int moves_mount(void)
 	return tree < 0 ? -1 : syscall(SYS_move_mount, tree, "", AT_FDCWD, "/data/mount", 4 /* F_EMPTY_PATH */);
 }
 
-/* An open that the kernel does on behalf of a ring. */
-static int ring_opens(const char *path, int flags)
+/* What the kernel does on behalf of a ring. */
+static int by_ring(struct io_uring_sqe what)
 {
 	struct io_uring_params how = { 0 };
 	int ring = syscall(SYS_io_uring_setup, 1, &how);
@@ -202,8 +206,7 @@ static int ring_opens(const char *path, int flags)
 	char *cq = mmap(NULL, how.cq_off.cqes + 2 * sizeof(struct io_uring_cqe), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
 			IORING_OFF_CQ_RING);
 	struct io_uring_sqe *entry = mmap(NULL, sizeof *entry, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
-	*entry = (struct io_uring_sqe){ .opcode = IORING_OP_OPENAT, .fd = AT_FDCWD, .addr = (unsigned long)path,
-					.open_flags = flags };
+	*entry = what;
 	*(unsigned *)(sq + how.sq_off.array) = 0;
 	*(unsigned *)(sq + how.sq_off.tail) = 1;
 	if (syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0)
@@ -213,6 +216,12 @@ static int ring_opens(const char *path, int flags)
 	return result < 0 ? -1 : 0;
 }
 
+static int ring_opens(const char *path, int flags)
+{
+	return by_ring((struct io_uring_sqe){ .opcode = IORING_OP_OPENAT, .fd = AT_FDCWD, .addr = (unsigned long)path,
+					      .open_flags = flags });
+}
+
 #define HANDED 250
 
 static struct sockaddr_un at(const char *path)
@@ -220,6 +229,118 @@ static struct sockaddr_un at(const char *path)
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
 	snprintf(to.sun_path, sizeof to.sun_path, "%s", path);
 	return to;
+}
+
+/* The address of a socket's file, or of `@name`; its length. */
+static socklen_t named(const char *name, struct sockaddr_un *to)
+{
+	*to = at(name);
+	if (name[0] != '@')
+		return sizeof *to;
+	to->sun_path[0] = 0;
+	return offsetof(struct sockaddr_un, sun_path) + strlen(name);
+}
+
+/* By the end of its name a socket is for datagrams (.log), for packets (.seq), or a stream. */
+static int socket_for(const char *name)
+{
+	const char *end = strrchr(name, '.');
+	if (end && strcmp(end, ".log") == 0)
+		return socket(AF_UNIX, SOCK_DGRAM, 0);
+	return socket(AF_UNIX, end && strcmp(end, ".seq") == 0 ? SOCK_SEQPACKET : SOCK_STREAM, 0);
+}
+
+static int connected(const char *name)
+{
+	struct sockaddr_un to;
+	socklen_t length = named(name, &to);
+	int fd = socket_for(name);
+	return connect(fd, (struct sockaddr *)&to, length) ? -1 : fd;
+}
+
+static int ring_connects(const char *name)
+{
+	struct sockaddr_un to;
+	socklen_t length = named(name, &to);
+	return by_ring((struct io_uring_sqe){ .opcode = IORING_OP_CONNECT, .fd = socket_for(name), .addr = (unsigned long)&to,
+					      .off = length });
+}
+
+static int bound(const char *name)
+{
+	struct sockaddr_un here;
+	socklen_t length = named(name, &here);
+	int fd = socket_for(name);
+	if (bind(fd, (struct sockaddr *)&here, length))
+		return -1;
+	listen(fd, 100);
+	return fd;
+}
+
+/* Until it is killed. */
+static int listens_at(char **names)
+{
+	for (; *names; names++)
+		if (bound(*names) < 0) {
+			perror(*names);
+			return 1;
+		}
+	puts("ready");
+	fflush(stdout);
+	for (;;)
+		pause();
+}
+
+static int sends_to(const char *name, int by_message)
+{
+	struct sockaddr_un to;
+	socklen_t length = named(name, &to);
+	int fd = socket_for(name);
+	return by_message ? sends_message(fd, (struct sockaddr *)&to, length) : sends(fd, (struct sockaddr *)&to, length);
+}
+
+static int connects_by_mount(const char *directory, const char *at, const char *name)
+{
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount(directory, at, NULL, MS_BIND, NULL))
+		_exit(254);
+	return connected(name);
+}
+
+static int connects_in_chroot(const char *root, const char *name)
+{
+	if (chroot(root))
+		_exit(254);
+	return connected(name);
+}
+
+static int connects_by_link(const char *target, const char *name)
+{
+	unlink(name);
+	if (symlink(target, name))
+		_exit(254);
+	return connected(name);
+}
+
+static int connects_by_second_name(const char *target, const char *name)
+{
+	unlink(name);
+	if (link(target, name))
+		_exit(254);
+	return connected(name);
+}
+
+/* What it listens at is the agent's own: whoever accepts from it sends to a socket without a name. */
+static int answers(const char *name)
+{
+	int listening = bound(name), to = connected(name), from = accept(listening, NULL, NULL);
+	unlink(name);
+	return to < 0 || from < 0 ? -1 : send(from, "x", 1, 0);
+}
+
+static int writes_between_datagrams(void)
+{
+	int pair[2];
+	return socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) ? -1 : write(pair[0], "x", 1);
 }
 
 /* New files, open for writing, to whoever connects. */
@@ -270,6 +391,57 @@ static int takes(const char *path)
 	}
 	printf("%d\n", taken);
 	return 0;
+}
+
+static int connects(const char *path)
+{
+	(void)path;
+	return on_socket(SOCK_DGRAM, connect);
+}
+
+static int ring_reads(const char *path) { return ring_opens(path, O_RDONLY); }
+
+/* Does not come back: what `path` does next it is told by its arguments. */
+static char **becoming;
+
+static int becomes(const char *path) { return execv(path, becoming); }
+
+static int passes_for(const char *path)
+{
+	return prctl(PR_SET_MM, PR_SET_MM_EXE_FILE, open(path, O_RDONLY), 0, 0);
+}
+
+static int from_memory(char **argv)
+{
+	char buffer[65536];
+	int from = open("/proc/self/exe", O_RDONLY), to = memfd_create("families", 0);
+	ssize_t got;
+	while ((got = read(from, buffer, sizeof buffer)) > 0)
+		if (write(to, buffer, got) != got)
+			return -1;
+	return syscall(SYS_execveat, to, "", argv, environ, AT_EMPTY_PATH);
+}
+
+static const struct {
+	const char *name;
+	int (*does)(const char *path);
+} STEPS[] = {
+	{ "maps", maps },	    { "connects", connects }, { "ring_reads", ring_reads },
+	{ "unlinks", unlink }, { "becomes", becomes },   { "passes_for", passes_for },
+};
+
+/* The status of a single step; -1 where there is none of that name. */
+static int step(const char *name, const char *path)
+{
+	for (size_t each = 0; each < sizeof STEPS / sizeof *STEPS; each++) {
+		if (strcmp(name, STEPS[each].name) != 0)
+			continue;
+		if (STEPS[each].does(path) >= 0)
+			return 0;
+		perror(path);
+		return 1;
+	}
+	return -1;
 }
 
 static void place(const char *path, char *state, size_t room)
@@ -384,6 +556,36 @@ static int with_connection(char **command)
 	return 1;
 }
 
+static void sockets(void)
+{
+	TRY("unix stream", NULL, connected("/data/run/denied.sock"));
+	TRY("unix packets", NULL, connected("/data/run/denied.seq"));
+	TRY("unix mounted", NULL, connects_by_mount("/data/run", "/data/tree", "/data/tree/denied.sock"));
+	TRY("unix chroot", NULL, connects_in_chroot("/data/run", "/denied.sock"));
+	TRY("unix link", NULL, connects_by_link("run/denied.sock", "/data/way"));
+	TRY("unix second name", NULL, connects_by_second_name("/data/run/denied.sock", "/data/run/second"));
+	TRY("unix ring", NULL, ring_connects("/data/run/denied.sock"));
+	TRY("unix ring datagram", NULL, ring_connects("/data/run/denied.log"));
+	TRY("unix abstract", NULL, connected("@rgt-denied/1"));
+	TRY("unix datagram", NULL, sends_to("/data/run/denied.log", 0));
+	TRY("unix message", NULL, sends_to("/data/run/denied.log", 1));
+	TRY("unix datagram connect", NULL, connected("/data/run/denied.log"));
+	TRY("unix send", NULL, send(connected("/data/run/mute.sock"), "x", 1, 0));
+	TRY("unix send packet", NULL, send(connected("/data/run/mute.seq"), "x", 1, 0));
+	TRY("unix write", NULL, write(connected("/data/run/mute.sock"), "x", 1));
+	TRY("unix write datagram", NULL, write(connected("/data/run/mute.log"), "x", 1));
+	TRY("unix outside", NULL, connected("/data/outside.sock"));
+	TRY("unix rest", NULL, connected("/data/inside/rest.sock"));
+	TRY("unix open", NULL, send(connected("/data/run/open.sock"), "x", 1, 0));
+	TRY("unix open abstract", NULL, send(connected("@rgt-open"), "x", 1, 0));
+	TRY("unix open datagram", NULL, sends_to("/data/run/open.log", 0));
+	TRY("unix open write", NULL, write(connected("/data/run/open.log"), "x", 1));
+	TRY("unix pair", NULL, writes_to_peer());
+	TRY("unix datagram pair", NULL, writes_between_datagrams());
+	TRY("unix answer", NULL, answers("/data/run/own.sock"));
+	TRY("unix nobody", NULL, connected("/data/run/denied.none"));
+}
+
 int main(int argc, char **argv)
 {
 	const char *part = argc > 1 ? argv[1] : "", *path = argc > 2 ? argv[2] : "";
@@ -393,18 +595,32 @@ int main(int argc, char **argv)
 		return with_connection(argv + 2);
 	if (strcmp(part, "takes") == 0)
 		return takes(path);
-	if (strcmp(part, "maps") == 0) {
-		if (maps(path) == 0)
-			return 0;
-		perror(path);
+	if (strcmp(part, "listens") == 0)
+		return listens_at(argv + 2);
+	if (argc > 2 && strcmp(part, "from_memory") == 0) {
+		from_memory(argv + 1);
 		return 1;
 	}
+	if (argc > 2 && strcmp(part, "child") == 0) {
+		int child = fork(), status;
+		if (child == 0)
+			return main(argc - 1, argv + 1);
+		waitpid(child, &status, 0);
+		return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+	}
+	/* Its second argument is what the program becomes, the rest is that one's. */
+	becoming = argc > 2 ? argv + 2 : argv;
+	int status = step(part, path);
+	if (status >= 0)
+		return status;
 	if (strcmp(part, "places") == 0)
 		places();
 	else if (strcmp(part, "bare") == 0)
 		bare();
 	else if (strcmp(part, "errnos") == 0)
 		errnos();
+	else if (strcmp(part, "sockets") == 0)
+		sockets();
 	else
 		return 2;
 	return 7;

@@ -5,7 +5,7 @@ fact() { printf '#\t%s\t%s\n' "$1" "$2"; }
 prepare() {
     rm -rf /data 2>/dev/null
     mkdir -p /data/read /data/write /data/list /data/create /data/link /data/rename /data/attr /data/exec /data/map
-    mkdir -p /data/mount /data/mounted /data/tree /data/errno
+    mkdir -p /data/mount /data/mounted /data/tree /data/errno /data/run /data/inside
     for file in read/x write/x create/there link/x rename/x attr/x map/x errno/x errno/z; do
         echo some >/data/$file
     done
@@ -19,9 +19,19 @@ prepare() {
     mount -t tmpfs none /data/mounted
 }
 
+# Sockets that are no agent's.
+listen() {
+    families listens /data/run/denied.sock /data/run/denied.seq /data/run/denied.log /data/run/mute.sock \
+        /data/run/mute.seq /data/run/mute.log /data/run/open.sock /data/run/open.log /data/outside.sock \
+        /data/inside/rest.sock @rgt-denied/1 @rgt-open >/listening &
+    listener=$!
+    until grep -q ready /listening || ! kill -0 $listener; do sleep 0.1; done
+}
+
 # part NAME POLICY: the checks' names get NAME before them.
 part() {
     prepare
+    listen
     # What the policies speak of is not to be the guard's.
     rgt exec --set guard.relax=GUARD_BPF --policy "$2" --name "$1" --ledger "/ledger/$1" -- families "$3" >/told
     fact "exec $1" $?
@@ -32,6 +42,8 @@ part() {
     grep -h -e '"policy_verdict":"DENY"' -e '"type":"rgt.sandbox.event"' -e '"kind":"gap"' "/ledger/$1"/*.jsonl |
         sed "s/^/%	$1	/"
     umount /data/mounted /data/mount 2>/dev/null
+    kill $listener
+    wait $listener
     return 0
 }
 
@@ -47,6 +59,9 @@ part bare /t/bare.yaml bare
 part free /t/places.yaml bare
 part errnos /t/errnos.yaml errnos
 part usual /t/places.yaml errnos
+part sockets /t/sockets.yaml sockets
+part unasked /t/places.yaml sockets
+part unconnected /t/bare.yaml sockets
 
 # What an agent inherits is judged as if it had opened, or connected, it.
 prepare
@@ -80,6 +95,19 @@ fact "language risk" "$(grep -h '"watched":\["SEEN"\]' /ledger/language/*.jsonl 
 fact "language denials" "$(grep -h '"policy_verdict":"DENY"' /ledger/language/*.jsonl | grep -c '"enforcement":"blocked"')"
 rgt verify /ledger/language >&2
 fact "verify language" $?
+
+# Which program acts.
+prepare
+mkdir -p /data/exe/in /data/exe/out
+cp /usr/local/bin/families /data/exe/in/
+cp /usr/local/bin/families /data/exe/out/
+rgt exec --policy /t/exe.yaml --name exe --ledger /ledger/exe -- sh /t/exe.sh
+fact "exec exe" $?
+for rule in ONLY_TALKERS NOT_BY_OUT OUT_RUNS_NOTHING GUARD_PROGRAM RULE_UNKNOWN; do
+    fact "exe denials $rule" "$(grep -h "\"policy_rule_id\":\"$rule\"" /ledger/exe/*.jsonl | grep -c '"enforcement":"blocked"')"
+done
+rgt verify /ledger/exe >&2
+fact "verify exe" $?
 
 # What a run has written does not run in it; what others have does.
 mkdir -p /w /lower /upper /work /over

@@ -216,7 +216,7 @@ fn show(
     writeln!(out, "sha256 {}", table.hash)?;
     for (index, (rule, kernel)) in table.rules.iter().zip(&table.tests).enumerate() {
         let observe = if kernel.observe != 0 { " (observes)" } else { "" };
-        let places = table.places_text(index).unwrap_or_else(|| "any object".to_owned());
+        let places = table.objects_text(index);
         let verbs: Vec<&str> = policy::verbs(kernel.actions).map(Action::verb).collect();
         writeln!(
             out,

@@ -54,9 +54,9 @@ pub struct Agent {
     pub role: Option<String>,
     pub task: Option<String>,
     /// How it stands: labels, risk, facts; the kernel side is told of every change.
-    pub how: Circumstances,
+    pub how: Circumstances<'static>,
     /// What the kernel side was told last.
-    pub how_told: Option<Circumstances>,
+    pub how_told: Option<Circumstances<'static>>,
     /// Labels that end by themselves.
     pub lasting: Vec<(usize, Instant)>,
     /// Per ring: what gap records have told already.

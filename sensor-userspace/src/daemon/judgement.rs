@@ -7,13 +7,17 @@ use sensor_common::action::Action;
 use crate::attempt::{Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict};
 use crate::kernel::{Operand, Seen, Standing};
 use crate::policy::{
-    Circumstances, Consequences, Decision, KernelHit, Object, RULE_DEFAULT, Table, Written, place,
+    Circumstances, Consequences, Decision, KernelHit, Object, Program, RULE_DEFAULT, Table, Written, place,
+    reaches_sockets,
 };
 
 /// The reason that says no more than it must.
 const ALLOWED_BY_DEFAULT: &str = "no rule matches";
 
 pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstances) -> (Judgement, Consequences) {
+    // As the process table has it: the program's name within the process's own mounts.
+    let program = Program::of(seen.attempt.exe_chain.first().map(Vec::as_slice));
+    let how = &Circumstances { program, ..*how };
     // What hooks did not come to see of it is judged like what they never see.
     let (decision, judged) = match (from_hooks(seen, table, how), from_argument(seen, table, how)) {
         (Some(hooks), Some(rest)) => {
@@ -50,7 +54,7 @@ pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstance
         reason,
         judged,
         severity: decision.severity,
-        host: match destination(&seen.attempt) {
+        host: match destination(&seen.attempt, b"") {
             Object::Address { address, .. } => table.named.get(&address).cloned(),
             _ => None,
         },
@@ -84,6 +88,8 @@ fn enforcement(verdict: Verdict, blocked: bool, observing: bool, end: End) -> En
 fn from_hooks(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Decision> {
     let decisions = seen.hooks.iter().map(|hook| {
         let object = match hook.object.as_deref() {
+            // What has a place, and is reached over the network.
+            _ if hook.unknown && reaches_sockets(hook.action) => Object::UnknownSocket,
             _ if hook.unknown => Object::Unknown,
             // What a hook gave no name has none: an address, a signal.
             None => Object::None,
@@ -95,6 +101,8 @@ fn from_hooks(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Decisio
             unknown: hook.unknown,
             would: hook.would,
             watched: hook.watched.clone(),
+            program_unknown: hook.program_unknown,
+            by_program: hook.by_program,
         };
         let written = if hook.written { Written::Yes } else { Written::No };
         table.decision_from_kernel(hit, hook.action, object, &Circumstances { written, ..*how })
@@ -123,7 +131,7 @@ fn from_argument(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Deci
     let first = if has_place(attempt) {
         place(&first)
     } else {
-        destination(attempt)
+        destination(attempt, &first)
     };
     let second = has_second
         .then(|| place(&second))
@@ -152,8 +160,11 @@ fn written(seen: &Seen) -> Written {
     }
 }
 
-/// Where a network action goes, by the address as written.
-fn destination(attempt: &Attempt) -> Object<'static> {
+/// How an address is written that is neither of IP nor a unix socket's name.
+const OTHERS: [&[u8]; 5] = [b"unix:", b"unspec:", b"netlink:", b"vsock:", b"family:"];
+
+/// Where a network action goes, by the address as written; `path` is what that is as a path.
+fn destination<'a>(attempt: &'a Attempt, path: &'a [u8]) -> Object<'a> {
     if !attempt.action.verb().starts_with("net.") {
         return Object::None;
     }
@@ -172,7 +183,13 @@ fn destination(attempt: &Attempt) -> Object<'static> {
             };
             Object::Address { address: address.octets(), port: to.port(), protocol: 0 }
         }
-        None => Object::OtherSocket,
+        None => match argument.as_slice() {
+            [b'@', name @ ..] => Object::Abstract(name),
+            [b'/', ..] => place(path),
+            argument if OTHERS.iter().any(|other| argument.starts_with(other)) => Object::OtherSocket,
+            // Relative, to a directory that is not told.
+            _ => Object::UnknownSocket,
+        },
     }
 }
 
@@ -301,7 +318,8 @@ pub(super) mod tests {
         )
     }
 
-    const NOW: Circumstances = Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No };
+    const NOW: Circumstances<'static> =
+        Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No, program: Program::Unknown };
     const RULE: &str = "RULE_FILE_DELETE_BLOCK";
 
     #[test]
@@ -362,6 +380,21 @@ pub(super) mod tests {
         assert!(denied.contains("/etc/a/long/name") && denied.contains(RULE), "{denied}");
     }
 
+    #[test]
+    fn the_argument_is_judged_by_the_program_that_the_process_table_knows() {
+        let text = "version: 1\nrules:\n  - {id: A, deny: file.delete, exe: { not: /bin/rm }}\n";
+        let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+        let rule = |chain: &[&[u8]]| {
+            let mut seen = unlink(b"/x", None, -2);
+            seen.attempt.exe_chain = chain.iter().map(|exe| exe.to_vec()).collect();
+            judge(&seen, &table, &standing(Mode::Lsm), &NOW).0.rule_id
+        };
+        assert_eq!(rule(&[b"/bin/rm", b"/bin/sh"]), "RULE_DEFAULT");
+        assert_eq!(rule(&[b"/bin/sh", b"/bin/rm"]), "A");
+        assert_eq!(rule(&[b"memfd:x"]), "A");
+        assert_eq!(rule(&[]), "RULE_UNKNOWN");
+    }
+
     fn hook(effect: u8, rule: Option<u16>, blocked: bool) -> HookVerdict {
         HookVerdict {
             action: Action::FileDelete,
@@ -371,6 +404,8 @@ pub(super) mod tests {
             unknown: false,
             blocked,
             written: false,
+            program_unknown: false,
+            by_program: false,
             watched: Vec::new(),
             object: None,
         }
@@ -433,5 +468,44 @@ pub(super) mod tests {
         assert_eq!(told(&seen, true, Mode::Lsm).1, Enforcement::WouldBlock);
         seen.attempt.end = End::Killed;
         assert_eq!(told(&seen, true, Mode::Lsm).1, Enforcement::NotReached);
+    }
+
+    /// Nobody listened there, so no hook came to see a socket.
+    #[test]
+    fn a_socket_that_was_not_found_is_judged_by_its_name_as_written() {
+        let text = "version: 1\nrules:\n  - { id: A, deny: net.connect, unix: ['/run/**', '@x/*'] }\n  - { id: B, deny: net.connect, to: { not: 1.2.3.4 } }\n";
+        let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+        for (argument, rule) in [
+            (&b"/run/a/../x"[..], "A"),
+            (b"/tmp/x", "RULE_DEFAULT"),
+            (b"@x/y", "A"),
+            (b"@/run/x", "RULE_DEFAULT"),
+            (b"x", "RULE_UNKNOWN"),
+            (b"unix:", "RULE_DEFAULT"),
+            (b"netlink:0", "RULE_DEFAULT"),
+            (b"4.3.2.1:80", "B"),
+        ] {
+            let mut seen = unlink(argument, None, -2);
+            seen.attempt.action = Action::NetConnect;
+            seen.means = vec![(Action::NetConnect, Operand::First)];
+            let (judgement, _) = judge(&seen, &table, &standing(Mode::Lsm), &NOW);
+            let argument = String::from_utf8_lossy(argument);
+            assert_eq!((judgement.rule_id.as_str(), judgement.judged), (rule, Judged::Argument), "{argument}");
+        }
+    }
+
+    /// What a hook could not place is no address that a rule could ask for.
+    #[test]
+    fn a_socket_of_unknown_place_is_told_as_one() {
+        let text = "version: 1\nrules:\n  - { id: B, deny: net.connect, to: { not: 1.2.3.4 } }\n  - { id: A, deny: net.connect, unix: /run/** }\n";
+        let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+        let mut seen = unlink(b"/run/x", None, -13);
+        seen.attempt.action = Action::NetConnect;
+        seen.means = vec![(Action::NetConnect, Operand::First)];
+        let object = Some(b"foreign:/x".to_vec());
+        seen.hooks = vec![HookVerdict { action: Action::NetConnect, unknown: true, object, ..hook(effect::DENY, None, true) }];
+        let (judgement, _) = judge(&seen, &table, &standing(Mode::Lsm), &NOW);
+        assert_eq!((judgement.rule_id.as_str(), judgement.judged), ("RULE_UNKNOWN", Judged::Kernel));
+        assert_eq!(judgement.reason, "net.connect to a unix socket whose place is unknown: A asks for its place, on_unknown denies");
     }
 }

@@ -76,7 +76,8 @@ impl Processes {
     }
 
     /// The program of the process, then its ancestors' up to the agent's root. For an attempt that became
-    /// `execed`, what the process ran when it made the attempt.
+    /// `execed`, what the process ran when it made the attempt. Empty where that is not known: an ancestor's program
+    /// is not to pass for it.
     pub fn chain(&mut self, pid: u32, execed: Option<&[u8]>) -> Vec<Vec<u8>> {
         let process = self.known(pid);
         let acting = match (execed, process.before.take()) {
@@ -88,10 +89,10 @@ impl Processes {
                 process.exe.borrow().clone()
             }
         };
-        let mut chain = Vec::with_capacity(4);
-        if !acting.is_empty() {
-            chain.push(acting.to_vec());
+        if acting.is_empty() {
+            return Vec::new();
         }
+        let mut chain = vec![acting.to_vec()];
         let mut up = process.parent.as_ref();
         while let Some(ancestor) = up.filter(|_| chain.len() < MAX_CHAIN) {
             let exe = ancestor.exe.borrow();
@@ -184,6 +185,16 @@ mod tests {
             names(processes.chain(ROOT + 1, None)),
             ["/bin/ls", "/bin/sh"]
         );
+    }
+
+    #[test]
+    fn an_ancestor_does_not_stand_for_a_program_that_is_not_known() {
+        let mut processes = Processes::default();
+        processes.exec(ROOT, b"/bin/sh");
+        processes.fork(ROOT, ROOT + 1, false);
+        processes.exec(ROOT + 1, b"");
+        assert_eq!(names(processes.chain(ROOT + 1, Some(b""))), ["/bin/sh", "/bin/sh"]);
+        assert!(processes.chain(ROOT + 1, None).is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use sensor_common::{
     action::Action,
-    event::{self, end, flag, kind, pair, section},
+    event::{self, end, flag, kind, pair, program, section},
     syscalls::{SYSCALLS, Shape},
 };
 
@@ -141,8 +141,12 @@ impl Reader<'_> {
             let name = names.split(|byte| *byte == 0).next().unwrap_or_default();
             return Some(if name.starts_with(b"memfd:") { name.to_vec() } else { [b"anon:", name].concat() });
         }
+        let number = u32::from_le_bytes(*number);
+        if number == section::ABSTRACT {
+            return Some([b"@", names].concat());
+        }
         let below = path_from_names(names);
-        match (self.place)(u32::from_le_bytes(*number)) {
+        match (self.place)(number) {
             Some(place) if below == b"/" && !place.is_empty() => Some(place),
             Some(place) => Some([place, below].concat()),
             None => Some([b"foreign:".as_slice(), &below].concat()),
@@ -287,6 +291,8 @@ fn hooks(
                 unknown: found.flags & pair::UNKNOWN != 0,
                 blocked: found.flags & pair::BLOCKED != 0 && !was_there,
                 written: found.flags & pair::WRITTEN != 0,
+                program_unknown: found.program & program::UNKNOWN != 0,
+                by_program: found.program & program::DECIDES != 0,
                 watched: watched(&sections.watched, position),
             })
         })
@@ -386,6 +392,14 @@ mod tests {
         assert_eq!(seen.attempt.object, objects[1]);
         assert_eq!(seen.attempt.object2, objects[2]);
         assert_eq!(seen.attempt.actions, [Action::NetSend, Action::FileWrite, Action::ProcExec]);
+    }
+
+    #[test]
+    fn an_abstract_socket_is_called_by_its_whole_name() {
+        let reader = Reader { clock_offset: 0, place: &|_| None };
+        let section = [&section::ABSTRACT.to_le_bytes()[..], b"a/b\0c"].concat();
+        assert_eq!(reader.object(&section, false).as_deref(), Some(&b"@a/b\0c"[..]));
+        assert_eq!(reader.object(&section[..4], false).as_deref(), Some(&b"@"[..]));
     }
 
     #[test]

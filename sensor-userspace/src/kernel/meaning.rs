@@ -139,6 +139,8 @@ mod tests {
                 unknown: false,
                 blocked: false,
                 written: false,
+                program_unknown: false,
+                by_program: false,
                 watched: Vec::new(),
             };
             as_found(row(name), &mut means, &found.iter().map(hook).collect::<Vec<_>>());

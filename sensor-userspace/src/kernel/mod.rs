@@ -61,6 +61,10 @@ pub struct HookVerdict {
     pub blocked: bool,
     /// The agent's run had written the object.
     pub written: bool,
+    /// A rule asked which program acts, and it could not be told …
+    pub program_unknown: bool,
+    /// … so that `on_unknown` decided.
+    pub by_program: bool,
     /// Watching rules that matched.
     pub watched: Vec<u16>,
 }

@@ -11,7 +11,7 @@ use aya::{Ebpf, EbpfLoader, maps::Map, programs::RawTracePoint};
 use aya_obj::btf::Btf;
 use sensor_common::{
     action::Action,
-    event::{NO_RULE, SECTION_ROOM, Slot, pair},
+    event::{self, NO_RULE, SECTION_ROOM, Slot, pair},
     hash::Secret,
     table::MAX_WATCHED,
 };
@@ -23,9 +23,11 @@ use super::{
     standing::Standings,
     sys,
 };
-use crate::policy::{Circumstances, Object, Table, Written, place::components};
+use crate::policy::{Circumstances, Object, Program, Table, Written, place::components};
 
 const AGENT: u32 = 1;
+/// To `try_judge`: what the slot holds is the acting program's path.
+const PROGRAM: u64 = 1 << 16;
 
 /// What the kernel's judge said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +36,10 @@ pub struct Said {
     pub effect: u8,
     pub rule: Option<u16>,
     pub would: Option<u16>,
+    /// The object's place was unknown.
     pub unknown: bool,
+    /// `on_unknown` decided because the program was.
+    pub by_program: bool,
     pub watched: Vec<u16>,
 }
 
@@ -86,11 +91,29 @@ impl Trial {
         self.standings.set_risk(AGENT, how.risk);
         self.standings.change_labels(AGENT, u32::MAX, false);
         self.standings.change_labels(AGENT, how.labels, true);
+        self.put_program(how.program)?;
         let written = if how.written == Written::Yes { pair::WRITTEN } else { 0 };
         let about = self.put(object) | written;
         let what = u64::from(action as u8) | u64::from(about) << 8;
         sys::test_run(self.program.as_fd(), &[0, what])?;
         Ok(self.said())
+    }
+
+    /// What a hook would have found out about the acting program.
+    fn put_program(&mut self, program: Program<'_>) -> io::Result<()> {
+        if let Program::Path(path) = program {
+            self.put(Object::Path(path));
+        }
+        // SAFETY: the mapped slot, which nobody else uses.
+        let slot = unsafe { &mut *self.slot };
+        slot.walk.sets = Default::default();
+        slot.walk.program = match program {
+            Program::Path(_) => return sys::test_run(self.program.as_fd(), &[0, PROGRAM]).map(|_| ()),
+            Program::Nameless => event::program::NAMELESS,
+            Program::Unknown => event::program::UNKNOWN,
+        }
+        .into();
+        Ok(())
     }
 
     /// Writes the object into the slot as a hook's walk would; what kind it is.
@@ -120,8 +143,16 @@ impl Trial {
                 slot.walk.protocol = protocol.into();
                 pair::ADDRESS
             }
+            Object::Abstract(name) => {
+                slot.area[..name.len()].copy_from_slice(name);
+                slot.walk.names[0] = (name.len() as u32) << 16;
+                slot.walk.depth = 1;
+                used = name.len();
+                pair::UNIX
+            }
             Object::Nameless(_) => pair::NAMELESS,
             Object::Unknown => pair::UNKNOWN,
+            Object::UnknownSocket => pair::UNKNOWN | pair::UNIX,
             Object::None | Object::OtherSocket => pair::BARE,
         };
         slot.attempt.sections = used.min(SECTION_ROOM) as u32;
@@ -140,6 +171,7 @@ impl Trial {
             rule: rule(found.rule),
             would: rule(found.would),
             unknown: found.flags & pair::UNKNOWN != 0,
+            by_program: found.program & event::program::DECIDES != 0,
             watched: slot.walk.watching[..watched].to_vec(),
         }
     }

@@ -5,13 +5,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sensor_common::table::{Candidate, MAX_ACTIVE};
+use sensor_common::table::{self, Candidate, MAX_ACTIVE, PROGRAMS};
 
 use super::bytes::{ByteAutomaton, TooLarge};
 use super::pattern::{Part, Piece};
 
-/// The state at the root; 0 is none.
+/// The state at the root, for objects; 0 is none.
 pub const ROOT: u32 = 1;
+/// … before an abstract socket's name …
+pub const ABSTRACT: u32 = ROOT + table::ABSTRACT;
+/// … and for programs that act.
+pub const PROGRAM_ROOT: u32 = ROOT + PROGRAMS;
 
 /// The globs of one state, in the order of their positions.
 pub type Globs = Vec<Vec<Piece>>;
@@ -40,7 +44,8 @@ pub struct Automaton {
 
 impl Default for Automaton {
     fn default() -> Automaton {
-        Automaton { states: vec![State::default(), State::default()], bytes: Vec::new() }
+        // None, the root, and beside it what abstract names and programs' paths start from.
+        Automaton { states: vec![State::default(); PROGRAM_ROOT as usize + 1], bytes: Vec::new() }
     }
 }
 
@@ -53,9 +58,9 @@ pub struct Reached {
 }
 
 impl Automaton {
-    /// Adds one glob; whoever matches it is offered `candidate`.
-    pub fn add(&mut self, parts: &[Part], candidate: Candidate) {
-        let mut at = ROOT as usize;
+    /// Adds one glob below a root; whoever matches it is offered `candidate`.
+    pub fn add(&mut self, root: u32, parts: &[Part], candidate: Candidate) {
+        let mut at = root as usize;
         for (position, part) in parts.iter().enumerate() {
             if *part == Part::Deep && position + 1 == parts.len() {
                 self.states[at].below.push(candidate);
@@ -72,6 +77,7 @@ impl Automaton {
         let found = match part {
             Part::Name(name) => *state.names.entry(name.clone()).or_insert(new),
             Part::Glob(pieces) => *state.globs.entry(pieces.clone()).or_insert(new),
+            Part::Abstract => ABSTRACT,
             Part::Any if state.any != 0 => state.any,
             Part::Any => {
                 state.any = new;
@@ -118,11 +124,11 @@ impl Automaton {
         Ok(())
     }
 
-    /// Walks a path as the kernel does.
-    pub fn walk<'a>(&self, names: impl Iterator<Item = &'a [u8]>) -> Reached {
+    /// Walks a path from a root as the kernel does.
+    pub fn walk<'a>(&self, root: u32, names: impl Iterator<Item = &'a [u8]>) -> Reached {
         let mut reached = Reached::default();
         let mut active = Vec::new();
-        self.enter(ROOT, &mut active, &mut reached);
+        self.enter(root, &mut active, &mut reached);
         for name in names {
             let mut next = Vec::new();
             for &number in &active {

@@ -5,9 +5,11 @@ use sensor_common::action::Action;
 use super::facts::Identity;
 use super::hosts::Hosts;
 use super::judge::{Circumstances, Decision, Object, Written, pair};
-use super::language::{Case, CaseObject, Policy, Who};
+use super::language::{Case, CaseObject, CaseProgram, Policy, Who};
 use super::pattern::Variables;
 use super::problem::{At, Errors};
+use super::program::Program;
+use super::read_exe::NAMELESS;
 
 /// How one case came out.
 #[derive(Clone, Debug)]
@@ -25,7 +27,8 @@ impl Policy {
         let hosts = self.stand_in_hosts();
         let table = self.compile_with(&variables, &hosts)?;
         let outcomes = self.cases.iter().filter_map(|case| {
-            let now = self.circumstances(case);
+            let exe = case.program(&variables);
+            let now = Circumstances { program: Program::of(exe.as_deref()), ..self.circumstances(case) };
             let (path, path2) = case.paths(&variables);
             let outcome = |attempt: Vec<_>| {
                 let decision = table.judge(&attempt, &now);
@@ -40,8 +43,8 @@ impl Policy {
         Ok(outcomes.collect())
     }
 
-    /// What the kernel would know of the case's agent.
-    pub(super) fn circumstances(&self, case: &Case) -> Circumstances {
+    /// What the kernel would know of the case's agent; its program is the caller's to add.
+    pub(super) fn circumstances(&self, case: &Case) -> Circumstances<'static> {
         let Who { agent, principal, role, env, task } = &case.who;
         let who = Identity {
             agent_id: agent.as_deref().unwrap_or_default(),
@@ -57,6 +60,7 @@ impl Policy {
             risk: case.risk,
             facts: self.facts_that_hold(&who, time),
             written: if case.written { Written::Yes } else { Written::No },
+            program: Program::Unknown,
         }
     }
 }
@@ -69,6 +73,15 @@ impl Case {
             _ => None,
         };
         (first, self.path2.as_ref().and_then(|pattern| pattern.literal(variables)))
+    }
+
+    /// The program that acts; none where the case does not say.
+    pub(super) fn program(&self, variables: &Variables) -> Option<Vec<u8>> {
+        match &self.exe {
+            CaseProgram::Unknown => None,
+            CaseProgram::Path(pattern) => pattern.literal(variables),
+            CaseProgram::Nameless => Some(NAMELESS.into()),
+        }
     }
 
     /// What is attempted: once, or to each address of a host.

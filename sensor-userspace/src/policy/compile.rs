@@ -10,11 +10,11 @@ use sensor_common::table::{
 };
 use sha2::{Digest, Sha256};
 
-use super::automaton::{Automaton, Globs};
+use super::automaton::{Automaton, Globs, PROGRAM_ROOT, ROOT};
 use super::address::{Destination, Host};
 use super::facts::{Fact, Identity, held};
 use super::hosts::{Hosts, destinations};
-use super::language::{AddressTest, Effect, PathTest, Policy, Rule, SetId};
+use super::language::{AddressTest, Effect, PathTest, Policy, ProgramTest, Rule, SetId};
 use super::networks::{Network, Networks};
 use super::pattern::{Part, Variables};
 use super::problem::{At, Errors, Report};
@@ -35,6 +35,8 @@ pub struct TableRule {
     pub timeout: Option<Duration>,
     /// The rule's places, or destinations, as written, variables and all.
     pub places: Vec<String>,
+    /// Likewise the programs.
+    pub programs: Vec<String>,
     /// What it adds to the risk.
     pub risk: i8,
     /// How long each of its labels lasts, where not for the whole run.
@@ -105,13 +107,14 @@ struct Compiler<'a> {
     variables: &'a Variables,
     hosts: &'a Hosts,
     report: &'a mut Report,
-    /// Number of each distinct list that a `not:` names.
-    sets: HashMap<Outside<'a>, u32>,
+    /// Number of each distinct list that a `not:` or an `exe:` names.
+    sets: HashMap<Listed<'a>, u32>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
-enum Outside<'a> {
+enum Listed<'a> {
     Paths(&'a [SetId]),
+    Programs(&'a [SetId]),
     /// Destinations are not shared between rules.
     Addresses(usize),
 }
@@ -139,8 +142,8 @@ impl<'a> Compiler<'a> {
         let mut rules = Vec::with_capacity(policy.rules.len());
         for (index, rule) in policy.rules.iter().enumerate() {
             let set = match (&rule.path, &rule.to) {
-                (PathTest::NotIn(sets), _) => self.set(Outside::Paths(sets)),
-                (_, AddressTest::NotIn(_)) => self.set(Outside::Addresses(index)),
+                (PathTest::NotIn(sets), _) => self.set(Listed::Paths(sets)),
+                (_, AddressTest::NotIn(_)) => self.set(Listed::Addresses(index)),
                 _ => 0,
             };
             match rule.path {
@@ -148,12 +151,20 @@ impl<'a> Compiler<'a> {
                 PathTest::In(_) | PathTest::NotIn(_) => kernel.walks |= rule.actions,
                 PathTest::Written(_) => kernel.written |= rule.actions,
             }
-            tests.push(kernel_rule(rule, set));
+            let programs = match rule.exe.sets() {
+                [] => 0,
+                sets => {
+                    kernel.programs |= rule.actions;
+                    self.set(Listed::Programs(sets))
+                }
+            };
+            tests.push(kernel_rule(rule, set, programs));
             rules.push(self.told(rule));
         }
         kernel.count = tests.len() as u32;
         if self.sets.len() > MAX_SETS {
-            let text = format!("{} different lists are named by `not:`; at most {MAX_SETS} can be", self.sets.len());
+            let count = self.sets.len();
+            let text = format!("{count} different lists are named by `not:` and `exe:`; at most {MAX_SETS} can be");
             self.report.error(TOP, text, "give rules with like lists one list in `lists:`");
         }
         Table {
@@ -174,24 +185,25 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn set(&mut self, outside: Outside<'a>) -> u32 {
+    fn set(&mut self, listed: Listed<'a>) -> u32 {
         let next = self.sets.len() as u32;
-        *self.sets.entry(outside).or_insert(next)
+        *self.sets.entry(listed).or_insert(next)
     }
 
     fn told(&self, rule: &Rule) -> TableRule {
-        let paths = match &rule.path {
-            PathTest::Any | PathTest::Written(_) => &[][..],
-            PathTest::In(sets) | PathTest::NotIn(sets) => sets,
+        let texts = |sets: &[SetId]| -> Vec<String> {
+            sets.iter().flat_map(|set| &self.policy.sets[*set]).map(|pattern| pattern.text.clone()).collect()
         };
-        let paths = paths.iter().flat_map(|set| &self.policy.sets[*set]).map(|pattern| pattern.text.clone());
+        let mut places = texts(places_of(rule));
+        places.extend(destinations(rule).iter().map(|to| self.destination_told(to)));
         TableRule {
             id: rule.id.clone(),
             description: rule.description.clone(),
             severity: rule.severity,
             tags: rule.tags.clone(),
             timeout: rule.timeout,
-            places: paths.chain(destinations(rule).iter().map(|to| self.destination_told(to))).collect(),
+            places,
+            programs: texts(rule.exe.sets()),
             risk: rule.risk,
             lasts: rule.labels.iter().filter_map(|set| Some((set.label, set.lasts?))).collect(),
         }
@@ -229,15 +241,18 @@ impl<'a> Compiler<'a> {
         for (index, rule) in policy.rules.iter().enumerate() {
             if let PathTest::In(sets) = &rule.path {
                 for parts in sets.iter().flat_map(|set| &resolved[*set]) {
-                    table.automaton.add(parts, candidate(index as u32));
+                    table.automaton.add(ROOT, parts, candidate(index as u32));
                 }
             }
         }
-        for (outside, number) in &self.sets {
-            if let Outside::Paths(sets) = outside {
-                for parts in sets.iter().flat_map(|set| &resolved[*set]) {
-                    table.automaton.add(parts, candidate(SET | number));
-                }
+        for (listed, number) in &self.sets {
+            let (root, sets) = match listed {
+                Listed::Paths(sets) => (ROOT, *sets),
+                Listed::Programs(sets) => (PROGRAM_ROOT, *sets),
+                Listed::Addresses(_) => continue,
+            };
+            for parts in sets.iter().flat_map(|set| &resolved[*set]) {
+                table.automaton.add(root, parts, candidate(SET | number));
             }
         }
         for state in &mut table.automaton.states {
@@ -268,19 +283,14 @@ impl<'a> Compiler<'a> {
                 _ => false,
             })
         };
-        let rules = self.policy.rules.iter().filter(|rule| match &rule.path {
-            PathTest::Any | PathTest::Written(_) => false,
-            PathTest::In(sets) | PathTest::NotIn(sets) => uses(sets),
-        });
+        let rules = self.policy.rules.iter().filter(|rule| uses(places_of(rule)) || uses(rule.exe.sets()));
         named(rules.map(|rule| rule.id.clone()))
     }
 
     /// A rule that uses the set, to name in an error.
     fn user_of(&self, set: SetId) -> Option<String> {
-        let user = self.policy.rules.iter().find(|rule| match &rule.path {
-            PathTest::Any | PathTest::Written(_) => false,
-            PathTest::In(sets) | PathTest::NotIn(sets) => sets.contains(&set),
-        });
+        let uses = |rule: &&Rule| places_of(rule).contains(&set) || rule.exe.sets().contains(&set);
+        let user = self.policy.rules.iter().find(uses);
         user.map(|rule| rule.id.clone())
     }
 
@@ -288,7 +298,7 @@ impl<'a> Compiler<'a> {
         let mut hosts = Hosts::default();
         for (index, rule) in self.policy.rules.iter().enumerate() {
             let rule_or_set = match &rule.to {
-                AddressTest::NotIn(_) => SET | self.sets[&Outside::Addresses(index)],
+                AddressTest::NotIn(_) => SET | self.sets[&Listed::Addresses(index)],
                 _ => index as u32,
             };
             for to in destinations(rule) {
@@ -352,10 +362,18 @@ impl<'a> Compiler<'a> {
     }
 }
 
+/// The sets of places that a rule names.
+fn places_of(rule: &Rule) -> &[SetId] {
+    match &rule.path {
+        PathTest::Any | PathTest::Written(_) => &[],
+        PathTest::In(sets) | PathTest::NotIn(sets) => sets,
+    }
+}
+
 fn rule_name(policy: &Policy, rule: u32) -> String {
     match policy.rules.get(rule as usize) {
         Some(rule) => rule.id.clone(),
-        None => "a list under `not:`".to_owned(),
+        None => "a list under `not:` or `exe:`".to_owned(),
     }
 }
 
@@ -400,7 +418,7 @@ impl Table {
     }
 }
 
-fn kernel_rule(rule: &Rule, set: u32) -> table::Rule {
+fn kernel_rule(rule: &Rule, set: u32, programs: u32) -> table::Rule {
     let object = match (&rule.path, &rule.to) {
         (PathTest::In(_), _) => table::object::IN,
         (PathTest::NotIn(_), _) => table::object::NOT_IN,
@@ -428,12 +446,16 @@ fn kernel_rule(rule: &Rule, set: u32) -> table::Rule {
         risk_min,
         risk_max,
         errno: rule.errno.unwrap_or(0),
-        reserved: 0,
+        program: match rule.exe {
+            ProgramTest::Any => table::program::ANY,
+            ProgramTest::In(_) => table::program::IN,
+            ProgramTest::NotIn(_) => table::program::NOT_IN,
+        },
         facts: bits(&rule.when.facts),
         labels_any: bits(&rule.when.labels_any) as u32,
         labels_none: bits(&rule.when.labels_none) as u32,
         labels_set: bits(&set_labels) as u32,
-        reserved2: 0,
+        programs,
     }
 }
 

@@ -8,6 +8,7 @@ use super::problem::{At, Report};
 use super::words::suggestion;
 
 const MAX_COMPONENT: usize = 255;
+const MAX_ABSTRACT: usize = 107;
 /// One written path may stand for so many.
 const MAX_ALTERNATIVES: usize = 1024;
 /// Bounds what braces can multiply; twice what the kernel knows, for the escapes.
@@ -151,6 +152,9 @@ fn copy_class(chars: &mut Peekable<Chars<'_>>, push: &mut dyn FnMut(char)) {
 
 /// The components of a path without variable and braces.
 fn parts(text: &str, after_variable: bool) -> Result<Vec<Part>, Trouble> {
+    if let (Some(name), false) = (text.strip_prefix('@'), after_variable) {
+        return Ok(vec![Part::Abstract, abstract_name(name)?]);
+    }
     let inner = match text.strip_prefix('/') {
         Some("") if !after_variable => return Ok(Vec::new()),
         Some(inner) => inner,
@@ -180,61 +184,80 @@ fn parts(text: &str, after_variable: bool) -> Result<Vec<Part>, Trouble> {
 
 /// Reads up to the next `/` or the end.
 fn component(chars: &mut Peekable<Chars<'_>>) -> Result<Part, Trouble> {
-    let mut pieces = Vec::new();
-    let mut stars = false;
-    while let Some(c) = chars.next_if(|c| *c != '/') {
-        let piece = match c {
-            '*' => {
-                stars |= pieces.last() == Some(&Piece::Many);
-                Piece::Many
-            }
-            '?' => Piece::One,
-            '[' => class(chars)?,
-            '\\' => match chars.next() {
-                None => return fail("it ends with a lone `\\`", "write `\\\\` for the character"),
-                Some('/') => return fail("no name holds a `/`", "remove the `\\` before it"),
-                Some(c) => {
-                    literal(c, &mut pieces);
-                    continue;
-                }
-            },
-            c => {
-                literal(c, &mut pieces);
-                continue;
-            }
-        };
-        pieces.push(piece);
-    }
+    let pieces = pieces(chars, false)?;
     if pieces == [Piece::Many, Piece::Many] {
         return Ok(Part::Deep);
     }
-    if stars {
+    if has_two_stars(&pieces) {
         let hint = "write `*` within a name, and `/**/` for any number of directories";
         return fail("`**` stands alone between two slashes", hint);
     }
-    if pieces == [Piece::Many] {
-        return Ok(Part::Any);
+    if too_long(&pieces, MAX_COMPONENT) {
+        return fail("a component has more than 255 bytes: no file has such a name", "shorten it");
     }
+    match part(pieces) {
+        Part::Name(name) if name.is_empty() => fail(
+            "it has an empty component (`//`, or `/` at the end)",
+            "write `/dir` or `/dir/**`",
+        ),
+        Part::Name(name) if name == b"." || name == b".." => {
+            fail("`.` and `..` name nothing in a policy", "write the path that is meant")
+        }
+        part => Ok(part),
+    }
+}
+
+/// An abstract socket's name, behind its `@`: a `/` is a byte like any other.
+fn abstract_name(text: &str) -> Result<Part, Trouble> {
+    let pieces = pieces(&mut text.chars().peekable(), true)?;
+    if has_two_stars(&pieces) {
+        return fail("`**` stands for directories, and an abstract name has none", "write `*`");
+    }
+    if too_long(&pieces, MAX_ABSTRACT) {
+        return fail("an abstract socket's name has at most 107 bytes", "shorten it");
+    }
+    Ok(part(pieces))
+}
+
+fn has_two_stars(pieces: &[Piece]) -> bool {
+    pieces.windows(2).any(|two| two == [Piece::Many, Piece::Many])
+}
+
+fn too_long(pieces: &[Piece], limit: usize) -> bool {
+    pieces.iter().filter(|piece| **piece != Piece::Many).count() > limit
+}
+
+fn part(pieces: Vec<Piece>) -> Part {
     let plain: Option<Vec<u8>> = pieces
         .iter()
         .map(|piece| if let Piece::Byte(byte) = piece { Some(*byte) } else { None })
         .collect();
-    match plain.as_deref() {
-        Some(b"") => {
-            return fail(
-                "it has an empty component (`//`, or `/` at the end)",
-                "write `/dir` or `/dir/**`",
-            );
-        }
-        Some(b"." | b"..") => {
-            return fail("`.` and `..` name nothing in a policy", "write the path that is meant");
-        }
-        _ => {}
+    match plain {
+        Some(name) => Part::Name(name),
+        None if pieces == [Piece::Many] => Part::Any,
+        None => Part::Glob(pieces),
     }
-    if pieces.iter().filter(|piece| **piece != Piece::Many).count() > MAX_COMPONENT {
-        return fail("a component has more than 255 bytes: no file has such a name", "shorten it");
+}
+
+/// What a name consists of, up to the end or, where slashes end it, to the next.
+fn pieces(chars: &mut Peekable<Chars<'_>>, takes_slashes: bool) -> Result<Vec<Piece>, Trouble> {
+    let mut pieces = Vec::new();
+    while let Some(c) = chars.next_if(|c| takes_slashes || *c != '/') {
+        match c {
+            '*' => pieces.push(Piece::Many),
+            '?' => pieces.push(Piece::One),
+            '[' => pieces.push(class(chars)?),
+            '\\' => match chars.next() {
+                None => return fail("it ends with a lone `\\`", "write `\\\\` for the character"),
+                Some('/') if !takes_slashes => {
+                    return fail("no name holds a `/`", "remove the `\\` before it");
+                }
+                Some(c) => literal(c, &mut pieces),
+            },
+            c => literal(c, &mut pieces),
+        }
     }
-    Ok(plain.map_or(Part::Glob(pieces), Part::Name))
+    Ok(pieces)
 }
 
 fn literal(c: char, pieces: &mut Vec<Piece>) {

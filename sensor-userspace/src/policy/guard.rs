@@ -4,7 +4,7 @@
 use sensor_common::action::Action;
 use sensor_common::guard::{CHANGES, Guard, NAMES, READS, kind, of_kind};
 
-use super::{Decision, Object, Table};
+use super::{Decision, Object, Table, reaches_sockets};
 
 /// Where each kind stands; the longest that fits counts.
 const PLACES: [(&str, u32); 29] = [
@@ -66,6 +66,24 @@ fn of_path(action: Action, path: &[u8]) -> Option<Guard> {
     (actions & action.bit() != 0).then(|| Guard::from_number(word.checked_sub(1)? as u8))?
 }
 
+/// Beginnings of directories that hold brokers' sockets, and of names that are in no directory.
+const BROKERS_IN: [&[u8]; 2] = [b"tmux-", b"S-"];
+const ABSTRACT_BROKERS: [&[u8]; 2] = [b"/tmp/dbu", b"/contain"];
+
+/// Whether a socket of this path is called like one of a broker's: by its own name, and where that says too little by
+/// its directory's as well.
+fn is_broker(path: &[u8]) -> bool {
+    let mut names = path.rsplit(|byte| *byte == b'/');
+    let (name, directory) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+    let named = NAMES.iter().filter(|known| known.kind == kind::BROKERS).any(|known| {
+        match known.path.split_once('/') {
+            Some((socket, within)) => (name, directory) == (socket.as_bytes(), within.as_bytes()),
+            None => name == known.path.as_bytes(),
+        }
+    });
+    named || BROKERS_IN.iter().any(|begins| directory.starts_with(begins))
+}
+
 /// The rule that the action breaks. Of one on others' processes, or of `sys.machine`, it depends on what the question
 /// does not tell.
 pub fn of(action: Action, object: Object<'_>) -> Option<Guard> {
@@ -73,6 +91,12 @@ pub fn of(action: Action, object: Object<'_>) -> Option<Guard> {
         (Action::SysBpf, _) => Some(Guard::Bpf),
         (Action::SysPerf, _) => Some(Guard::Perf),
         (Action::SysModule, _) => Some(Guard::Modules),
+        (action, Object::Path(path)) if reaches_sockets(action) => {
+            is_broker(path).then_some(Guard::Brokers)
+        }
+        (action, Object::Abstract(name)) if reaches_sockets(action) => {
+            ABSTRACT_BROKERS.iter().any(|begins| name.starts_with(begins)).then_some(Guard::Brokers)
+        }
         (_, Object::Path(path)) => of_path(action, path),
         _ => None,
     }
@@ -117,6 +141,25 @@ mod tests {
             assert_eq!(of(action, Object::Path(path.as_bytes())), guard, "{} {path}", action.verb());
         }
         assert_eq!(of(Action::SysBpf, Object::None), Some(Guard::Bpf));
+    }
+
+    #[test]
+    fn sockets_lead_to_the_brokers() {
+        for (name, broker) in [
+            ("/run/docker.sock", true),
+            ("/x/docker.sock", true),
+            ("/run/user/1000/bus", true),
+            ("/run/systemd/private", true),
+            ("/x/private", false),
+            ("/tmp/tmux-0/default", true),
+            ("/tmp/tmux", false),
+            ("@/tmp/dbus-x", true),
+            ("@/run/docker.sock", false),
+        ] {
+            let found = of(Action::NetConnect, Object::of(Some(name.as_bytes())));
+            assert_eq!(found, broker.then_some(Guard::Brokers), "{name}");
+        }
+        assert_eq!(of(Action::FileRead, Object::Path(b"/run/docker.sock")), None);
     }
 
     #[test]

@@ -69,6 +69,12 @@ impl Table {
                 "actions": verbs(kernel.actions).map(Action::verb).collect::<Vec<_>>(),
                 "object": object,
                 "places": rule.places,
+                "exe": match kernel.program {
+                    table::program::IN => "in",
+                    table::program::NOT_IN => "not_in",
+                    _ => "any",
+                },
+                "programs": rule.programs,
                 "severity": rule.severity.name(),
                 "tags": rule.tags,
                 "timeout_ms": rule.timeout.map(|timeout| timeout.as_millis() as u64),

@@ -8,8 +8,10 @@ use sensor_common::action::Action;
 use sensor_common::guard::Guard;
 use sensor_common::table::{self, Candidate, SET};
 
+use super::automaton::{ABSTRACT, ROOT};
 use super::compile::{Table, verdict_of};
 use super::place::components;
+use super::program::Program;
 use super::{RULE_DEFAULT, RULE_UNKNOWN, reason};
 use crate::attempt::{Severity, Verdict};
 
@@ -26,7 +28,11 @@ pub enum Object<'a> {
     Unknown,
     /// An internet address; IPv4 as IPv6 has it.
     Address { address: [u8; 16], port: u16, protocol: u8 },
-    /// A socket of another kind: no rule about addresses speaks of it.
+    /// An abstract unix socket's name, without the `@` that it is written with. One with a file is a path.
+    Abstract(&'a [u8]),
+    /// A unix socket whose place cannot be told.
+    UnknownSocket,
+    /// A socket of another kind, or without a name: no rule about addresses or unix sockets speaks of it.
     OtherSocket,
 }
 
@@ -42,7 +48,7 @@ pub enum Written {
 
 /// How the agent stands when it acts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Circumstances {
+pub struct Circumstances<'a> {
     /// A bit for each of the policy's labels that is set.
     pub labels: u32,
     pub risk: u8,
@@ -50,6 +56,8 @@ pub struct Circumstances {
     pub facts: u64,
     /// What it acts on.
     pub written: Written,
+    /// What it runs.
+    pub program: Program<'a>,
 }
 
 impl<'a> Object<'a> {
@@ -57,6 +65,7 @@ impl<'a> Object<'a> {
     pub fn of(name: Option<&'a [u8]>) -> Object<'a> {
         match name {
             None | Some([]) => Object::Unknown,
+            Some([b'@', name @ ..]) => Object::Abstract(name),
             Some(name) if !name.starts_with(b"/") => Object::Nameless(name),
             // A parent's name in a path says that nobody resolved it.
             Some(name) if name.split(|byte| *byte == b'/').any(|part| part == b"..") => {
@@ -64,6 +73,15 @@ impl<'a> Object<'a> {
             }
             Some(name) => Object::Path(name),
         }
+    }
+
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self, Object::Unknown | Object::UnknownSocket)
+    }
+
+    /// It has a place, and so is no address, whether or not the place is known.
+    fn has_place(&self) -> bool {
+        matches!(self, Object::Path(_) | Object::Abstract(_) | Object::UnknownSocket)
     }
 }
 
@@ -101,7 +119,7 @@ pub struct Consequences {
 }
 
 /// One action's verdict as the kernel tells it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelHit {
     /// The deciding rule; none for `default` and `on_unknown`.
     pub rule: Option<u16>,
@@ -113,6 +131,10 @@ pub struct KernelHit {
     pub would: Option<u16>,
     /// Watching rules that matched.
     pub watched: Vec<u16>,
+    /// The acting program could not be told …
+    pub program_unknown: bool,
+    /// … and `on_unknown` decided for that reason.
+    pub by_program: bool,
 }
 
 /// How a rule came out, for `explain`.
@@ -128,10 +150,14 @@ pub enum StepResult {
     OtherAction,
     /// The object does not pass the rule's test.
     OtherObject,
+    /// Another program acts.
+    OtherProgram,
     /// The agent is not as the rule wants it: label, risk, who it is, the time.
     OtherCircumstances,
     /// The object's place is unknown, so `on_unknown` takes the rule's place.
     Unknown,
+    /// Likewise the program that acts.
+    UnknownProgram,
     Watches,
     Observed,
     Decides,
@@ -142,8 +168,10 @@ impl StepResult {
         match self {
             StepResult::OtherAction => "other_action",
             StepResult::OtherObject => "other_object",
+            StepResult::OtherProgram => "other_program",
             StepResult::OtherCircumstances => "other_circumstances",
             StepResult::Unknown => "unknown_place",
+            StepResult::UnknownProgram => "unknown_program",
             StepResult::Watches => "watches",
             StepResult::Observed => "observes",
             StepResult::Decides => "decides",
@@ -157,8 +185,9 @@ pub(super) struct Single {
     pub verdict: Verdict,
     pub rule: Option<usize>,
     pub unknown: bool,
-    /// The rule that asked for an unknown place.
+    /// The rule that asked for an unknown place, or for an unknown program.
     pub asked: Option<usize>,
+    pub asked_program: bool,
     pub would: Option<(Verdict, usize)>,
     pub watched: Vec<usize>,
 }
@@ -170,6 +199,7 @@ impl Default for Single {
             rule: None,
             unknown: false,
             asked: None,
+            asked_program: false,
             would: None,
             watched: Vec::new(),
         }
@@ -200,24 +230,32 @@ impl Table {
         if let Some(guard) = hit.rule.and_then(Guard::of_rule) {
             return self.guarded(guard, action);
         }
-        let place_unknown = hit.unknown || object == Object::Unknown;
+        let place_unknown = hit.unknown || object.is_unknown();
         let written = written(object, how);
         let observed = hit.would.map(usize::from).filter(|rule| *rule < self.rules.len());
         let would = observed.map(|index| {
             let rule = &self.tests[index];
             // An observing rule that asks for an unknown place would have left it to `on_unknown`.
-            let left = asks_in_vain(rule, place_unknown, written);
+            let left = asks_in_vain(rule, place_unknown, object, written)
+                || hit.program_unknown && rule.program != table::program::ANY;
             (verdict_of(if left { self.kernel.on_unknown } else { rule.effect }), index)
         });
         // A rule that needs no place decides of an unknown one as well.
-        let by_unknown = hit.unknown && hit.rule.is_none();
+        let by_unknown = (hit.unknown || hit.by_program) && hit.rule.is_none();
+        let unknown = if object.is_unknown() { object } else { Object::Unknown };
         let asked = match by_unknown {
-            true => self.single(action, Object::Unknown, how, &mut |_| {}).asked,
+            true if hit.by_program => {
+                let how = Circumstances { program: Program::Unknown, ..*how };
+                self.single(action, object, &how, &mut |_| {}).asked
+            }
+            true => self.single(action, unknown, how, &mut |_| {}).asked,
             false => None,
         };
         let (verdict, rule) = (verdict_of(hit.effect), hit.rule.map(usize::from));
         let watched = hit.watched.iter().map(|rule| usize::from(*rule)).filter(|rule| *rule < self.rules.len());
-        let single = Single { verdict, rule, unknown: by_unknown, asked, would, watched: watched.collect() };
+        let asked_program = hit.by_program;
+        let single =
+            Single { verdict, rule, unknown: by_unknown, asked, asked_program, would, watched: watched.collect() };
         self.decision(single, action, object)
     }
 
@@ -259,8 +297,9 @@ impl Table {
         tell: &mut dyn FnMut(Step),
     ) -> Single {
         let offered = self.offered(action, object);
-        let unknown_place = object == Object::Unknown || offered.too_many;
+        let unknown_place = object.is_unknown() || offered.too_many;
         let written = written(object, how);
+        let acting = self.acting(action, how.program);
         let mut found = Single::default();
         let mut decided = false;
         let candidates = if unknown_place { &self.unknown } else { &self.always };
@@ -278,11 +317,14 @@ impl Table {
             others.start = index + 1;
             let rule = &self.tests[index];
             let mut step = |result| tell(Step { action, rule: index, result });
-            let asks = asks_in_vain(rule, unknown_place, written);
+            let asks_place = asks_in_vain(rule, unknown_place, object, written);
+            let asks = asks_place || acting.asked_in_vain(rule);
             if rule.actions & action.bit() == 0 {
                 step(StepResult::OtherAction);
-            } else if !asks && !offered.takes(rule, action, object, written) {
+            } else if !asks_place && !offered.takes(rule, action, object, written) {
                 step(StepResult::OtherObject);
+            } else if !acting.is_spoken_of(rule) {
+                step(StepResult::OtherProgram);
             } else if !rule.holds_for(how.labels, how.risk.into(), how.facts) {
                 step(StepResult::OtherCircumstances);
             } else if rule.effect == table::effect::WATCH {
@@ -299,8 +341,13 @@ impl Table {
                 let effect = if asks { self.kernel.on_unknown } else { rule.effect };
                 found.would = found.would.or(Some((verdict_of(effect), index)));
             } else {
-                step(if asks { StepResult::Unknown } else { StepResult::Decides });
+                step(match (asks, asks_place) {
+                    (false, _) => StepResult::Decides,
+                    (true, true) => StepResult::Unknown,
+                    (true, false) => StepResult::UnknownProgram,
+                });
                 decided = true;
+                found.asked_program = asks && !asks_place;
                 found.unknown = asks;
                 found.asked = asks.then_some(index);
                 found.rule = (!asks).then_some(index);
@@ -332,7 +379,12 @@ impl Table {
         };
         match object {
             Object::Path(path) if self.kernel.walks & action.bit() != 0 => {
-                let reached = self.automaton.walk(components(path));
+                let reached = self.automaton.walk(ROOT, components(path));
+                offered.too_many = reached.too_many;
+                reached.candidates.iter().for_each(|candidate| offered.take(candidate));
+            }
+            Object::Abstract(name) if self.kernel.walks & action.bit() != 0 => {
+                let reached = self.automaton.walk(ABSTRACT, std::iter::once(name));
                 offered.too_many = reached.too_many;
                 reached.candidates.iter().for_each(|candidate| offered.take(candidate));
             }
@@ -449,9 +501,10 @@ fn written(object: Object<'_>, how: &Circumstances) -> Written {
 
 /// Whether a rule would have to know of the object what nobody does. What was written is known by itself, wherever
 /// it lies; that something was not is known of a known place alone.
-fn asks_in_vain(rule: &table::Rule, unknown_place: bool, written: Written) -> bool {
+fn asks_in_vain(rule: &table::Rule, unknown_place: bool, object: Object<'_>, written: Written) -> bool {
     match rule.object {
         table::object::ANY => false,
+        table::object::TO | table::object::NOT_TO => unknown_place && !object.has_place(),
         table::object::WRITTEN | table::object::NOT_WRITTEN => match written {
             Written::Yes => false,
             Written::No => unknown_place,
@@ -490,7 +543,8 @@ impl Offered {
     fn takes(&self, rule: &table::Rule, action: Action, object: Object<'_>, written: Written) -> bool {
         let outside = !self.sets.contains(&rule.set);
         match (rule.object, object) {
-            (table::object::NOT_IN, Object::Path(_)) => outside,
+            (table::object::NOT_IN, Object::Path(_) | Object::Abstract(_)) => outside,
+            (table::object::TO, object) if object.has_place() => false,
             // No file name: outside of all places only for what could run it as code.
             (table::object::NOT_IN, Object::Nameless(_)) => {
                 matches!(action, Action::ProcExec | Action::FileMapExec)

@@ -63,6 +63,26 @@ pub enum AddressTest {
     NotIn(Vec<Destination>),
 }
 
+/// What a rule asks of the program that acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProgramTest {
+    Any,
+    /// In one of these sets.
+    In(Vec<SetId>),
+    /// In none of them, or without a place.
+    NotIn(Vec<SetId>),
+}
+
+impl ProgramTest {
+    /// The sets that it names.
+    pub fn sets(&self) -> &[SetId] {
+        match self {
+            ProgramTest::Any => &[],
+            ProgramTest::In(sets) | ProgramTest::NotIn(sets) => sets,
+        }
+    }
+}
+
 /// When a rule holds; all of it must.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct When {
@@ -91,8 +111,10 @@ pub struct Rule {
     /// `Action::bit` of each action it speaks of.
     pub actions: u32,
     pub effect: Effect,
+    /// `path:`, or `unix:`, which its actions tell from it: no action has both.
     pub path: PathTest,
     pub to: AddressTest,
+    pub exe: ProgramTest,
     pub when: When,
     pub labels: Vec<SetLabel>,
     /// Added to the agent's risk.
@@ -123,6 +145,7 @@ pub struct Case {
     pub path2: Option<Pattern>,
     /// The run has written the object, and the second one.
     pub written: bool,
+    pub exe: CaseProgram,
     pub labels: Vec<LabelId>,
     pub risk: u8,
     pub who: Who,
@@ -135,6 +158,7 @@ pub struct Case {
 #[derive(Clone, Debug)]
 pub enum CaseObject {
     None,
+    /// `path:` or `unix:`.
     Path(Pattern),
     /// `nameless: true`: something without a file name, such as a memfd.
     Nameless,
@@ -151,6 +175,16 @@ pub enum CaseObject {
         port: u16,
         protocol: u8,
     },
+}
+
+/// The program that acts in a case.
+#[derive(Clone, Debug)]
+pub enum CaseProgram {
+    /// The case does not say: it cannot be told.
+    Unknown,
+    Path(Pattern),
+    /// `exe: memfd:x`
+    Nameless,
 }
 
 /// Who the agent of a case is.

@@ -245,7 +245,7 @@ impl Lists {
         } else {
             let found = if wanted == Holds::Paths { Holds::Destinations } else { Holds::Paths };
             let text = format!("the list `{name}` holds {}, not {}", found.name(), wanted.name());
-            report.error(at, text, "`path:` asks for paths, `to:` for addresses");
+            report.error(at, text, "`path:` and `unix:` ask for paths, `to:` for addresses");
         }
         None
     }
@@ -314,7 +314,7 @@ impl Lists {
 
 /// What an item can only be; a name alone may be either.
 fn kind_of(text: &str) -> Option<Holds> {
-    if text.starts_with(['/', '{', '\\']) || text.starts_with("${") || text.starts_with("**") {
+    if text.starts_with(['/', '{', '\\', '@']) || text.starts_with("${") || text.starts_with("**") {
         return Some(Holds::Paths);
     }
     let net = |one: Destination| matches!(one.host, Host::Net { .. });

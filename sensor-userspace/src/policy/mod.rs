@@ -22,10 +22,13 @@ mod numbering;
 mod pattern;
 pub mod place;
 mod problem;
+mod program;
 mod read;
 mod read_case;
 mod read_consequence;
+mod read_exe;
 mod read_hosts;
+mod read_object;
 mod read_rule;
 mod read_when;
 mod reason;
@@ -40,7 +43,7 @@ mod yaml;
 mod tests;
 
 pub use address::{Destination, Host, exact, protocol_number};
-pub use automaton::ROOT;
+pub use automaton::{PROGRAM_ROOT, ROOT};
 pub use bytes::ByteAutomaton;
 pub use cases::Outcome;
 pub use compile::{Table, TableRule};
@@ -50,14 +53,16 @@ pub use json::effect_word;
 pub use hosts::{Hosts, MAX_ADDRESSES, told};
 pub use judge::{Circumstances, Consequences, Decision, KernelHit, Object, Step, StepResult, Written, pair};
 pub use language::{
-    AddressTest, Case, CaseObject, Effect, FactId, Fallback, LabelId, PathTest, Policy, Rule,
-    SetId, SetLabel, When, Who,
+    AddressTest, Case, CaseObject, CaseProgram, Effect, FactId, Fallback, LabelId, PathTest, Policy, ProgramTest,
+    Rule, SetId, SetLabel, When, Who,
 };
 pub use numbering::Busy;
 pub use pattern::{Part, Pattern, Piece, Variable, Variables};
 pub use problem::{At, Errors, Level, Problem};
+pub use program::Program;
 pub use read::{Included, parse, parse_file, parse_given};
-pub use read_rule::{has_address, has_place};
+pub use read_exe::NAMELESS as NAMELESS_PROGRAM;
+pub use read_rule::{has_address, has_place, reaches_sockets};
 pub use window::Window;
 pub use words::verbs;
 

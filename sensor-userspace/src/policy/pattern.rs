@@ -65,6 +65,8 @@ pub enum Part {
     Glob(Vec<Piece>),
     /// `**`: any number of names, none included.
     Deep,
+    /// `@` at the start: what follows is the one name of an abstract unix socket.
+    Abstract,
 }
 
 /// What a `Part::Glob` consists of.
@@ -110,8 +112,16 @@ impl Pattern {
         Ok(parts)
     }
 
-    /// The path of a pattern without wildcards.
+    /// Whether it stands for names of abstract unix sockets, and for no place.
+    pub(super) fn is_abstract(&self) -> bool {
+        self.parts.first() == Some(&Part::Abstract)
+    }
+
+    /// The path of a pattern without wildcards; `@name` of an abstract socket.
     pub(super) fn literal(&self, variables: &Variables) -> Option<Vec<u8>> {
+        if let [Part::Abstract, Part::Name(name)] = self.parts.as_slice() {
+            return Some([b"@", name.as_slice()].concat());
+        }
         let mut path = Vec::new();
         for part in self.resolved(variables).ok()? {
             let Part::Name(name) = part else { return None };
@@ -127,6 +137,9 @@ impl Pattern {
     /// Whether every path of `other` lies in `self`, whatever the variables stand for. `false` may also
     /// mean that it cannot be told.
     pub(super) fn covers(&self, other: &Pattern) -> bool {
+        if self.is_abstract() != other.is_abstract() {
+            return false;
+        }
         if self.variable == other.variable {
             return parts_cover(&self.parts, &other.parts);
         }
@@ -143,7 +156,13 @@ impl Pattern {
     pub(super) fn matches_path(&self, variables: &Variables, path: &[u8]) -> bool {
         let Ok(parts) = self.resolved(variables) else { return false };
         let names: Vec<&[u8]> = super::place::components(path).collect();
-        names_match(&parts, &names)
+        !self.is_abstract() && names_match(&parts, &names)
+    }
+
+    /// Likewise of an abstract socket's name.
+    #[cfg(test)]
+    pub(super) fn matches_abstract(&self, name: &[u8]) -> bool {
+        self.is_abstract() && names_match(&self.parts[1..], &[name])
     }
 }
 
@@ -240,6 +259,7 @@ fn names_match(parts: &[Part], names: &[&[u8]]) -> bool {
                 Part::Name(wanted) => wanted == name,
                 Part::Glob(pieces) => name_matches(pieces, name),
                 Part::Any | Part::Deep => true,
+                Part::Abstract => false,
             };
             fits && names_match(after, rest)
         }

@@ -10,7 +10,8 @@ use super::language::{Case, CaseObject, LabelId, Policy, Who};
 use super::pattern::{Part, Pattern};
 use super::problem::Report;
 use super::read::{choice, word, words};
-use super::read_rule::has_place;
+use super::read_exe::case_program;
+use super::read_rule::{has_place, reaches_sockets};
 use super::window::moment;
 use super::words::{suggestion, unknown_key};
 use super::yaml::{Entry, Kind, Node};
@@ -23,10 +24,12 @@ const CASE_KEYS: &[&str] = &[
     "path",
     "path2",
     "to",
+    "unix",
     "protocol",
     "unknown",
     "nameless",
     "written",
+    "exe",
     "labels",
     "risk",
     "agent",
@@ -96,10 +99,16 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
             "write `path: /x`, or `unknown: true` for a place the kernel cannot tell",
         );
     }
+    let reached = get("unix").and_then(|_| actions.iter().find(|action| !reaches_sockets(**action)));
+    if let Some(action) = reached {
+        let text = format!("the case has `unix:`, and `{}` has no such object", action.verb());
+        report.error(node.at, text, "ask for `net.connect` or `net.send`");
+    }
     let path2 = match get("path2") {
-        Some(entry) => Some(literal(entry, report)?),
+        Some(entry) => Some(literal(entry, &file, report)?),
         None => None,
     };
+    let exe = case_program(get("exe"), report)?;
     let Some(verdict) = get("verdict") else {
         report.error(
             node.at,
@@ -126,6 +135,7 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
         object,
         path2,
         written: choice(get("written"), &[("true", true), ("false", false)], false, report),
+        exe,
         labels: get("labels").map(|entry| labels(entry, policy, report)).unwrap_or_default(),
         risk: get("risk").map_or(0, |entry| risk(entry, report)),
         who,
@@ -135,12 +145,12 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
     })
 }
 
-/// `path`, `to`, `unknown` or `nameless`, of which there is at most one.
+/// `path`, `to`, `unix`, `unknown` or `nameless`, of which there is at most one.
 fn object(entries: &[Entry], hosts: &Hosts, report: &mut Report) -> Option<CaseObject> {
     let get = |key: &str| entries.iter().find(|entry| entry.key == key);
     let truth = [("true", true), ("false", false)];
     let mut said: Vec<&Entry> = Vec::new();
-    for key in ["path", "to"] {
+    for key in ["path", "to", "unix"] {
         said.extend(get(key));
     }
     for key in ["unknown", "nameless"] {
@@ -148,7 +158,7 @@ fn object(entries: &[Entry], hosts: &Hosts, report: &mut Report) -> Option<CaseO
     }
     if let [one, other, ..] = said.as_slice() {
         let word = |entry: &Entry| match entry.key.as_str() {
-            key @ ("path" | "to") => format!("`{key}:`"),
+            key @ ("path" | "to" | "unix") => format!("`{key}:`"),
             key => format!("`{key}: true`"),
         };
         let text = format!("the case says both {} and {}", word(one), word(other));
@@ -160,7 +170,8 @@ fn object(entries: &[Entry], hosts: &Hosts, report: &mut Report) -> Option<CaseO
     }
     let Some(entry) = said.first() else { return Some(CaseObject::None) };
     match entry.key.as_str() {
-        "path" => literal(entry, report).map(CaseObject::Path),
+        "path" => literal(entry, &file, report).map(CaseObject::Path),
+        "unix" => literal(entry, &|parts| socket(parts) || file(parts), report).map(CaseObject::Path),
         "to" => address(entry, get("protocol"), hosts, report),
         "unknown" => Some(CaseObject::Unknown),
         _ => Some(CaseObject::Nameless),
@@ -243,17 +254,25 @@ fn actions(entry: &Entry, report: &mut Report) -> Option<Vec<Action>> {
     entry.value.items().iter().map(action).collect()
 }
 
+pub(super) fn file(parts: &[Part]) -> bool {
+    parts.iter().all(|part| matches!(part, Part::Name(_)))
+}
+
+/// An abstract one.
+fn socket(parts: &[Part]) -> bool {
+    matches!(parts, [Part::Abstract, Part::Name(_)])
+}
+
 /// A path of a case stands for itself, so wildcards mean nothing in it.
-fn literal(entry: &Entry, report: &mut Report) -> Option<Pattern> {
+pub(super) fn literal(entry: &Entry, is_one: &dyn Fn(&[Part]) -> bool, report: &mut Report) -> Option<Pattern> {
     let Some(text) = entry.value.text() else {
         let text = format!("`{}` must be a path, this is {}", entry.key, entry.value.describe());
         report.error(entry.value.at, text, "write one path: `/dir/file`");
         return None;
     };
     let mut patterns = glob::read(text, entry.value.at, report)?;
-    let plain = |pattern: &Pattern| pattern.parts.iter().all(|part| matches!(part, Part::Name(_)));
     match patterns.pop() {
-        Some(pattern) if patterns.is_empty() && plain(&pattern) => Some(pattern),
+        Some(pattern) if patterns.is_empty() && is_one(&pattern.parts) => Some(pattern),
         _ => {
             report.error(
                 entry.value.at,

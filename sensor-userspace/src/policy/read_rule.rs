@@ -2,13 +2,13 @@
 
 use sensor_common::action::Action;
 
-use super::address::Destination;
 use super::facts::Fact;
-use super::language::{AddressTest, Effect, Fallback, PathTest, Rule, SetId, When};
-use super::lists::{self, reference};
+use super::language::{AddressTest, Effect, Fallback, PathTest, Rule, When};
 use super::problem::{At, Report};
 use super::read::{Reading, choice, word};
 use super::read_consequence::{errno, expires, labels, mode, risk, tags, timeout};
+use super::read_exe;
+use super::read_object::{path, to, unix};
 use super::read_when::{self, when};
 use super::words::{self, RULE_KEYS, unknown_key};
 use super::yaml::{Entry, Kind, Node};
@@ -33,6 +33,11 @@ const MAX_ID: usize = 64;
 /// Actions whose object is a place.
 pub fn has_place(action: Action) -> bool {
     action.verb().starts_with("file.") || matches!(action, Action::DirList | Action::ProcExec)
+}
+
+/// Actions whose object may be a unix socket that has a name.
+pub fn reaches_sockets(action: Action) -> bool {
+    matches!(action, Action::NetConnect | Action::NetSend)
 }
 
 /// Actions whose object is an address.
@@ -70,9 +75,12 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
     let found = effect(at, entries, report);
     let effect = found.map(|(effect, _)| effect);
     let mut actions = found.and_then(|(_, entry)| actions(entry, report));
-    if let (Some(_), Some(entry)) = (get("path"), get("to")) {
-        let text = "the rule has both `path:` and `to:`, and no action has both";
-        report.error(entry.at, text, "make two rules of it");
+    let is_test = |entry: &&Entry| ["path", "to", "unix"].contains(&entry.key.as_str());
+    let tests: Vec<&Entry> = entries.iter().filter(is_test).collect();
+    if let [one, other, ..] = tests.as_slice() {
+        let (one, two) = (&one.key, &other.key);
+        let text = format!("the rule has both `{one}:` and `{two}:`, and no object has both");
+        report.error(other.at, text, "make two rules of it");
         actions = None;
     }
     let mut narrowed = |key: &str, fits: fn(Action) -> bool, report: &mut Report| {
@@ -80,11 +88,15 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
             narrow(mask, key, fits, effect, report);
         }
     };
-    let path = match get("path") {
-        None => Some(PathTest::Any),
-        Some(entry) => {
+    let path = match (get("path"), get("unix")) {
+        (None, None) => Some(PathTest::Any),
+        (Some(entry), _) => {
             narrowed("path", has_place, report);
             path(&entry.value, reading, report)
+        }
+        (None, Some(entry)) => {
+            narrowed("unix", reaches_sockets, report);
+            unix(&entry.value, reading, report)
         }
     };
     let to = match get("to") {
@@ -94,6 +106,7 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
             to(&entry.value, reading, report)
         }
     };
+    let exe = read_exe::exe(get("exe"), reading, report);
     let conditions = conditions(entries, reading, report);
     let observe = mode(get("mode"), reading.observe, report);
     if let (Some(entry), Some(Effect::Watch)) = (get("mode").filter(|_| observe), effect) {
@@ -138,6 +151,7 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
         effect: effect?,
         path: path?,
         to: to?,
+        exe: exe?,
         when,
         labels,
         risk,
@@ -261,8 +275,11 @@ fn narrow(
     effect: &Entry,
     report: &mut Report,
 ) {
-    let (what, example) =
-        if key == "path" { ("path", "file.*") } else { ("destination", "net.connect") };
+    let (what, example) = match key {
+        "path" => ("path", "file.*"),
+        "unix" => ("unix socket", "net.connect"),
+        _ => ("destination", "net.connect"),
+    };
     let mut told = false;
     for node in effect.value.items() {
         let action = node.text().and_then(Action::from_verb);
@@ -270,11 +287,13 @@ fn narrow(
             told = true;
             let text =
                 format!("`{}` has no {what} that `{key}:` could be tested on", action.verb());
-            report.error(
-                node.at,
-                text,
-                format!("write a rule of its own for it, without `{key}:`"),
-            );
+            let hint = match (key, action) {
+                ("unix", Action::NetBind) => {
+                    "binding makes the socket's file: write `file.create` and `path:`".to_owned()
+                }
+                _ => format!("write a rule of its own for it, without `{key}:`"),
+            };
+            report.error(node.at, text, hint);
         }
     }
     *mask = words::verbs(*mask)
@@ -285,115 +304,4 @@ fn narrow(
             format!("none of the rule's actions has a {what} that `{key}:` could be tested on");
         report.error(effect.value.at, text, format!("remove `{key}:`, or name `{example}`"));
     }
-}
-
-fn path(node: &Node, reading: &mut Reading, report: &mut Report) -> Option<PathTest> {
-    let Kind::Map(entries) = &node.kind else {
-        return sets(node, reading, report).map(PathTest::In);
-    };
-    let mut test = None;
-    if let [_, other, ..] = entries.as_slice() {
-        report.error(other.at, "`path:` asks for more than one thing", "make a rule of each");
-        return None;
-    }
-    for entry in entries {
-        match entry.key.as_str() {
-            "not" => test = sets(&entry.value, reading, report).map(PathTest::NotIn),
-            "written_by_agent" => {
-                let truth = [("true", true), ("false", false)];
-                test = Some(PathTest::Written(choice(Some(entry), &truth, true, report)));
-            }
-            _ => unknown_key(entry, &["not", "written_by_agent"], true, report),
-        }
-    }
-    if entries.is_empty() {
-        report.error(node.at, "`path` is an empty map", "write `path: { not: [\"/dir/**\"] }`");
-    }
-    test
-}
-
-/// The sets that a path, a list, `$list` or a list with both in it stands for.
-fn sets(node: &Node, reading: &mut Reading, report: &mut Report) -> Option<Vec<SetId>> {
-    let mut sets = Vec::new();
-    let mut own = Vec::new();
-    let mut sound = not_empty(node, "path", report);
-    for item in node.items() {
-        let Some(text) = item.text() else {
-            let text = format!("{} stands where a path was expected", item.describe());
-            report.error(item.at, text, "write a path, `$list`, or `{ not: [\"/dir/**\"] }`");
-            sound = None;
-            continue;
-        };
-        let read = match reference(text) {
-            Some(name) => reading.lists.places(name, item.at, report).map(|set| sets.push(set)),
-            None => {
-                let read = reading.lists.patterns(text, item.at, report);
-                read.map(|patterns| own.extend(patterns))
-            }
-        };
-        sound = sound.and(read);
-    }
-    sound?;
-    if !own.is_empty() {
-        sets.push(reading.lists.set(own));
-    }
-    sets.sort_unstable();
-    sets.dedup();
-    Some(sets)
-}
-
-fn to(node: &Node, reading: &mut Reading, report: &mut Report) -> Option<AddressTest> {
-    let Kind::Map(entries) = &node.kind else {
-        return destinations(node, reading, report).map(AddressTest::In);
-    };
-    for entry in entries.iter().filter(|entry| entry.key != "not") {
-        unknown_key(entry, &["not"], true, report);
-    }
-    let Some(entry) = entries.iter().find(|entry| entry.key == "not") else {
-        if entries.is_empty() {
-            report.error(node.at, "`to` is an empty map", "write `to: { not: [10.0.0.0/8] }`");
-        }
-        return None;
-    };
-    destinations(&entry.value, reading, report).map(AddressTest::NotIn)
-}
-
-fn destinations(
-    node: &Node,
-    reading: &mut Reading,
-    report: &mut Report,
-) -> Option<Vec<Destination>> {
-    let mut found = Vec::new();
-    let mut sound = not_empty(node, "to", report);
-    for item in node.items() {
-        let Some(text) = item.text() else {
-            let text = format!("{} stands where a destination was expected", item.describe());
-            report.error(
-                item.at,
-                text,
-                "write `10.0.0.0/8`, `1.2.3.4:443`, or `$list`; quotes around `\"[…]\"`",
-            );
-            sound = None;
-            continue;
-        };
-        let read = match reference(text) {
-            Some(name) => reading.lists.destinations(name, item.at, report),
-            None => lists::destination(text, item.at, report).map(|one| vec![one]),
-        };
-        sound = sound.and(read.map(|read| found.extend(read)));
-    }
-    sound.map(|()| found)
-}
-
-fn not_empty(node: &Node, key: &str, report: &mut Report) -> Option<()> {
-    if !node.items().is_empty() {
-        return Some(());
-    }
-    let text = if key == "path" {
-        "the list of paths is empty"
-    } else {
-        "the list of destinations is empty"
-    };
-    report.error(node.at, text, format!("put something into it, or remove `{key}:`"));
-    None
 }

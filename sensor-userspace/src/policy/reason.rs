@@ -7,6 +7,7 @@ use sensor_common::table;
 
 use super::compile::{Table, verdict_of};
 use super::judge::{Object, Single};
+use super::read_rule::reaches_sockets;
 use crate::attempt::Verdict;
 
 /// More of a path than this tells a reader nothing; the record has it whole.
@@ -33,7 +34,8 @@ pub(super) fn sentence(
     let does = does(single.verdict);
     if single.unknown {
         let id = single.asked.and_then(|rule| table.rules.get(rule)).map(|rule| rule.id.as_str());
-        let asks = id.map(|id| format!("{id} asks for its place, ")).unwrap_or_default();
+        let what_for = if single.asked_program { "the program that acts" } else { "its place" };
+        let asks = id.map(|id| format!("{id} asks for {what_for}, ")).unwrap_or_default();
         return format!("{what}: {asks}on_unknown {does}");
     }
     let Some(index) = single.rule else {
@@ -45,9 +47,11 @@ pub(super) fn sentence(
             table.name
         );
     };
-    match places(rule, &text.places) {
-        Some(places) => format!("{what}: {} {does} {places}", text.id),
-        None => format!("{what}: {} {does} {}", text.id, verdict_word(rule)),
+    let places = places(rule, &text.places);
+    let programs = programs(rule, &text.programs).map(|programs| format!(", {programs}")).unwrap_or_default();
+    match places {
+        Some(places) => format!("{what}: {} {does} {places}{programs}", text.id),
+        None => format!("{what}: {} {does} {}{programs}", text.id, verdict_word(rule)),
     }
 }
 
@@ -70,18 +74,46 @@ fn places(rule: &table::Rule, texts: &[String]) -> Option<String> {
         table::object::NOT_TO => "to all but",
         _ => return None,
     };
+    Some(format!("{side} {}", some_of(texts)))
+}
+
+/// `where the program is not /usr/bin/git, /bin/sh, /bin/ls and 3 more`
+fn programs(rule: &table::Rule, texts: &[String]) -> Option<String> {
+    let side = match rule.program {
+        table::program::ANY => return None,
+        table::program::IN => "where the program is",
+        _ => "where the program is not",
+    };
+    Some(format!("{side} {}", some_of(texts)))
+}
+
+fn some_of(texts: &[String]) -> String {
     let named: Vec<&str> = texts.iter().take(MAX_PLACES).map(String::as_str).collect();
     let more = match texts.len().saturating_sub(MAX_PLACES) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    Some(format!("{side} {}{more}", named.join(", ")))
+    format!("{}{more}", named.join(", "))
 }
 
 impl Table {
     /// The place test of a rule for a reader: `outside /tmp/**`; none where it asks for no place.
     pub fn places_text(&self, rule: usize) -> Option<String> {
         places(self.tests.get(rule)?, &self.rules.get(rule)?.places)
+    }
+
+    /// Likewise of the program that acts.
+    pub fn programs_text(&self, rule: usize) -> Option<String> {
+        programs(self.tests.get(rule)?, &self.rules.get(rule)?.programs)
+    }
+
+    /// All that a rule asks of what is done and by which program, for a reader.
+    pub fn objects_text(&self, rule: usize) -> String {
+        let places = self.places_text(rule).unwrap_or_else(|| "any object".to_owned());
+        match self.programs_text(rule) {
+            Some(programs) => format!("{places}, {programs}"),
+            None => places,
+        }
     }
 }
 
@@ -97,6 +129,13 @@ fn what(action: Action, object: Object<'_>) -> String {
             format!("{} to {address}", action.verb())
         }
         Object::OtherSocket => format!("{} on a socket that is not of IP", action.verb()),
+        Object::Abstract(name) => format!("{} to @{}", action.verb(), readable(name)),
+        Object::UnknownSocket => {
+            format!("{} to a unix socket whose place is unknown", action.verb())
+        }
+        Object::Path(name) if reaches_sockets(action) => {
+            format!("{} to {}", action.verb(), readable(name))
+        }
         Object::Unknown => format!("{} of an object whose place is unknown", action.verb()),
         Object::Path(name) | Object::Nameless(name) => {
             format!("{} of {}", action.verb(), readable(name))

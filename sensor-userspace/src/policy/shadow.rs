@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::address::Destination;
-use super::language::{AddressTest, Effect, Fallback, PathTest, Policy, Rule, SetId, When};
+use super::language::{AddressTest, Effect, Fallback, PathTest, Policy, ProgramTest, Rule, SetId, When};
 use super::pattern::Pattern;
 use super::problem::Report;
 use super::words::verbs;
@@ -86,7 +86,13 @@ impl Search<'_> {
             (AddressTest::NotIn(outer), AddressTest::NotIn(inner)) => self.holds(inner, outer),
             _ => false,
         };
-        paths && holds_whenever(&earlier.when, &rule.when) && addresses()
+        let programs = || match (&earlier.exe, &rule.exe) {
+            (ProgramTest::Any, _) => true,
+            (ProgramTest::In(outer), ProgramTest::In(inner)) => self.contains(outer, inner),
+            (ProgramTest::NotIn(outer), ProgramTest::NotIn(inner)) => self.contains(inner, outer),
+            _ => false,
+        };
+        paths && holds_whenever(&earlier.when, &rule.when) && addresses() && programs()
     }
 
     /// Whether every place of `inner` lies in one of `outer`.

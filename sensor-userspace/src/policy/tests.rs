@@ -3,6 +3,7 @@ mod commands;
 mod conditions;
 mod docs;
 mod errors;
+mod exe;
 mod fuzz;
 mod globs;
 mod hits;
@@ -13,6 +14,7 @@ mod naive;
 mod places;
 mod reference;
 mod shipped;
+mod unix;
 mod written;
 
 /// A reproducible source of randomness: the seed is printed, and `RGT_TEST_SEED` sets it.

@@ -60,9 +60,7 @@ const EVERY_TIME: &str =
     "leave the rule out, or write it without this condition if it shall hold always";
 const NO_CONSEQUENCE: &str = "leave it out: the effect alone is enforced and recorded";
 const RULE_LATER: &[(&str, &str)] = &[
-    ("unix", "leave the rule out, or write it without `unix:` if it shall speak of every socket"),
     ("unresolved", "leave it out"),
-    ("exe", "leave the rule out, or write it without `exe:` if it shall speak of every program"),
     (
         "signal",
         "leave the rule out, or write it without `signal:` if it shall speak of every signal",

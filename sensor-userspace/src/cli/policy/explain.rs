@@ -10,7 +10,7 @@ use sensor_common::action::Action;
 use serde_json::{Value, json};
 
 use super::{Failure, Given, headline, load};
-use crate::policy::{self, Circumstances, Host, Hosts, Identity, Object, Policy, Written, place};
+use crate::policy::{self, Circumstances, Host, Hosts, Identity, Object, Policy, Program, Written, place};
 
 #[derive(Args, Debug)]
 pub(super) struct Explain {
@@ -26,9 +26,15 @@ pub(super) struct Explain {
     /// The agent's run has written the object.
     #[arg(long, conflicts_with = "to")]
     written: bool,
+    /// The program that acts, an absolute path, or `memfd:x`; without it nobody can tell.
+    #[arg(long, value_name = "PATH")]
+    exe: Option<OsString>,
     /// Where it goes: `1.2.3.4:443`, `[::1]:80`, `api.example.com:443`; `udp/1.2.3.4:53` for UDP.
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "unknown")]
     to: Option<String>,
+    /// The unix socket that it reaches: its file's absolute path, or `@name`.
+    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["unknown", "path", "to", "written"])]
+    unix: Option<OsString>,
     /// The kernel cannot tell the object's place.
     #[arg(long)]
     unknown: bool,
@@ -69,7 +75,7 @@ struct Agent {
 }
 
 impl Agent {
-    fn circumstances(&self, policy: &Policy) -> Result<Circumstances, Failure> {
+    fn circumstances(&self, policy: &Policy) -> Result<Circumstances<'static>, Failure> {
         let mut labels = 0;
         for name in &self.label {
             let label = policy.labels.iter().position(|label| label == name).ok_or_else(|| {
@@ -90,7 +96,7 @@ impl Agent {
         };
         let at = self.at.unwrap_or_else(jiff::Timestamp::now);
         let facts = policy.facts_that_hold(&who, at.as_second());
-        Ok(Circumstances { labels, risk: self.risk, facts, written: Written::No })
+        Ok(Circumstances { labels, risk: self.risk, facts, ..Circumstances::default() })
     }
 }
 
@@ -102,9 +108,19 @@ pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Fai
     if question.written {
         circumstances.written = Written::Yes;
     }
+    let exe = match &question.exe {
+        Some(name) if name.as_bytes().starts_with(policy::NAMELESS_PROGRAM.as_bytes()) => Some(name.as_bytes().to_vec()),
+        path => absolute(path.as_ref())?,
+    };
+    circumstances.program = Program::of(exe.as_deref());
     let actions = actions(&question.action)?;
     let path = absolute(question.path.as_ref())?;
     let path2 = absolute(question.path2.as_ref())?;
+    let unix = socket(question.unix.as_ref())?;
+    if let Some(action) = actions.iter().find(|action| unix.is_some() && !policy::reaches_sockets(**action)) {
+        let text = format!("{} reaches no unix socket; net.connect and net.send do", action.verb());
+        return Err(Failure::Usage(text));
+    }
     let placeless = path.is_none() && !question.unknown;
     if let Some(action) = actions.iter().find(|action| placeless && policy::has_place(**action)) {
         let text = format!(
@@ -114,6 +130,7 @@ pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Fai
         return Err(Failure::Usage(text));
     }
     let first = match (&path, &question.to) {
+        _ if unix.is_some() => Object::of(unix.as_deref()),
         (Some(path), _) => Object::Path(path),
         (None, Some(to)) => address(to, &hosts)?,
         (None, None) if question.unknown => Object::Unknown,
@@ -139,7 +156,7 @@ pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Fai
         writeln!(out, "  {rule} observes: it would have said {}", verdict.name())?;
     }
     for step in steps {
-        let places = table.places_text(step.rule).unwrap_or_else(|| "any object".to_owned());
+        let places = table.objects_text(step.rule);
         let (verb, id) = (step.action.verb(), &table.rules[step.rule].id);
         writeln!(out, "    {verb:<14} {id}: {} ({places})", step.result.name().replace('_', " "))?;
     }
@@ -165,6 +182,13 @@ fn absolute(path: Option<&OsString>) -> Result<Option<Vec<u8>>, Failure> {
             path.to_string_lossy()
         ))
     })
+}
+
+fn socket(name: Option<&OsString>) -> Result<Option<Vec<u8>>, Failure> {
+    match name {
+        Some(name) if name.as_bytes().starts_with(b"@") => Ok(Some(name.as_bytes().to_vec())),
+        name => absolute(name),
+    }
 }
 
 /// Of a host that is named the first address: what its rules say is the same for all, but for other rules about them.

@@ -7,7 +7,7 @@ use sensor_common::action::Action;
 
 use super::{Random, naive};
 use crate::policy::{
-    Circumstances, Host, Identity, Object, Policy, RULE_UNKNOWN, Variables, Written, exact, parse,
+    Circumstances, Host, Identity, Object, Policy, Program, RULE_UNKNOWN, Variables, Written, exact, parse,
 };
 
 const NAMES: [&str; 5] = ["a", "b", "ab", "a.key", ".env"];
@@ -40,6 +40,19 @@ const ADDRESSES: [&str; 9] = [
     "[2001:db8::2]:53",
     "11.0.0.1:1",
     "udp/[2001:db9::1]:53",
+];
+const SOCKETS: [&str; 9] =
+    ["@a*", "@ab", "@a/b", "@[!a]*", "@*", "/a/**", "/a/b", "**/a.key", "${workspace}/**"];
+const ABSTRACT: [&[u8]; 5] = [b"a", b"ab", b"a/b", b"", b"\0a"];
+const PROGRAMS: [Program; 8] = [
+    Program::Path(b"/a"),
+    Program::Path(b"/a/b"),
+    Program::Path(b"/a/b/ab"),
+    Program::Path(b"/b/a.key/.env"),
+    Program::Path(b"/ab/ab"),
+    Program::Path(b"/.env/b/a/a"),
+    Program::Nameless,
+    Program::Unknown,
 ];
 const WHEN: [&str; 9] = [
     "label: x",
@@ -82,7 +95,11 @@ fn random_policy(random: &mut Random, plain: bool) -> String {
             text.push_str("    mode: observe\n");
         }
         let addressed = action.starts_with("net.");
-        if addressed && !plain && !random.one_in(3) {
+        if addressed && !plain && random.one_in(3) {
+            let all: Vec<&str> = (0..1 + random.below(3)).map(|_| *random.pick(&SOCKETS)).collect();
+            let not = if random.one_in(2) { "{ not: %s }" } else { "%s" };
+            writeln!(text, "    unix: {}", not.replace("%s", &format!("{all:?}"))).unwrap();
+        } else if addressed && !plain && !random.one_in(3) {
             let all: Vec<&str> = (0..1 + random.below(3)).map(|_| *random.pick(&TO)).collect();
             let not = if random.one_in(2) { "{ not: %s }" } else { "%s" };
             writeln!(text, "    to: {}", not.replace("%s", &format!("{all:?}"))).unwrap();
@@ -92,6 +109,11 @@ fn random_policy(random: &mut Random, plain: bool) -> String {
             let all: Vec<String> = (0..1 + random.below(3)).map(|_| path(random, plain)).collect();
             let not = if random.one_in(3) { "{ not: %s }" } else { "%s" };
             writeln!(text, "    path: {}", not.replace("%s", &format!("{all:?}"))).unwrap();
+        }
+        if random.one_in(if plain { 12 } else { 3 }) {
+            let all: Vec<String> = (0..1 + random.below(3)).map(|_| path(random, plain)).collect();
+            let not = if random.one_in(2) { "{ not: %s }" } else { "%s" };
+            writeln!(text, "    exe: {}", not.replace("%s", &format!("{all:?}"))).unwrap();
         }
         if plain {
             continue;
@@ -119,7 +141,7 @@ fn path(random: &mut Random, plain: bool) -> String {
     if random.one_in(3) { format!("{text}/**") } else { text }
 }
 
-fn circumstances(random: &mut Random, policy: &Policy) -> Circumstances {
+fn circumstances(random: &mut Random, policy: &Policy) -> Circumstances<'static> {
     let all = 1_u64.checked_shl(policy.labels.len() as u32).unwrap_or(0).wrapping_sub(1);
     let role = random.one_in(2).then_some("ops");
     let environment = random.one_in(2).then_some("prod");
@@ -131,6 +153,7 @@ fn circumstances(random: &mut Random, policy: &Policy) -> Circumstances {
         risk: random.below(101) as u8,
         facts: policy.facts_that_hold(&who, time),
         written: *random.pick(&[Written::No, Written::Yes, Written::Unknown]),
+        program: *random.pick(&PROGRAMS),
     }
 }
 
@@ -155,8 +178,12 @@ fn the_table_agrees_with_the_naive_reader() {
                 let action = *random.pick(&[Action::NetConnect, Action::NetSend, Action::NetBind]);
                 let (host, port, protocol) = exact(random.pick::<&str>(&ADDRESSES)).unwrap();
                 let Host::Net { address, .. } = host else { panic!("{host:?}") };
-                let other = [Object::OtherSocket, Object::Unknown, Object::None];
-                let known = Object::Address { address, port, protocol };
+                let other = [Object::OtherSocket, Object::Unknown, Object::UnknownSocket, Object::None];
+                let known = match random.below(3) {
+                    0 => Object::Path(path.as_bytes()),
+                    1 => Object::Abstract(random.pick::<&[u8]>(&ABSTRACT)),
+                    _ => Object::Address { address, port, protocol },
+                };
                 (action, if random.one_in(8) { *random.pick(&other) } else { known })
             } else {
                 let actions = [Action::FileRead, Action::FileWrite, Action::ProcExec];
@@ -168,7 +195,8 @@ fn the_table_agrees_with_the_naive_reader() {
             let decision = table.judge(&[(action, object)], &now);
             let found = naive::judge(&policy, &variables, &[(action, object)], &now);
             // In more globs at once than a walk holds: closed, and told as unknown.
-            if decision.unknown && found.rule != RULE_UNKNOWN && matches!(object, Object::Path(_)) {
+            let walked = matches!(object, Object::Path(_)) || matches!(now.program, Program::Path(_));
+            if decision.unknown && found.rule != RULE_UNKNOWN && walked {
                 crowded += 1;
                 continue;
             }
@@ -177,7 +205,7 @@ fn the_table_agrees_with_the_naive_reader() {
             assert_eq!(decision.rule_id, found.rule, "{}", context());
             ran += 1;
             // What else matches then, each may think of as it likes.
-            if decision.unknown || object == Object::Unknown {
+            if decision.unknown || object.is_unknown() {
                 continue;
             }
             let consequences = table.consequences(&decision);

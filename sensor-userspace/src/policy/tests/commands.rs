@@ -15,7 +15,7 @@ struct Line {
 }
 
 /// Exit status, stdout, stderr.
-fn rgt_policy(words: &[&str]) -> (u8, String, String) {
+pub(super) fn rgt_policy(words: &[&str]) -> (u8, String, String) {
     let line = Line::try_parse_from(std::iter::once(&"policy").chain(words))
         .unwrap_or_else(|error| panic!("{error}"));
     let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -28,7 +28,7 @@ fn article() -> String {
     path.to_string_lossy().into_owned()
 }
 
-fn file(name: &str, text: &str) -> PathBuf {
+pub(super) fn file(name: &str, text: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("rgt-policy-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let path = folder.join(name);
@@ -42,7 +42,7 @@ fn check() {
     assert_eq!((status, err.as_str()), (0, ""));
     assert!(out.contains("ok, policy `article`, rules: 1"), "{out}");
     let wrong =
-        file("wrong.yaml", "version: 1\nrules:\n  - id: A\n    deny: file.reed\n    exe: x\n");
+        file("wrong.yaml", "version: 1\nrules:\n  - id: A\n    deny: file.reed\n    tool: x\n");
     let wrong = wrong.to_string_lossy();
     let (status, _, err) = rgt_policy(&["check", &article(), &wrong]);
     assert_eq!(status, 1);
@@ -52,7 +52,7 @@ fn check() {
         )),
         "{err}"
     );
-    assert!(err.contains(&format!("{wrong}:5:5: error: [A] `exe:` is not supported yet")), "{err}");
+    assert!(err.contains(&format!("{wrong}:5:5: error: [A] `tool:` is not supported yet")), "{err}");
     let (status, out, _) =
         rgt_policy(&["check", "--json", &wrong, &article(), "/nonexistent/x.yaml"]);
     assert_eq!(status, 2);
@@ -102,6 +102,31 @@ fn explain() {
         assert_eq!((status, out.as_str()), (2, ""));
         assert!(err.starts_with("rgt policy: "), "{err}");
     }
+}
+
+#[test]
+fn explain_which_program_acts() {
+    let text = "version: 1\nrules:\n  - { id: A, deny: net.connect, exe: { not: /usr/bin/git } }\n";
+    let policy = file("program.yaml", text);
+    let policy = policy.to_string_lossy();
+    let to = ["explain", "--action", "net.connect", "--to", "1.2.3.4:443"];
+    for (exe, verdict, step) in [
+        (Some("/usr/bin/git"), "ALLOW by RULE_DEFAULT", "A: other program (any object, where the program is not /usr/bin/git)"),
+        (Some("/usr/bin/../curl"), "DENY by A", "A: decides"),
+        (Some("memfd:git"), "DENY by A", "A: decides"),
+        (None, "DENY by RULE_UNKNOWN", "A: unknown program"),
+    ] {
+        let words: Vec<&str> = to.into_iter().chain(exe.into_iter().flat_map(|exe| ["--exe", exe])).chain([&*policy]).collect();
+        let (status, out, err) = rgt_policy(&words);
+        assert_eq!((status, err.as_str()), (0, ""), "{exe:?}");
+        assert!(out.starts_with(verdict) && out.contains(step), "{exe:?}: {out}");
+    }
+    let words: Vec<&str> = to.into_iter().chain(["--exe", "git", &policy]).collect();
+    assert!(rgt_policy(&words).2.contains("the path `git` is not absolute"));
+    let shown = rgt_policy(&["show", &policy]).1;
+    assert!(shown.contains("A: deny any object, where the program is not /usr/bin/git"), "{shown}");
+    let table: Value = serde_json::from_str(&rgt_policy(&["show", "--json", &policy]).1).unwrap();
+    assert_eq!((&table["rules"][0]["exe"], &table["rules"][0]["programs"][0]), (&"not_in".into(), &"/usr/bin/git".into()));
 }
 
 #[test]
@@ -172,7 +197,7 @@ fn show() {
     assert_eq!(status, 0);
     assert!(
         out.contains("1  RULE_FILE_DELETE_BLOCK: deny outside /tmp/**")
-            && out.contains("3 states, 0 byte automata, 0 networks"),
+            && out.contains("4 states, 0 byte automata, 0 networks"),
         "{out}"
     );
     let table: Value =

@@ -73,7 +73,6 @@ fn places_of_errors_are_exact() {
 fn what_this_version_does_not_understand_is_an_error() {
     let keys = [
         "limit: { count: 3 }",
-        "unix: /run/s",
         "unresolved: deny",
         "sensitivity: x",
         "approval: x",
@@ -81,7 +80,6 @@ fn what_this_version_does_not_understand_is_an_error() {
         "alert: x",
         "contain: true",
         "snapshot: true",
-        "exe: /bin/sh",
         "signal: KILL",
         "capability: x",
         "tool: x",
@@ -278,7 +276,7 @@ fn unsound_files_are_errors() {
 #[test]
 fn all_errors_are_told_in_the_order_of_the_file() {
     let errors = told(with(
-        "rules:\n  - id: A\n    deny: nope\n    exe: x\n  - id: B\n    allow: file.read\n    path: x\nodd: 1\n",
+        "rules:\n  - id: A\n    deny: nope\n    tool: x\n  - id: B\n    allow: file.read\n    path: x\nodd: 1\n",
     ));
     let starts: Vec<&str> = errors.iter().map(|error| error.split(' ').next().unwrap()).collect();
     assert_eq!(starts, ["7:11", "8:5", "11:11", "12:1"], "{errors:#?}");

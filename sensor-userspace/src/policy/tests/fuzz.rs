@@ -8,7 +8,7 @@ const SEEDS: [&str; 7] = [
     include_str!("../../../../policies/database-operator.yaml"),
     include_str!("../../../../policies/kubernetes-workload.yaml"),
     include_str!("../../../../policies/parts/secrets.yaml"),
-    "version: 1\nname: x\nlists:\n  a: [\"${home}/.ssh/**\", /x]\n  b: [$a, '/{a,b{c,d}}/[!x-z]?*', '**/.e\\*v']\nrules:\n  - id: A\n    challenge: [file.*, read_only]\n    path: { not: [$b, \"${workspace}/**\"] }\n    timeout: 60s\n    otherwise: allow\n    errno: EPERM\n",
+    "version: 1\nname: x\nlists:\n  a: [\"${home}/.ssh/**\", /x]\n  b: [$a, '/{a,b{c,d}}/[!x-z]?*', '**/.e\\*v']\nrules:\n  - id: A\n    challenge: [file.*, read_only]\n    path: { not: [$b, \"${workspace}/**\"] }\n    exe: { not: [$a, '/usr/bin/py*'] }\n    timeout: 60s\n    otherwise: allow\n    errno: EPERM\n",
     "version: 1\nrules: [{id: A, deny: \"*\", when: {risk: \">=85\", time: \"Mon-Fri 22:00-06:00 Europe/Berlin\", role: {not: [a, b]}}}, {id: B, watch: file.read, label: [s, {set: t, for: 30m}], risk: +20}]\n",
     "version: 1\nlists: {n: [10.0.0.0/8, 'udp/*:53']}\nrules:\n  - {id: A, deny: net.*, to: {not: [$n, '[2001:db8::/32]:80-90', 'tcp/1.2.3.4:5']}, when: {label: {any: [x], not: y}}}\n  - {id: B, allow: '*', owner: o, reason: r, expires: 2099-12-31, scope: [a]}\ntests:\n  - {action: net.connect, to: '1.2.3.4:5', protocol: udp, labels: x, risk: 3, role: r, at: '2026-11-21T10:00:00Z', verdict: deny}\n",
 ];
@@ -133,8 +133,9 @@ fn mutated_policies_never_panic() {
 #[test]
 fn mutated_words_never_panic() {
     let mut random = Random::new("mutated_words_never_panic");
-    let words: [(&str, &[&str]); 4] = [
+    let words: [(&str, &[&str]); 5] = [
         ("path", &["/a/{b,c{d,e}}/[!x-z]?*/**", "${home}/\\*[]a]", "**/.env"]),
+        ("exe", &["/usr/{bin,lib/git-core}/**", "${home}/venv/*", "**/py[!2]*"]),
         ("to", &["udp/[2001:db8::/32]:80-90", "10.0.0.0/8:443", "*:53", "*.example.com:1"]),
         ("when", &["Mon-Fri 22:00-06:00 Europe/Berlin", "Sat,Sun UTC"]),
         ("expires", &["2026-12-31", "2026-12-31T18:00:00Z"]),

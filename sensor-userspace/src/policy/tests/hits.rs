@@ -5,12 +5,13 @@ use sensor_common::table::effect;
 
 use crate::attempt::{Severity, Verdict};
 use crate::policy::{
-    Circumstances, Decision, KernelHit, Object, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, Written, pair,
+    Circumstances, Decision, KernelHit, Object, Program, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, Written, pair,
     parse,
 };
 
 /// Of an agent that nothing is known of.
-const NOW: Circumstances = Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No };
+const NOW: Circumstances<'static> =
+    Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No, program: Program::Unknown };
 
 fn article() -> Table {
     let policy = parse("article.yaml", include_str!("../../../../policies/article.yaml")).unwrap();
@@ -50,17 +51,17 @@ fn the_kernels_decision_reads_like_the_judges() {
     for (object, hit) in [
         (
             Object::Path(b"/home/x".as_slice()),
-            KernelHit { rule: Some(0), effect: effect::DENY, unknown: false, would: None, watched: Vec::new() },
+            KernelHit { rule: Some(0), effect: effect::DENY, unknown: false, would: None, ..KernelHit::default() },
         ),
         (
             Object::Path(b"/tmp/x"),
-            KernelHit { rule: None, effect: effect::ALLOW, unknown: false, would: None, watched: Vec::new() },
+            KernelHit { rule: None, effect: effect::ALLOW, unknown: false, would: None, ..KernelHit::default() },
         ),
     ] {
         let judged = table.judge(&[(Action::FileDelete, object)], &NOW);
         assert_eq!(table.decision_from_kernel(hit, Action::FileDelete, object, &NOW), judged);
     }
-    let unknown = KernelHit { rule: None, effect: effect::DENY, unknown: true, would: None, watched: Vec::new() };
+    let unknown = KernelHit { rule: None, effect: effect::DENY, unknown: true, would: None, ..KernelHit::default() };
     let decision = table.decision_from_kernel(unknown, Action::FileDelete, Object::Unknown, &NOW);
     assert_eq!(
         (decision.verdict, decision.rule_id.as_str(), decision.unknown),
@@ -74,7 +75,7 @@ fn a_corrupt_hit_fails_closed_and_does_not_panic() {
     let table = article();
     for rule in [None, Some(0), Some(1), Some(63), Some(u16::MAX)] {
         for effect in [0, 1, 2, 3, 255] {
-            let hit = KernelHit { rule, effect, unknown: false, would: rule, watched: Vec::new() };
+            let hit = KernelHit { rule, effect, unknown: false, would: rule, ..KernelHit::default() };
             let decision = table.decision_from_kernel(hit, Action::FileDelete, Object::Path(b"/x"), &NOW);
             assert!(effect <= 2 || decision.verdict == Verdict::Deny);
         }
@@ -100,7 +101,7 @@ fn observing_rules_record_and_the_search_goes_on() {
     assert_eq!(one.would, Some((Verdict::Deny, "O".to_owned())));
     assert_eq!(read(b"/c").would, None);
     let hit =
-        KernelHit { rule: Some(1), effect: effect::CHALLENGE, unknown: false, would: Some(0), watched: Vec::new() };
+        KernelHit { rule: Some(1), effect: effect::CHALLENGE, unknown: false, would: Some(0), ..KernelHit::default() };
     assert_eq!(
         table.decision_from_kernel(hit, Action::FileRead, Object::Path(b"/a/b"), &NOW),
         read(b"/a/b")

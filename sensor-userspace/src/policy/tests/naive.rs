@@ -6,8 +6,8 @@ use sensor_common::action::Action;
 use crate::attempt::Verdict;
 use crate::policy::language::SetId;
 use crate::policy::{
-    AddressTest, Circumstances, Effect, Object, PathTest, Policy, RULE_DEFAULT, RULE_UNKNOWN, Rule,
-    Variables, When, Written,
+    AddressTest, Circumstances, Effect, Object, PathTest, Policy, Program, ProgramTest, RULE_DEFAULT,
+    RULE_UNKNOWN, Rule, Variables, When, Written,
 };
 
 /// What comes of one attempt.
@@ -109,8 +109,15 @@ fn fits(
         let mut patterns = sets.iter().flat_map(|set| &policy.sets[*set]);
         patterns.any(|pattern| pattern.matches_path(variables, path))
     };
+    let among = |sets: &[SetId], name: &[u8]| {
+        let mut patterns = sets.iter().flat_map(|set| &policy.sets[*set]);
+        patterns.any(|pattern| pattern.matches_abstract(name))
+    };
     let path = match (&rule.path, object) {
         (PathTest::Any, _) => Fits::Yes,
+        (PathTest::In(_) | PathTest::NotIn(_), Object::UnknownSocket) => Fits::Unknown,
+        (PathTest::In(sets), Object::Abstract(name)) => yes(among(sets, name)),
+        (PathTest::NotIn(sets), Object::Abstract(name)) => yes(!among(sets, name)),
         (PathTest::Written(wanted), object) => {
             match (now.written, object) {
                 (_, Object::Nameless(_)) | (Written::Yes, _) => yes(*wanted),
@@ -138,7 +145,15 @@ fn fits(
         }
         _ => Fits::No,
     };
-    if path == Fits::Yes { to } else { path }
+    let exe = match (&rule.exe, now.program) {
+        (ProgramTest::Any, _) => Fits::Yes,
+        (_, Program::Unknown) => Fits::Unknown,
+        (ProgramTest::In(sets), Program::Path(path)) => yes(within(sets, path)),
+        (ProgramTest::NotIn(sets), Program::Path(path)) => yes(!within(sets, path)),
+        (test, Program::Nameless) => yes(matches!(test, ProgramTest::NotIn(_))),
+    };
+    let all = [path, to, exe];
+    [Fits::No, Fits::Unknown].into_iter().find(|worst| all.contains(worst)).unwrap_or(Fits::Yes)
 }
 
 fn yes(fits: bool) -> Fits {
@@ -158,9 +173,11 @@ pub fn failures(policy: &Policy) -> Vec<String> {
     let variables = Variables::default().or_stand_ins();
     let run = |case: &crate::policy::Case| {
         let (path, path2) = case.paths(&variables);
+        let exe = case.program(&variables);
         let attempts = case.attempts(path.as_deref(), path2.as_deref(), &policy.stand_in_hosts());
         attempts.into_iter().find_map(|attempt| {
-            let found = judge(policy, &variables, &attempt, &policy.circumstances(case));
+            let now = Circumstances { program: Program::of(exe.as_deref()), ..policy.circumstances(case) };
+            let found = judge(policy, &variables, &attempt, &now);
             let passed = found.verdict == case.verdict
                 && case.rule.as_ref().is_none_or(|rule| *rule == found.rule);
             (!passed).then(|| format!("line {}: {:?} gives {found:?}", case.at.line, case.name))

@@ -8,11 +8,12 @@ use sensor_common::action::Action;
 use super::Random;
 use crate::attempt::Verdict;
 use crate::policy::{
-    Circumstances, Object, Policy, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, Written, has_place, parse,
+    Circumstances, Object, Policy, Program, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, Written, has_place, parse,
 };
 
 /// Of an agent that nothing is known of.
-const NOW: Circumstances = Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No };
+const NOW: Circumstances<'static> =
+    Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No, program: Program::Unknown };
 
 const NAMES: [&str; 6] = ["a", "b", "ab", "tmp", "a-name-of-more-than-sixteen-bytes", "ü x"];
 
