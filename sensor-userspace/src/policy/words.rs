@@ -40,6 +40,8 @@ pub(super) const RULE_KEYS: &[&str] = &[
     "watch",
     "path",
     "to",
+    "unix",
+    "exe",
     "when",
     "mode",
     "severity",
