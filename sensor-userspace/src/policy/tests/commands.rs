@@ -197,7 +197,7 @@ fn show() {
     assert_eq!(status, 0);
     assert!(
         out.contains("1  RULE_FILE_DELETE_BLOCK: deny outside /tmp/**")
-            && out.contains("4 states, 0 byte automata, 0 networks"),
+            && out.contains("5 states, 0 byte automata, 0 networks"),
         "{out}"
     );
     let table: Value =
