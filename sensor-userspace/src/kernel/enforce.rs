@@ -177,7 +177,13 @@ impl Enforcer {
         }
         self.filesystems.refresh()?;
         let (number, generation) = self.policies.load(table)?;
-        self.watch_sends(pins)?;
+        if self.policies.refuse_sends()
+            && let Some(hooks) = &mut self.hooks
+            && let Err(error) = hooks.watch_sends(pins)
+        {
+            self.policies.release(number);
+            return Err(error);
+        }
         self.standings.begin(agent, stood);
         if self.written.ask(agent, table.kernel.written != 0) {
             self.standings.know_written_by_time(agent);
@@ -206,12 +212,10 @@ impl Enforcer {
     /// Takes away policies that nobody is judged by any more; `in_use` tells of attempts under way by generation.
     pub fn sweep(&mut self, in_use: impl Fn(u64) -> bool, pins: Option<&Pins>) -> io::Result<()> {
         self.policies.sweep(in_use);
-        self.watch_sends(pins)
-    }
-
-    fn watch_sends(&mut self, pins: Option<&Pins>) -> io::Result<()> {
-        let wanted = self.policies.refuse_sends();
-        self.hooks.as_mut().map_or(Ok(()), |hooks| hooks.watch_sends(wanted, pins))
+        match &mut self.hooks {
+            Some(hooks) if !self.policies.refuse_sends() => hooks.leave_sends(pins),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -37,25 +37,27 @@ pub struct Hooks {
 struct Sends {
     program: OwnedFd,
     link: Option<OwnedFd>,
+    /// Whether it can be attached again once it was detached.
+    comes_back: bool,
 }
 
 impl Hooks {
-    /// Attaches the hook that every write of every process comes through, or detaches it.
-    pub fn watch_sends(&mut self, wanted: bool, pins: Option<&Pins>) -> io::Result<()> {
-        let Some(sends) = &mut self.sends else { return Ok(()) };
-        if wanted == sends.link.is_some() {
-            return Ok(());
-        }
-        if !wanted {
-            sends.link = None;
-            return pins.map_or(Ok(()), |pins| pins.unpin(SENDS));
-        }
+    /// Attaches the hook that every write of every process comes through.
+    pub fn watch_sends(&mut self, pins: Option<&Pins>) -> io::Result<()> {
+        let Some(sends) = self.sends.as_mut().filter(|sends| sends.link.is_none()) else { return Ok(()) };
         let link = sys::attach(sends.program.as_fd())?;
         if let Some(pins) = pins {
             pins.pin(SENDS, link.as_fd())?;
         }
         sends.link = Some(link);
         Ok(())
+    }
+
+    /// Detaches it, where it can come back.
+    pub fn leave_sends(&mut self, pins: Option<&Pins>) -> io::Result<()> {
+        let Some(sends) = self.sends.as_mut().filter(|sends| sends.link.is_some() && sends.comes_back) else { return Ok(()) };
+        sends.link = None;
+        pins.map_or(Ok(()), |pins| pins.unpin(SENDS))
     }
 
     /// All of them, or the daemon's end would leave a fence with a hole.
@@ -68,6 +70,8 @@ impl Hooks {
 const SENDS: &str = "file_permission";
 /// From this version on they do not.
 const SENDS_ARE_SEEN: (u32, u32) = (6, 5);
+/// From this version on a program that was detached can be attached again.
+const ATTACHED_AGAIN: (u32, u32) = (5, 13);
 
 /// Hooks that make marks and refuse nothing. As fmod_ret one of them cannot be (it returns nothing), and the
 /// other alone would leave marks behind.
@@ -158,7 +162,7 @@ pub fn load(object: &[u8], kernel: &Btf, maps: &HashMap<String, RawFd>, mode: Mo
             });
         Some(loaded.and_then(|program| {
             if name == SENDS {
-                sends = Some(Sends { program, link: None });
+                sends = Some(Sends { program, link: None, comes_back: is_at_least(ATTACHED_AGAIN) });
             } else {
                 links.push((name.to_owned(), sys::attach(program.as_fd())?));
             }
