@@ -6,7 +6,7 @@ use std::{
     io,
     os::fd::{AsFd as _, AsRawFd as _, RawFd},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aya::{
@@ -45,6 +45,9 @@ use crate::{
 };
 
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/rgt-ebpf.o"));
+
+/// A task's mark goes with its memory, moments after its process. What is there after this was not seen to end.
+const UNSEEN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Error)]
 pub enum LoadError {
@@ -112,6 +115,8 @@ pub struct Sensor {
     pub(super) before: HashMap<(AgentNo, Ring), Totals>,
     options: Options,
     looked_for_pending: u64,
+    /// Since when nobody is governed.
+    idle_since: Option<Instant>,
     pub(super) enforcer: Enforcer,
     standing: Standing,
 }
@@ -188,6 +193,7 @@ impl Sensor {
             before: HashMap::new(),
             options: options.clone(),
             looked_for_pending: 0,
+            idle_since: None,
             standing: Standing {
                 mode: enforcer.mode,
                 degraded: enforcer.degraded,
@@ -287,6 +293,7 @@ impl Sensor {
         if agent >= MAX_AGENTS {
             return Err(io::Error::other(format!("agent number {agent}: at most {MAX_AGENTS} agents at once")));
         }
+        self.idle_since = None;
         // Before a task is marked: none of its calls may go unseen.
         self.capture.attach(self.pins.as_ref()).map_err(io::Error::other)?;
         for ring in [Ring::Rare, Ring::Flood] {
@@ -336,10 +343,30 @@ impl Sensor {
     /// Detaches what captures, once no agent is left and no task bears a mark: an exit that went unseen would
     /// leave a mark to whichever task gets that address next.
     pub fn rest(&mut self) -> io::Result<()> {
-        if !self.capture.is_attached() || !self.governed.is_empty() || self.marks.keys().next().is_some() {
+        if !self.capture.is_attached() || !self.governed.is_empty() {
+            self.idle_since = None;
             return Ok(());
         }
+        if self.idle_since.get_or_insert_with(Instant::now).elapsed() >= UNSEEN {
+            self.forget_the_dead();
+        }
+        if self.marks.keys().next().is_some() {
+            return Ok(());
+        }
+        self.idle_since = None;
         self.capture.detach(self.pins.as_ref())
+    }
+
+    /// Takes away the marks of processes that are no more. Where the kernel skips programs an exit goes unseen, and
+    /// nobody else would; the task's slot stays taken.
+    fn forget_the_dead(&mut self) {
+        let marks = self.marks.iter().flatten();
+        let gone = marks.filter(|(_, mark)| !Path::new(&format!("/proc/{}", mark.0.pid)).exists());
+        let tasks: Vec<u64> = gone.map(|(task, _)| task).collect();
+        for task in tasks {
+            // One that went away meanwhile was seen after all.
+            let _ = self.marks.remove(&task);
+        }
     }
 
     /// Waits up to `timeout` for events, then hands on those that are ripe, in the kernel's order.
