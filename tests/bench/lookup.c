@@ -20,7 +20,7 @@ static inline __attribute__((always_inline)) int look_up(void)
 {
 	u64 id = current_cgroup_id();
 	u32 *whose = map_lookup_elem(&CGROUPS, &id);
-	return whose ? -(int)(*whose & 1) : 0;
+	return whose && *whose ? -1 : 0;
 }
 
 #define HOOK(name) SEC("lsm/" #name) int name(void *arguments) { return look_up(); }

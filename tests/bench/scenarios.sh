@@ -20,12 +20,14 @@ agent() {
     before=$(daemon_time)
     rgt exec --name "$scenario" --ledger /tmp/ledger-"$scenario" "$@" -- /ops
     after=$(daemon_time)
-    # Tens of thousands of records, some kilobytes each: read no more often than needed.
     records=/tmp/ledger-$scenario
-    mode=$(cat "$records"/*.jsonl | head -n 4 | sed -n 's/.*"kind":"start".*"mode":"\([a-z_]*\)".*/\1/p')
-    # `grep -c` fails when it counts none.
-    gaps=$(cat "$records"/*.jsonl | grep -cF '"kind":"gap"' || true)
-    echo "ledger $(cat "$records"/*.jsonl | wc -l) $gaps $((after - before)) $(cat "$records"/*.jsonl | wc -c) $mode"
+    # Records, gaps, bytes, mode. Segments that are full are compressed: `rgt tail` reads them all.
+    set -- $(rgt tail --json --ledger "$records" | awk '
+        { lines++; bytes += length($0) + 1 }
+        /"kind":"gap"/ { gaps++ }
+        /"kind":"start"/ && match($0, /"mode":"[a-z_]*"/) { mode = substr($0, RSTART + 8, RLENGTH - 9) }
+        END { printf "%d %d %.0f %s", lines, gaps, bytes, mode }')
+    echo "ledger $1 $2 $((after - before)) $3 $4"
     memory
     rm -r "$records"
 }
@@ -67,7 +69,7 @@ mkfifo /hold
 lookup_only /lookup.o $hooks </hold >/attached &
 lookup=$!
 exec 9>/hold
-until grep -q attached /attached || ! kill -0 $lookup; do usleep 100000; done
+until grep -qs attached /attached || ! kill -0 $lookup; do usleep 100000; done
 cat /attached
 echo "scenario lookup"
 /ops
