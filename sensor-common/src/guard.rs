@@ -12,7 +12,10 @@ macro_rules! guards {
         #[repr(u8)]
         pub enum Guard { $($variant = $number,)* }
 
-        impl Guard {
+        /// Beginnings of brokers' names that are in no filesystem: a session's bus, containerd's shims.
+pub const ABSTRACT_BROKERS: [[u8; 8]; 2] = [*b"/tmp/dbu", *b"/contain"];
+
+impl Guard {
             pub const ALL: &'static [Guard] = &[$(Guard::$variant,)*];
 
             pub const fn name(self) -> &'static str {

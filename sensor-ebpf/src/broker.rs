@@ -3,7 +3,7 @@
 
 use sensor_common::{
     event::Slot,
-    guard::{EDGE_RULE, Guard, kind},
+    guard::{ABSTRACT_BROKERS, EDGE_RULE, Guard, kind},
 };
 
 use crate::{
@@ -13,8 +13,7 @@ use crate::{
     walk::hash_beyond,
 };
 
-/// Beginnings of names that are in no filesystem: a session's bus, containerd's shims.
-const ABSTRACT: [u64; 2] = [u64::from_le_bytes(*b"/tmp/dbu"), u64::from_le_bytes(*b"/contain")];
+const ABSTRACT: [u64; 2] = [u64::from_le_bytes(ABSTRACT_BROKERS[0]), u64::from_le_bytes(ABSTRACT_BROKERS[1])];
 /// `sun_family`, and the NUL that such a name begins with.
 const BEFORE_ABSTRACT: u64 = 3;
 

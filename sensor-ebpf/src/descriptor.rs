@@ -9,7 +9,7 @@ use crate::{
     kernel::{dentry_of, off, read},
     net,
     open::{self, Tell},
-    slot::{self, S_IFMT},
+    slot::{self, S_IFMT, S_IFSOCK},
     written::{self, note_file},
 };
 
@@ -24,7 +24,6 @@ const SETVERSION: [u32; 4] = [0x4008_7602, 0x4004_7602, 0x4008_6604, 0x4004_6604
 
 /// Opened for its name alone (`O_PATH`): what is reached by way of it is judged then.
 const FMODE_PATH: u32 = 0x4000;
-const S_IFSOCK: u16 = 0o140_000;
 
 /// A descriptor comes from another process, through a socket or a pidfd: as if its file were opened here, or its
 /// socket connected. Pipes and the like have no place that a rule could name.

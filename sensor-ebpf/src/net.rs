@@ -10,7 +10,7 @@ use sensor_common::{
 use crate::{
     found::{forget, forget_default, unplaced, word},
     kernel::{off, read},
-    slot::{self, S_IFMT},
+    slot::{self, S_IFMT, S_IFSOCK},
     unix,
 };
 
@@ -204,7 +204,6 @@ fn sends(slot: *mut Slot, index: u32, socket: u64, message: u64) -> u32 {
 }
 
 const MAY_WRITE: u32 = 2;
-const S_IFSOCK: u16 = 0o140_000;
 
 /// Before 6.5 what goes from a file or a pipe into a socket comes by no hook of sockets. What else is written to one is
 /// judged, and told, by `socket_sendmsg`.

@@ -24,6 +24,7 @@ pub const RESTART_SYSCALL: u32 = 219;
 pub const FMODE_CREATED: u32 = 0x0010_0000;
 pub const S_IFMT: u16 = 0o170_000;
 pub const S_IFREG: u16 = 0o100_000;
+pub const S_IFSOCK: u16 = 0o140_000;
 
 #[inline(always)]
 fn slot_of(mark: *mut Mark) -> Option<(*mut Slot, u32)> {

@@ -2,7 +2,7 @@
 //! The kernel side judges by what they are.
 
 use sensor_common::action::Action;
-use sensor_common::guard::{CHANGES, Guard, NAMES, READS, kind, of_kind};
+use sensor_common::guard::{ABSTRACT_BROKERS, CHANGES, Guard, NAMES, READS, kind, of_kind};
 
 use super::{Decision, Object, Table, reaches_sockets};
 
@@ -66,9 +66,8 @@ fn of_path(action: Action, path: &[u8]) -> Option<Guard> {
     (actions & action.bit() != 0).then(|| Guard::from_number(word.checked_sub(1)? as u8))?
 }
 
-/// Beginnings of directories that hold brokers' sockets, and of names that are in no directory.
+/// Beginnings of directories that hold brokers' sockets.
 const BROKERS_IN: [&[u8]; 2] = [b"tmux-", b"S-"];
-const ABSTRACT_BROKERS: [&[u8]; 2] = [b"/tmp/dbu", b"/contain"];
 
 /// Whether a socket of this path is called like one of a broker's: by its own name, and where that says too little by
 /// its directory's as well.
