@@ -55,10 +55,7 @@ fn preempts() -> bool {
     match fs::read_to_string("/sys/kernel/debug/sched/preempt") {
         Ok(text) => text.contains("(full)") || text.contains("(lazy)"),
         // Without debugfs only the version tells: from 7.0 on there is no other way to preempt.
-        Err(_) => fs::read_to_string("/proc/sys/kernel/osrelease")
-            .ok()
-            .and_then(|release| release.split('.').next()?.parse::<u32>().ok())
-            .is_some_and(|major| major >= 7),
+        Err(_) => hooks::is_at_least((7, 0)),
     }
 }
 

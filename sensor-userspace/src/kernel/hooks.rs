@@ -99,7 +99,7 @@ const GAPS: [(&str, &str); 3] = [
 const RENAMED: [(&str, &str); 2] = [("bprm_check_security", "bprm_check"), ("userns_create", "create_user_ns")];
 
 /// Whether the running kernel is of this version or a later one. One that does not say is an old one.
-fn is_at_least(wanted: (u32, u32)) -> bool {
+pub(super) fn is_at_least(wanted: (u32, u32)) -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(|byte: char| !byte.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
     matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) >= wanted)

@@ -189,8 +189,9 @@ fn write_number(to: &OwnedFd, number: i32) {
 }
 
 impl Child {
-    /// Forks a child that is ready for its execve and waits. `no_new_privs`: what it runs gains no rights.
-    pub fn prepare(path: &Path, command: &[OsString], no_new_privs: bool) -> Result<Child> {
+    /// Forks a child that is ready for its execve and waits. `judged`: the kernel may come to judge what it inherits;
+    /// `no_new_privs`: what it runs gains no rights.
+    pub fn prepare(path: &Path, command: &[OsString], judged: bool, no_new_privs: bool) -> Result<Child> {
         let target = target()?;
         let program = c_string(path.as_os_str().as_bytes())?;
         let args: Vec<CString> = command
@@ -225,7 +226,8 @@ impl Child {
             signals.restore();
             let argv = pointers(&args);
             let script_argv = pointers(&script);
-            let inherited = match Inherited::send() {
+            let offered = if judged { Inherited::send() } else { Ok(None) };
+            let inherited = match offered {
                 Ok(inherited) => inherited,
                 Err(error) => {
                     write_number(&ready_write, error.raw_os_error().unwrap_or(libc::EMFILE));

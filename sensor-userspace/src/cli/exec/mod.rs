@@ -88,7 +88,7 @@ fn govern(args: &ExecArgs, path: &Path) -> Result<u8> {
     let (mut client, child, started) = loop {
         let mut client = connect::join_or_start()?;
         // Forked once the daemon is there: the child waits, and nothing it does is covered before it may.
-        let child = Child::prepare(path, &args.command, bound(args))?;
+        let child = Child::prepare(path, &args.command, enforces(args), bound(args))?;
         let mut request = request.clone();
         request.pid = child.pid();
         match client.ask(&Request::Exec(Box::new(request))) {
@@ -105,7 +105,7 @@ fn govern(args: &ExecArgs, path: &Path) -> Result<u8> {
     };
     warn(args, &started);
     // Where nothing refuses, nothing is replaced.
-    let judged = args.policy.is_some() && !args.observe && started.get("mode").and_then(Value::as_str) != Some("observe");
+    let judged = enforces(args) && started.get("mode").and_then(Value::as_str) != Some("observe");
     let running = child.release(judged)?;
     let ended = wait::until_end(running);
     let code = match ended {
@@ -121,10 +121,15 @@ fn govern(args: &ExecArgs, path: &Path) -> Result<u8> {
     Ok(code)
 }
 
+/// Whether a policy is to be enforced, not only to be observed.
+fn enforces(args: &ExecArgs) -> bool {
+    args.policy.is_some() && !args.observe
+}
+
 /// Whether the command may gain no rights: an ordinary user's policy must not stop what runs with another's.
 fn bound(args: &ExecArgs) -> bool {
     // SAFETY: geteuid(2) cannot fail and touches no memory.
-    args.policy.is_some() && !args.observe && unsafe { libc::geteuid() } != 0
+    enforces(args) && unsafe { libc::geteuid() } != 0
 }
 
 fn request(args: &ExecArgs, path: &Path) -> Result<ExecRequest> {
@@ -198,7 +203,7 @@ fn warn(args: &ExecArgs, started: &Value) {
         .flatten()
         .filter_map(Value::as_str);
     let why: Vec<&str> = notes.collect();
-    if args.policy.is_some() && !args.observe && text("mode") == "observe" {
+    if enforces(args) && text("mode") == "observe" {
         eprintln!(
             "rgt exec: OBSERVING ONLY: nothing is denied on this kernel ({}); `rgt doctor` says what is missing",
             why.join("; ")
