@@ -22,9 +22,10 @@ use crate::{
 /// Names per call of `step_names`.
 const CHUNK: u32 = 8;
 /// Bytes per call of `run_bytes`.
-const BYTES: u32 = 64;
-/// States that one name's bytes may lead to.
-const TARGETS: u32 = MAX_ACTIVE as u32;
+const BYTES: u32 = 32;
+/// States per call of `accept`, and calls: what one name's bytes may lead to.
+const TARGETS: u32 = 8;
+const ACCEPTS: u32 = MAX_ACTIVE as u32 / TARGETS;
 
 /// Takes the path that `walk` holds through the policy's automaton, from the root or (`table::ABSTRACT`) beside it.
 #[inline(always)]
@@ -148,20 +149,29 @@ pub fn step(index: u32, hash: u64, at: u32, len: u32) -> u64 {
         if which >= unsafe { core::ptr::read_volatile(&raw const (*slot).walk.actives) } {
             break;
         }
-        follow(index, which, hash, at, len);
+        let found = follow(index, which, hash, at, len);
+        if found == 0 {
+            continue;
+        }
+        for part in 0..ACCEPTS {
+            if accept(index, found as u32, (found >> 32) as u32, part * TARGETS) != 0 {
+                break;
+            }
+        }
     }
     advance(slot);
     0
 }
 
-/// Where one state leads to by this name.
+/// Where one state leads to by this name. What its bytes lead to is left to `accept`, for the kernel allows eight
+/// calls deep: the row of the patterns that match, and in the high half the patterns' targets; 0 for none.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn follow(index: u32, which: u32, hash: u64, at: u32, len: u32) -> u64 {
-    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 0 };
     // SAFETY: `slot` points to a whole map value.
     let number = unsafe { (*slot).walk.active[which as usize & (MAX_ACTIVE - 1)] };
-    let Some(from) = maps::STATES.get(number) else { return 1 };
+    let Some(from) = maps::STATES.get(number) else { return 0 };
     if from.flags & state::LOOPS != 0 {
         be_in(index, number);
     }
@@ -175,17 +185,16 @@ pub fn follow(index: u32, which: u32, hash: u64, at: u32, len: u32) -> u64 {
     if from.any != 0 {
         enter(index, from.any);
     }
-    let (first, targets) = (from.bytes, from.targets);
-    if first != 0 {
-        by_bytes(index, first, targets, at, len);
+    match from.bytes {
+        0 => 0,
+        first => u64::from(row_after(index, first, at, len)) | u64::from(from.targets) << 32,
     }
-    0
 }
 
-/// Where the bytes of the name lead to.
+/// The row of the state that the bytes of the name end in, in the table that begins at `first`; 0 without a table.
 #[inline(always)]
-fn by_bytes(index: u32, first: u32, targets: u32, at: u32, len: u32) {
-    let Some(classes) = maps::CELLS.get(first) else { return };
+fn row_after(index: u32, first: u32, at: u32, len: u32) -> u32 {
+    let Some(classes) = maps::CELLS.get(first) else { return 0 };
     let stride = bytes::stride(*classes as u32);
     let mut reached = 1;
     for chunk in 0..NAME_ROOM as u32 / BYTES {
@@ -194,17 +203,27 @@ fn by_bytes(index: u32, first: u32, targets: u32, at: u32, len: u32) {
         }
         reached = run_bytes(index, first, reached as u32 | stride << 16, at + chunk * BYTES, len - chunk * BYTES);
     }
-    let Some(accept) = maps::CELLS.get(first + bytes::ROWS + reached as u32 * stride) else { return };
-    let (patterns, count) = (*accept as u32, (*accept >> 32) as u32);
+    first + bytes::ROWS + reached as u32 * stride
+}
+
+/// Comes to the next few states that the patterns of this row lead to, from the one numbered `done` on; 1 where there are no
+/// more.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn accept(index: u32, row: u32, targets: u32, done: u32) -> u64 {
+    let Some(accepted) = maps::CELLS.get(row) else { return 1 };
+    let (patterns, count) = (*accepted as u32 + done, (*accepted >> 32) as u32);
+    let count = count.saturating_sub(done);
     for which in 0..TARGETS {
         if which >= black_box(count) {
-            break;
+            return 1;
         }
-        let Some(pattern) = maps::CELLS.get(patterns + which) else { return };
+        let Some(pattern) = maps::CELLS.get(patterns + which) else { return 1 };
         if let Some(target) = maps::CELLS.get(targets + *pattern as u32) {
             enter(index, *target as u32);
         }
     }
+    0
 }
 
 /// Takes up to `BYTES` bytes; `from` is the state and, in its high half, a row's length. The state reached.

@@ -22,6 +22,9 @@ use crate::{
 /// Of a walk's `best`: the policy's word on objects of unknown place decides.
 const BY_UNKNOWN: u32 = NO_RULE as u32 - 1;
 
+/// Rules per call of `consider_some_*`.
+const CHUNK: u32 = 16;
+
 pub struct Decision {
     pub effect: u8,
     pub rule: u16,
@@ -183,6 +186,32 @@ unsafe fn watch(slot: *mut Slot, number: u16) {
     }
 }
 
+/// Considers the next few of the rules that nothing offers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn consider_some_always(index: u32, first: u32, count: u32) -> u64 {
+    for which in 0..CHUNK {
+        if which >= black_box(count) {
+            break;
+        }
+        consider_always(index, first + which);
+    }
+    0
+}
+
+/// The same where the object's place is unknown.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn consider_some_unknown(index: u32, first: u32, count: u32) -> u64 {
+    for which in 0..CHUNK {
+        if which >= black_box(count) {
+            break;
+        }
+        consider_unknown(index, first + which);
+    }
+    0
+}
+
 /// A rule that the automaton does not offer: it asks nothing of the object, or that it lies outside of a set.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -284,14 +313,16 @@ pub fn decide(index: u32) -> Decision {
     }
     let ranges = if unknown { &policy.unknown } else { &policy.always };
     let range = ranges[(action & 31) as usize];
-    for which in 0..MAX_ALWAYS {
-        if which >= black_box(range.count) {
+    for chunk in 0..MAX_ALWAYS / CHUNK {
+        let done = chunk * CHUNK;
+        if done >= black_box(range.count) {
             break;
         }
+        let (first, count) = (range.first + done, range.count - done);
         if unknown {
-            consider_unknown(index, range.first + which);
+            consider_some_unknown(index, first, count);
         } else {
-            consider_always(index, range.first + which);
+            consider_some_always(index, first, count);
         }
     }
     // SAFETY: as above.
