@@ -106,29 +106,49 @@ grep -h '"policy_verdict":"DENY"' /ledger/load/*.jsonl >/denials
 fact "load recorded" "$(grep -o '"object":"/data/load/f[0-9]*","pid"' /denials | sort -u | wc -l)"
 fact "load of others" "$(grep -v '"object":"/data/load/f[0-9]*","pid"' /denials | grep -o '"argument":"[^"]*"' | head -n 3 | tr '\n' ' ')"
 
-kill $daemon
-wait $daemon
-fact "daemon" $?
-
-# A daemon that stays lets go of the tracepoints while nobody is governed, and takes them up again.
+# The daemon lets go of the tracepoints while nobody is governed, and takes them up again.
 echo idle >/data/idle
 let_go() { n=0; until [ "$(links)" = 0 ] || [ $n = 150 ]; do sleep 0.2; n=$((n + 1)); done; }
 links() { grep -l raw_tracepoint /proc/$daemon/fdinfo/* 2>/dev/null | wc -l; }
-rgt run --set ledger.dir=/ledger/idle &
-daemon=$!
-until rgt agents >/dev/null 2>&1; do sleep 0.2; done
 let_go
 fact "idle links" "$(links)"
-rgt exec --policy $policy --name idle -- sh -c 'unlink /data/idle; sleep 1' &
+rgt exec --policy $policy --name idle --ledger /ledger/idle -- sh -c 'unlink /data/idle; sleep 1' &
 sleep 0.7
 fact "busy links" "$(links)"
 wait $!
 let_go
 fact "links afterwards" "$(links)"
-kill $daemon
-wait $daemon
 verify idle
 records idle
+
+# A full table of tasks: the agent cannot fork any more, others can. `full` is compiled by the test.
+echo full >/data/full
+mkfifo /filling
+cat >/data/fork.sh <<'END'
+: >/ready
+read -r failed </filling
+echo "$failed" >/filled
+(unlink /data/full)
+echo went on
+END
+rgt exec --policy $policy --name full --ledger /ledger/full -- sh /data/fork.sh >/full.out 2>/full.err &
+full=$!
+until [ -e /ready ]; do sleep 0.2; done
+# No agent's: what fills the table is not recorded.
+/full/full /filling
+until [ -e /filled ]; do sleep 0.2; done
+fact filled "$(cat /filled)"
+fact "neighbour forks" "$(busybox echo yes)"
+wait $full
+fact "full exec" $?
+fact "full went on" "$(grep -c 'went on' /full.out)"
+fact "full said" "$(grep -c 'Resource temporarily unavailable' /full.err)"
+fact "full left" "$(ls /data | grep -c '^full$')"
+fact "full told" "$(cat /ledger/full/*.jsonl /ledger/daemon/*.jsonl | grep '"kind":"faults"' | grep -c '"no_mark":[1-9]')"
+
+kill $daemon
+wait $daemon
+fact "daemon" $?
 
 # Hooks that fall silent while an agent runs, and speak again.
 echo late >/data/late
@@ -162,31 +182,6 @@ wait $daemon
 fact "degraded in silence" "$(grep -h '"argument":"/data/none"' /ledger/silent/*.jsonl | grep -c '"degraded":true')"
 verify silent
 
-# A full table of tasks: the agent cannot fork any more, others can. `full` is compiled by the test.
-echo full >/data/full
-mkfifo /filling
-cat >/data/fork.sh <<'END'
-: >/ready
-read -r failed </filling
-echo "$failed" >/filled
-(unlink /data/full)
-echo went on
-END
-rgt exec --policy $policy --name full --ledger /ledger/full -- sh /data/fork.sh >/full.out 2>/full.err &
-full=$!
-until [ -e /ready ]; do sleep 0.2; done
-# No agent's: what fills the table is not recorded.
-/full/full /filling
-until [ -e /filled ]; do sleep 0.2; done
-fact filled "$(cat /filled)"
-fact "neighbour forks" "$(busybox echo yes)"
-wait $full
-fact "full exec" $?
-fact "full went on" "$(grep -c 'went on' /full.out)"
-fact "full said" "$(grep -c 'Resource temporarily unavailable' /full.err)"
-fact "full left" "$(ls /data | grep -c '^full$')"
-fact "full told" "$(grep -h '"kind":"faults"' /ledger/full/*.jsonl | grep -c '"no_mark":[1-9]')"
-
 rgt doctor >/doctor 2>&1
 fact doctor $?
 sed 's/^/?	/' /doctor
@@ -194,6 +189,9 @@ sed 's/^/?	/' /doctor
 # Without ftrace no hook of any kind runs, and nothing but a proof shows it.
 echo 0 >/proc/sys/kernel/ftrace_enabled
 fact ftrace "$(cat /proc/sys/kernel/ftrace_enabled)"
+rgt run --set ledger.dir=/ledger/unheard 2>/run.err &
+daemon=$!
+until rgt agents >/dev/null 2>&1 || ! kill -0 $daemon; do sleep 0.2; done
 rm -f /tmp/w/ran
 rgt exec --enforce --policy $policy --ledger /ledger/enforce -- touch /tmp/w/ran
 fact "exec --enforce" $?
@@ -201,5 +199,7 @@ fact "ran unenforced" "$(ls /tmp/w | grep -c ran)"
 rgt exec --policy $policy --name nothing --ledger /ledger/nothing -- unlink /data/nothing 2>/said
 fact "exec without hooks" $?
 fact "said without hooks" "$(grep -c 'OBSERVING ONLY' /said)"
+kill $daemon
+wait $daemon
 verify nothing
 records nothing
