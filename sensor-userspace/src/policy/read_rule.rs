@@ -3,11 +3,12 @@
 use sensor_common::action::Action;
 
 use super::facts::Fact;
-use super::language::{AddressTest, Effect, Fallback, PathTest, Rule, When};
+use super::language::{AddressTest, Effect, Fallback, NumberTest, PathTest, Rule, When};
 use super::problem::{At, Report};
 use super::read::{Reading, choice, word};
 use super::read_consequence::{errno, expires, labels, mode, risk, tags, timeout};
-use super::read_exe;
+use super::numbers::Numbered;
+use super::{read_exe, read_number};
 use super::read_object::{path, to, unix};
 use super::read_when::{self, when};
 use super::words::{self, RULE_KEYS, unknown_key};
@@ -29,6 +30,8 @@ const SEVERITIES: [(&str, Severity); 5] = [
     ("critical", Severity::Critical),
 ];
 const MAX_ID: usize = 64;
+/// Keys of which a rule has at most one.
+pub(super) const OBJECTS: [&str; 5] = ["path", "to", "unix", "signal", "capability"];
 
 /// Actions whose object is a place.
 pub fn has_place(action: Action) -> bool {
@@ -75,7 +78,7 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
     let found = effect(at, entries, report);
     let effect = found.map(|(effect, _)| effect);
     let mut actions = found.and_then(|(_, entry)| actions(entry, report));
-    let is_test = |entry: &&Entry| ["path", "to", "unix"].contains(&entry.key.as_str());
+    let is_test = |entry: &&Entry| OBJECTS.contains(&entry.key.as_str());
     let tests: Vec<&Entry> = entries.iter().filter(is_test).collect();
     if let [one, other, ..] = tests.as_slice() {
         let (one, two) = (&one.key, &other.key);
@@ -106,6 +109,13 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
             to(&entry.value, reading, report)
         }
     };
+    let mut number = Some(NumberTest::Any);
+    for kind in Numbered::ALL {
+        if let Some(entry) = get(kind.key()) {
+            narrowed(kind.key(), kind.fits(), report);
+            number = read_number::numbers(&entry.value, kind, report);
+        }
+    }
     let exe = read_exe::exe(get("exe"), reading, report);
     let conditions = conditions(entries, reading, report);
     let observe = mode(get("mode"), reading.observe, report);
@@ -151,6 +161,7 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
         effect: effect?,
         path: path?,
         to: to?,
+        number: number?,
         exe: exe?,
         when,
         labels,
@@ -278,6 +289,8 @@ fn narrow(
     let (what, example) = match key {
         "path" => ("path", "file.*"),
         "unix" => ("unix socket", "net.connect"),
+        "signal" => ("signal", "proc.signal"),
+        "capability" => ("capability", "sys.capability"),
         _ => ("destination", "net.connect"),
     };
     let mut told = false;

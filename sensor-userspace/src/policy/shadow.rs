@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::address::Destination;
-use super::language::{AddressTest, Effect, Fallback, PathTest, Policy, ProgramTest, Rule, SetId, When};
+use super::language::{AddressTest, Effect, Fallback, NumberTest, PathTest, Policy, ProgramTest, Rule, SetId, When};
 use super::pattern::Pattern;
 use super::problem::Report;
 use super::words::verbs;
@@ -92,7 +92,14 @@ impl Search<'_> {
             (ProgramTest::NotIn(outer), ProgramTest::NotIn(inner)) => self.contains(inner, outer),
             _ => false,
         };
-        paths && holds_whenever(&earlier.when, &rule.when) && addresses() && programs()
+        let numbers = match (earlier.number, rule.number) {
+            (NumberTest::Any, _) => true,
+            (NumberTest::In(outer), NumberTest::In(inner)) => inner & !outer == 0,
+            (NumberTest::NotIn(outer), NumberTest::NotIn(inner)) => outer & !inner == 0,
+            (NumberTest::NotIn(outer), NumberTest::In(inner)) => outer & inner == 0,
+            _ => false,
+        };
+        paths && numbers && holds_whenever(&earlier.when, &rule.when) && addresses() && programs()
     }
 
     /// Whether every place of `inner` lies in one of `outer`.
