@@ -67,12 +67,13 @@ pub fn guarded(slot: *mut Slot, index: u32, action: Action, rule: u32) -> u32 {
     unplaced(index, action, pair::BARE)
 }
 
-/// Judges an action on a signal or a capability, as `Walk::which` has it.
+/// Judges an action on a signal or a capability, as `Walk::which` has it; `how` is 0 or `SPOKEN_OF_ALONE`.
 #[inline(always)]
-pub fn numbered(slot: *mut Slot, index: u32, action: Action, which: u32) -> u32 {
-    // SAFETY: `slot` points to a whole map value. A function that is verified once takes no more than it did.
+pub fn numbered(slot: *mut Slot, index: u32, action: Action, which: u32, how: u32) -> u32 {
+    see_program(index, action as u32);
+    // SAFETY: `slot` points to a whole map value. Functions that are verified once take what they took before.
     unsafe { (*slot).walk.which = which };
-    unplaced(index, action, pair::BARE)
+    judge_unplaced(index, action as u32, u32::from(pair::BARE) | how) as u32
 }
 
 /// Judges an action on a file's object, or says that it has no place.

@@ -23,7 +23,7 @@ pub fn task_kill(ctx: LsmContext) -> i32 {
             // Signal 0 asks whether somebody is there.
             let rule = if signal == 0 { 0 } else { guard::against_stranger(slot, target, Guard::Signals) };
             guard::expect(slot, rule);
-            numbered(slot, index, Action::ProcSignal, of_signal(signal))
+            numbered(slot, index, Action::ProcSignal, of_signal(signal), 0)
         }
         _ => 0,
     })

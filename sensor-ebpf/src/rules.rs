@@ -38,6 +38,12 @@ impl Decision {
     pub fn refuses(&self) -> bool {
         self.effect != effect::ALLOW && !self.passes
     }
+
+    /// Allowed, and no rule that decides or observes spoke of it.
+    #[inline(always)]
+    pub fn is_silent(&self) -> bool {
+        self.effect == effect::ALLOW && self.rule == NO_RULE && self.would == NO_RULE
+    }
 }
 
 #[inline(always)]

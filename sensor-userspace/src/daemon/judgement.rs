@@ -286,6 +286,7 @@ pub(super) mod tests {
                 directory2: None,
                 object: None,
                 object2: None,
+                capability: None,
                 end: End::Returned(result),
                 pid: 1,
                 tid: 1,

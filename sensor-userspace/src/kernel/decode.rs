@@ -198,7 +198,10 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
         && raw.args[usize::from(row.dirfd) % 6] as i32 != libc::AT_FDCWD;
     let hooks = hooks(&raw, &sections, reader, result);
     as_found(row, &mut means, &hooks);
-    let mut objects = hooks.iter().filter_map(|found| found.object.as_ref());
+    let (used, acted): (Vec<_>, Vec<_>) = hooks.iter().partition(|hook| hook.action == Action::SysCapability);
+    // A call's object is what it is about; a capability is that where nothing but its use was seen.
+    let about = if row.is_of_hooks() && acted.is_empty() { &used } else { &acted };
+    let mut objects = about.iter().filter_map(|hook| hook.object.as_ref());
     let object = objects.next();
     let object2 = objects.find(|other| Some(*other) != object).cloned();
     let mut actions: Vec<Action> = Vec::with_capacity(means.len());
@@ -255,6 +258,7 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
             argument2,
             object: object.cloned().or_else(|| base.clone().filter(|_| by_descriptor)),
             object2,
+            capability: capability(&used),
             end: match raw.end {
                 _ if pending => End::Pending,
                 end::RETURNED => End::Returned(raw.result),
@@ -285,6 +289,17 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
         generation: raw.generation,
         execed: (raw.flags & flag::EXECED != 0).then(|| sections.exe.map(path_from_names)).flatten(),
     })
+}
+
+/// Each of the capabilities once, in the order in which they were used.
+fn capability(used: &[&HookVerdict]) -> Option<String> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in used.iter().filter_map(|hook| std::str::from_utf8(hook.object.as_ref()?).ok()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    (!names.is_empty()).then(|| names.join(","))
 }
 
 fn hooks(

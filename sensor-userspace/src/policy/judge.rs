@@ -358,9 +358,15 @@ impl Table {
         }
         if !decided {
             self.pass_over(others, action, tell);
-            found.verdict = verdict_of(self.kernel.default_effect);
+            let asked = !action.is_named_alone() || self.names(action);
+            found.verdict = if asked { verdict_of(self.kernel.default_effect) } else { Verdict::Allow };
         }
         found
+    }
+
+    /// Whether some rule speaks of the action. Of one that only its own verb names nobody asks without.
+    pub(super) fn names(&self, action: Action) -> bool {
+        self.tests.iter().any(|rule| rule.actions & action.bit() != 0)
     }
 
     /// Tells of rules that nothing offered.

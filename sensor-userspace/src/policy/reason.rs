@@ -43,6 +43,9 @@ pub(super) fn sentence(
         let asks = id.map(|id| format!("{id} asks for {what_for}, ")).unwrap_or_default();
         return format!("{what}: {asks}on_unknown {does}");
     }
+    if action.is_named_alone() && !table.names(action) {
+        return format!("{what}: no rule names {}, so that nobody asks", action.verb());
+    }
     let Some(index) = single.rule else {
         return format!("{what}: no rule matches, the default {does}");
     };

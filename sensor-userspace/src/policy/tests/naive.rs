@@ -91,7 +91,9 @@ fn decide<'a>(
             Fits::No => {}
         }
     }
-    (policy.default.verdict(), None, RULE_DEFAULT.to_owned())
+    let named = policy.rules.iter().any(|rule| rule.actions & action.bit() != 0);
+    let asked = action != Action::SysCapability || named;
+    (if asked { policy.default.verdict() } else { Verdict::Allow }, None, RULE_DEFAULT.to_owned())
 }
 
 fn fits(
