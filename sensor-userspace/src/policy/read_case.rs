@@ -7,17 +7,16 @@ use sensor_common::action::Action;
 use super::address::{Host, exact, protocol_number};
 use super::hosts::Hosts;
 use super::language::{Case, CaseObject, LabelId, Policy, Who};
+use super::numbers::Numbered;
 use super::pattern::{Part, Pattern};
 use super::problem::{At, Report};
 use super::read::{choice, word, words};
 use super::read_exe::case_program;
-use super::numbers::Numbered;
-use super::read_number;
 use super::read_rule::{OBJECTS, has_place, reaches_sockets};
 use super::window::moment;
 use super::words::{suggestion, unknown_key};
 use super::yaml::{Entry, Kind, Node};
-use super::{RULE_DEFAULT, RULE_UNKNOWN, glob};
+use super::{RULE_DEFAULT, RULE_UNKNOWN, glob, read_number};
 use crate::attempt::Verdict;
 
 const CASE_KEYS: &[&str] = &[

@@ -4,16 +4,15 @@ use sensor_common::action::Action;
 
 use super::facts::Fact;
 use super::language::{AddressTest, Effect, Fallback, NumberTest, PathTest, Rule, When};
+use super::numbers::Numbered;
 use super::problem::{At, Report};
 use super::read::{Reading, choice, word};
 use super::read_consequence::{errno, expires, labels, mode, risk, tags, timeout};
-use super::numbers::Numbered;
-use super::{read_exe, read_number};
 use super::read_object::{path, to, unix};
 use super::read_when::{self, when};
 use super::words::{self, RULE_KEYS, unknown_key};
 use super::yaml::{Entry, Kind, Node};
-use super::{RULE_DEFAULT, RULE_UNKNOWN};
+use super::{RULE_DEFAULT, RULE_UNKNOWN, read_exe, read_number};
 use crate::attempt::Severity;
 
 const EFFECTS: [(&str, Effect); 4] = [
