@@ -82,11 +82,18 @@ actions! {
     ProcControl = 23, "proc.control", PrivilegedAdministration;
     SysPerf = 24, "sys.perf", PrivilegedAdministration;
     SysMachine = 25, "sys.machine", PrivilegedAdministration;
+    SysCapability = 26, "sys.capability", PrivilegedAdministration;
 }
 
 impl Action {
     pub const fn bit(self) -> u32 {
         1 << (self as u8)
+    }
+
+    /// Whether only its own verb speaks of it, and no family, class or `*`: the kernel asks for capabilities at every turn,
+    /// for what has verbs of its own.
+    pub const fn is_named_alone(self) -> bool {
+        matches!(self, Action::SysCapability)
     }
 
     pub fn from_verb(verb: &str) -> Option<Action> {

@@ -70,6 +70,8 @@ pub mod section {
     /// In place of a filesystem's number: the rest is the whole name of an abstract unix socket, without the NUL that
     /// it begins with.
     pub const ABSTRACT: u32 = 0xffff_fffe;
+    /// In place of a filesystem's number: four bytes follow, the signal or capability as `Walk::which` has it.
+    pub const NUMBERED: u32 = 0xffff_fffd;
     /// Watching rules that matched: the pair's position, then their indices, two bytes each.
     pub const WATCHED: u16 = 9;
 }
@@ -260,7 +262,8 @@ pub struct Walk {
     pub connecting: u64,
     /// `program::*` bits of the program that acts.
     pub program: u32,
-    pub reserved: u32,
+    /// The signal or capability that is judged: its bit in `Rule::numbers` plus one; 0 for none.
+    pub which: u32,
 }
 
 pub const UNREAD: u32 = u32::MAX;

@@ -6,5 +6,6 @@ pub mod event;
 pub mod guard;
 pub mod hash;
 pub mod layout;
+pub mod numbers;
 pub mod syscalls;
 pub mod table;

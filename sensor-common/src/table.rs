@@ -55,6 +55,10 @@ pub mod object {
     pub const WRITTEN: u8 = 5;
     /// … and what it has not.
     pub const NOT_WRITTEN: u8 = 6;
+    /// A signal or a capability among the rule's numbers …
+    pub const AMONG: u8 = 7;
+    /// … and one that is not.
+    pub const NOT_AMONG: u8 = 8;
 }
 
 /// Which acting programs a rule speaks of.
@@ -96,9 +100,18 @@ pub struct Rule {
     pub labels_set: u32,
     /// … by this set.
     pub programs: u32,
+    /// The signals or capabilities it names (AMONG, NOT_AMONG), as `numbers` has their bits.
+    pub numbers: u64,
 }
 
 impl Rule {
+    /// Whether the rule, by its object, speaks of this signal or capability: its bit plus one, 0 for none.
+    #[inline(always)]
+    pub fn speaks_of_number(&self, which: u32) -> bool {
+        let named = self.numbers >> (which.wrapping_sub(1) & 63) & 1 != 0;
+        which != 0 && named == (self.object == object::AMONG)
+    }
+
     /// Whether the agent is as the rule wants it.
     #[inline(always)]
     pub fn holds_for(&self, labels: u32, risk: u32, facts: u64) -> bool {

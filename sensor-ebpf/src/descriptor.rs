@@ -1,10 +1,15 @@
 //! Files that are open: those that another process hands over, and what fcntl and ioctl do to others by way of one.
 
 use aya_ebpf::{macros::lsm, programs::LsmContext};
-use sensor_common::{action::Action, event::Slot, guard::Guard, syscalls::RECEIVE};
+use sensor_common::{
+    action::Action,
+    event::{Slot, pair},
+    guard::Guard,
+    syscalls::RECEIVE,
+};
 
 use crate::{
-    found::{guarded, has_place, word},
+    found::{guarded, has_place, unplaced, word},
     guard,
     kernel::{dentry_of, off, read},
     net,
@@ -57,9 +62,13 @@ fn arrives(slot: *mut Slot, index: u32, file: u64) -> u32 {
     refused
 }
 
+/// Somebody is named whom the kernel will signal. By which signal is said by another call, before or after.
 #[inline(always)]
-fn breaks(action: Action, rule: Guard) -> i32 {
-    slot::in_hook(|slot, index| guarded(slot, index, action, rule.word()))
+fn will_signal() -> i32 {
+    slot::in_hook(|slot, index| {
+        guard::expect(slot, Guard::Signals.word());
+        unplaced(index, Action::ProcSignal, pair::UNKNOWN)
+    })
 }
 
 /// Whom the kernel sends signals to for this file.
@@ -68,7 +77,7 @@ pub fn file_fcntl(ctx: LsmContext) -> i32 {
     match word(&ctx, 1) as u32 {
         F_SETOWN if guard::is_own_number(word(&ctx, 2) as i32) => 0,
         // The second of them names him in memory, which another thread may change meanwhile.
-        F_SETOWN | F_SETOWN_EX => breaks(Action::ProcSignal, Guard::Signals),
+        F_SETOWN | F_SETOWN_EX => will_signal(),
         _ => 0,
     }
 }
@@ -76,8 +85,10 @@ pub fn file_fcntl(ctx: LsmContext) -> i32 {
 #[inline(always)]
 fn asks(command: u32) -> i32 {
     match command {
-        TIOCSTI | TIOCLINUX => breaks(Action::ProcControl, Guard::Terminals),
-        FIOSETOWN | SIOCSPGRP => breaks(Action::ProcSignal, Guard::Signals),
+        TIOCSTI | TIOCLINUX => {
+            slot::in_hook(|slot, index| guarded(slot, index, Action::ProcControl, Guard::Terminals.word()))
+        }
+        FIOSETOWN | SIOCSPGRP => will_signal(),
         command if SETVERSION.contains(&command) => {
             written::by_time_from_now();
             0

@@ -67,6 +67,15 @@ pub fn guarded(slot: *mut Slot, index: u32, action: Action, rule: u32) -> u32 {
     unplaced(index, action, pair::BARE)
 }
 
+/// Judges an action on a signal or a capability, as `Walk::which` has it; `how` is 0 or `SPOKEN_OF_ALONE`.
+#[inline(always)]
+pub fn numbered(slot: *mut Slot, index: u32, action: Action, which: u32, how: u32) -> u32 {
+    see_program(index, action as u32);
+    // SAFETY: `slot` points to a whole map value. Functions that are verified once take what they took before.
+    unsafe { (*slot).walk.which = which };
+    judge_unplaced(index, action as u32, u32::from(pair::BARE) | how) as u32
+}
+
 /// Judges an action on a file's object, or says that it has no place.
 #[inline(always)]
 pub fn on_file(slot: *mut Slot, index: u32, action: Action, dentry: u64) -> u32 {
@@ -120,11 +129,14 @@ pub fn judge_unplaced(index: u32, action: u32, about: u32) -> u64 {
     let dentry = unsafe { (*slot).walk.dentry };
     let (pairs, sections) = before(slot);
     let refused = judge_without_place(slot, index, action as u8, about);
+    // SAFETY: as above.
+    let which = unsafe { core::mem::take(&mut (*slot).walk.which) };
     if about & u32::from(pair::NAMELESS) != 0 {
         bare_name(slot, dentry);
         settle(slot, pairs, sections, dentry);
     } else {
-        settle(slot, pairs, sections, 0);
+        number(slot, which);
+        settle(slot, pairs, sections, u64::from(which));
     }
     u64::from(refused)
 }
@@ -251,6 +263,23 @@ fn bare_name(slot: *mut Slot, dentry: u64) {
         header(begin, section::OBJECT, (len + 4) as u16);
         begin.add(4).cast::<u32>().write_unaligned(NO_PLACE);
         (*slot).attempt.sections = (at + HEADER + len as u64) as u32;
+    }
+}
+
+/// Which signal or capability a pair is about, if it is about one.
+#[inline(always)]
+fn number(slot: *mut Slot, which: u32) {
+    let at = used(slot);
+    if which == 0 || at > LAST {
+        return;
+    }
+    // SAFETY: twelve bytes lie within the area, by the test above.
+    unsafe {
+        let begin = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
+        header(begin, section::OBJECT, 8);
+        begin.add(4).cast::<u32>().write_unaligned(section::NUMBERED);
+        begin.add(8).cast::<u32>().write_unaligned(which);
+        (*slot).attempt.sections = at as u32 + 12;
     }
 }
 

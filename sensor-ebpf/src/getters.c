@@ -50,6 +50,7 @@ struct thread_info { u32 status; };
 struct task_struct {
 	struct thread_info thread_info;
 	struct mm_struct *mm;
+	struct cred *real_cred;
 	struct cred *cred;
 	struct css_set *cgroups;
 	struct fs_struct *fs;
@@ -94,6 +95,7 @@ struct linux_binprm { const char *filename; struct file *file; };
 OFFSET(off_task_status, task_struct, thread_info.status)
 OFFSET(off_task_mm, task_struct, mm)
 OFFSET(off_task_cred, task_struct, cred)
+OFFSET(off_task_real_cred, task_struct, real_cred)
 OFFSET(off_task_cgroups, task_struct, cgroups)
 OFFSET(off_task_fs, task_struct, fs)
 OFFSET(off_task_files, task_struct, files)

@@ -23,6 +23,9 @@ use crate::{
 /// Beside `pair::*` bits, of an object whose name is looked at later: only a refusal counts by now.
 pub const REFUSALS_ALONE: u32 = 0x100;
 
+/// Likewise, of what the kernel does at every turn: only what a rule speaks of counts.
+pub const SPOKEN_OF_ALONE: u32 = 0x200;
+
 /// What a place is to an action: the network's are unix sockets.
 #[inline(always)]
 fn about_place(action: u8) -> u8 {
@@ -80,7 +83,7 @@ pub fn judge_abstract(slot: *mut Slot, index: u32, action: u8, name: u64, len: u
 #[inline(always)]
 pub fn judge_without_place(slot: *mut Slot, index: u32, action: u8, about: u32) -> u32 {
     let given = guard::taken(slot);
-    let alone = about & REFUSALS_ALONE;
+    let alone = about & (REFUSALS_ALONE | SPOKEN_OF_ALONE);
     let about = about as u8;
     // What has no name is told from nothing that the agent has written.
     let about = if about & pair::NAMELESS != 0 { about | pair::WRITTEN } else { about };
@@ -211,7 +214,7 @@ unsafe fn see_written(slot: *mut Slot, dentry: u64) {
 
 /// The guard's word, else the rules' on what is known of the object by now, noted in the slot. 1: refuse it.
 /// A function of its own: a walk ends in many ways, and the verifier would follow the rules once for each.
-/// `how` is 1 where the agent is only observed, beside `REFUSALS_ALONE`.
+/// `how` is 1 where the agent is only observed, beside `REFUSALS_ALONE` and `SPOKEN_OF_ALONE`.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn verdict(index: u32, action: u32, how: u32, guard: u32) -> u64 {
@@ -222,6 +225,10 @@ pub fn verdict(index: u32, action: u32, how: u32, guard: u32) -> u64 {
     };
     let refused = decision.refuses() && how & 1 == 0;
     if !refused && how & REFUSALS_ALONE != 0 {
+        return 0;
+    }
+    // SAFETY: `slot` points to a whole map value.
+    if how & SPOKEN_OF_ALONE != 0 && decision.is_silent() && unsafe { (*slot).walk.watched } == 0 {
         return 0;
     }
     // SAFETY: `slot` points to a whole map value.

@@ -22,7 +22,7 @@ macro_rules! offsets {
 }
 
 offsets!(
-    off_task_status, off_task_mm, off_task_cred, off_task_cgroups, off_task_fs, off_task_files,
+    off_task_status, off_task_mm, off_task_cred, off_task_real_cred, off_task_cgroups, off_task_fs, off_task_files,
     off_task_signal, off_task_thread_node, off_task_pid, off_task_tgid,
     off_signal_thread_head, off_mm_exe_file, off_mm_arg_start, off_mm_arg_end, off_cred_uid, off_cred_caps,
     off_css_set_dfl, off_cgroup_kn, off_cgroup_root, off_cgroup_parent, off_cgroup_root_hierarchy,

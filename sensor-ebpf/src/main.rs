@@ -10,6 +10,7 @@ mod attr;
 mod automaton;
 mod broker;
 mod call;
+mod capability;
 mod capture;
 mod descriptor;
 mod emit;

@@ -1,10 +1,10 @@
 //! What is done to other processes.
 
 use aya_ebpf::{macros::lsm, programs::LsmContext};
-use sensor_common::{action::Action, event::pair, guard::Guard};
+use sensor_common::{action::Action, event::pair, guard::Guard, numbers::of_signal};
 
 use crate::{
-    found::{guarded, nullable, unplaced, word},
+    found::{guarded, nullable, numbered, unplaced, word},
     guard,
     slot,
 };
@@ -19,9 +19,12 @@ pub fn task_kill(ctx: LsmContext) -> i32 {
     let (target, signal) = (nullable(&ctx, 0), word(&ctx, 2) as u32);
     // With credentials of its own the signal comes from a device, and whoever runs just now has no part in it.
     slot::in_hook(|slot, index| match nullable(&ctx, 3) {
-        // Signal 0 asks whether somebody is there.
-        0 if signal == 0 => unplaced(index, Action::ProcSignal, pair::BARE),
-        0 => guarded(slot, index, Action::ProcSignal, guard::against_stranger(slot, target, Guard::Signals)),
+        0 => {
+            // Signal 0 asks whether somebody is there.
+            let rule = if signal == 0 { 0 } else { guard::against_stranger(slot, target, Guard::Signals) };
+            guard::expect(slot, rule);
+            numbered(slot, index, Action::ProcSignal, of_signal(signal), 0)
+        }
         _ => 0,
     })
 }

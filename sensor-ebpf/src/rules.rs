@@ -41,6 +41,12 @@ impl Decision {
     pub fn refuses(&self) -> bool {
         self.effect != effect::ALLOW && !self.passes
     }
+
+    /// Allowed, and no rule that decides or observes spoke of it.
+    #[inline(always)]
+    pub fn is_silent(&self) -> bool {
+        self.effect == effect::ALLOW && self.rule == NO_RULE && self.would == NO_RULE
+    }
 }
 
 #[inline(always)]
@@ -221,10 +227,10 @@ pub fn consider_always(index: u32, candidate: u32) -> u64 {
     let number = candidate.rule;
     let Some(rule) = rule_of(slot, number) else { return 1 };
     // SAFETY: `slot` points to a whole map value.
-    let (about, action, outside) = unsafe {
+    let (about, action, which, outside) = unsafe {
         let set = rule.set as usize & (MAX_SETS - 1);
         let outside = (*slot).walk.sets[set / 64] & (1 << (set % 64)) == 0;
-        ((*slot).walk.about as u8, (*slot).walk.action, outside)
+        ((*slot).walk.about as u8, (*slot).walk.action, (*slot).walk.which, outside)
     };
     let matches = match rule.object {
         object::ANY => true,
@@ -235,6 +241,7 @@ pub fn consider_always(index: u32, candidate: u32) -> u64 {
         object::NOT_TO => outside && about & pair::ADDRESS != 0,
         object::WRITTEN => about & pair::WRITTEN != 0,
         object::NOT_WRITTEN => about & (pair::WRITTEN | pair::BARE | pair::ADDRESS) == 0,
+        object::AMONG | object::NOT_AMONG => rule.speaks_of_number(which),
         _ => false,
     };
     if matches { offer(index, number) } else { 0 }

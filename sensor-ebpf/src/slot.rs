@@ -298,8 +298,10 @@ pub fn in_hook_of(alone: u16, judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 
         let refused = judge(slot, index);
         // What nothing was found about is no attempt.
         if bare && (*slot).attempt.pairs != 0 {
-            (*slot).attempt.result = if refused != 0 { i64::from(refusal(slot)) } else { 0 };
-            send(slot, if refused != 0 { end::RETURNED } else { end::UNKNOWN });
+            // What a call returns without a capability is for the call to say, and it may go on.
+            let told = refused != 0 && (*slot).attempt.pair[0].action != Action::SysCapability as u8;
+            (*slot).attempt.result = if told { i64::from(refusal(slot)) } else { 0 };
+            send(slot, if told { end::RETURNED } else { end::UNKNOWN });
         }
         if refused != 0 { refusal(slot) } else { 0 }
     }
@@ -308,8 +310,7 @@ pub fn in_hook_of(alone: u16, judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 
 /// Judges what the call under way means, where `meant` says so of its row and which rule of the guard it breaks, on behalf of a hook that many other
 /// things come through: it begins no attempt, and takes no slot.
 #[inline(always)]
-pub fn in_call(meant: impl FnOnce(u16) -> Option<(Action, u32)>) -> i32 {
-    let Some(mark) = crate::who::mark_of(crate::kernel::current_task()) else { return 0 };
+pub fn in_call(mark: *mut Mark, meant: impl FnOnce(u16) -> Option<(Action, u32)>) -> i32 {
     let Some((slot, index)) = slot_of(mark) else { return 0 };
     // SAFETY: `slot` points to a whole map value.
     let attempt = unsafe { &raw const (*slot).attempt };
@@ -331,7 +332,7 @@ const IO_URING_ENTER: u64 = 426;
 
 /// Whether the task is a ring's worker, or submits to a ring.
 #[inline(always)]
-unsafe fn works_for_ring(slot: *mut Slot, task: u64) -> bool {
+pub unsafe fn works_for_ring(slot: *mut Slot, task: u64) -> bool {
     if read::<u32>(task + off::off_task_flags()).unwrap_or(0) & PF_IO_WORKER != 0 {
         return true;
     }

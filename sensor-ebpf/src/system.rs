@@ -9,9 +9,10 @@ use sensor_common::{
 };
 
 use crate::{
+    capability,
     found::{guarded, on_path, placed, unplaced, word},
-    kernel::{off, read},
-    slot,
+    kernel::{current_task, off, read},
+    slot, who,
 };
 
 /// `READING_MODULE`, `READING_KEXEC_IMAGE`, `READING_KEXEC_INITRAMFS`: code for the kernel. The rest are firmware
@@ -72,17 +73,28 @@ fn guards(action: Action, rule: Guard) -> i32 {
     slot::in_hook(|slot, index| guarded(slot, index, action, rule.word()))
 }
 
-/// What has no hook of its own: known by a capability that nothing else asks for, else by the call's number.
+/// What has no hook of its own: known by a capability that nothing else asks for, else by the call's number. And the
+/// capability itself, where a rule names it.
 #[lsm(hook = "capable")]
 pub fn capable(ctx: LsmContext) -> i32 {
     let capability = word(&ctx, 2) as u32;
-    if let Some((_, action, rule)) = CAPABILITIES.iter().find(|(asked, _, _)| *asked == capability) {
-        return guards(*action, *rule);
+    let purpose = CAPABILITIES.iter().find(|(asked, _, _)| *asked == capability);
+    let refused = purpose.map_or(0, |(_, action, rule)| guards(*action, *rule));
+    if refused != 0 {
+        return refused;
     }
-    slot::in_call(|call| {
-        let (_, action) = BY_CAPABILITY.iter().find(|(row, _)| *row == call)?;
-        Some((*action, if *action == Action::SysMachine { Guard::Swap.word() } else { 0 }))
-    })
+    let Some(mark) = who::mark_of(current_task()) else { return 0 };
+    let refused = if purpose.is_some() { 0 } else { slot::in_call(mark, means_by_capability) };
+    if refused != 0 {
+        return refused;
+    }
+    capability::uses(mark, word(&ctx, 0), capability, word(&ctx, 3))
+}
+
+#[inline(always)]
+fn means_by_capability(call: u16) -> Option<(Action, u32)> {
+    let (_, action) = BY_CAPABILITY.iter().find(|(row, _)| *row == call)?;
+    Some((*action, if *action == Action::SysMachine { Guard::Swap.word() } else { 0 }))
 }
 
 #[lsm(hook = "perf_event_open")]
@@ -93,7 +105,8 @@ pub fn perf_event_open(_ctx: LsmContext) -> i32 {
 /// Rings have a file that is made for them alone.
 #[lsm(hook = "inode_init_security_anon")]
 pub fn inode_init_security_anon(_ctx: LsmContext) -> i32 {
-    slot::in_call(|call| (call == IO_URING_SETUP).then_some((Action::SysIoUring, 0)))
+    let Some(mark) = who::mark_of(current_task()) else { return 0 };
+    slot::in_call(mark, |call| (call == IO_URING_SETUP).then_some((Action::SysIoUring, 0)))
 }
 
 #[lsm(hook = "bpf")]

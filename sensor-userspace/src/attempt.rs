@@ -85,6 +85,8 @@ pub struct Attempt {
     /// As a hook resolved it.
     pub object: Option<Vec<u8>>,
     pub object2: Option<Vec<u8>>,
+    /// Capabilities that rules spoke of, as a hook saw them used; with commas between them.
+    pub capability: Option<String>,
     pub end: End,
     pub pid: u32,
     pub tid: u32,

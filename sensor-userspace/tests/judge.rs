@@ -119,6 +119,11 @@ rules:
   - { id: PYTHON, deny: [file.write, net.send], exe: "/usr/bin/python3*", when: { risk: ">=40" } }
   - { id: NOT_THERE, deny: file.delete, path: "/usr/**", exe: { not: "/usr/bin/*" } }
   - { id: NOT_LOCAL, deny: net.bind, to: { not: "127.0.0.0/8" }, exe: { not: ["/usr/**", "/opt/**"] } }
+  - { id: KILL, deny: proc.signal, signal: [KILL, 64] }
+  - { id: SEE_HUP, watch: proc.signal, signal: HUP, label: seen }
+  - { id: NOT_TERM, deny: proc.signal, signal: { not: [TERM, HUP, 34] }, when: { risk: ">=40" } }
+  - { id: RAW, deny: sys.capability, capability: [NET_RAW, 63] }
+  - { id: NOT_ADMIN, challenge: sys.capability, capability: { not: SYS_ADMIN }, exe: "/usr/**" }
   - { id: ONLY_GIT, deny: [proc.signal, sys.mount], exe: { not: ["/usr/bin/git", "/usr/lib/git-core/**"] } }
   - { id: AFTER, deny: net.connect, when: { label: seen } }
 "#;
@@ -140,7 +145,9 @@ rules:
         let port = [53, 80, 443, 8080][random.below(4) as usize];
         let protocol = [6, 17][random.below(2) as usize];
         let name = names[random.below(names.len() as u64) as usize];
-        let object = match random.below(11) {
+        let number = [1, 9, 14, 15, 22, 34, 64][random.below(7) as usize];
+        let object = match random.below(13) {
+            11 | 12 => Object::Number(number),
             10 => Object::UnknownSocket,
             8 | 9 => Object::Abstract(name),
             7 => Object::Path(b"/usr/bin/x"),
@@ -151,6 +158,7 @@ rules:
             _ => Object::Address { address, port, protocol },
         };
         let actions = match object {
+            Object::Number(_) => &[Action::ProcSignal, Action::SysCapability],
             Object::Abstract(_) | Object::UnknownSocket => &[Action::NetConnect, Action::NetSend],
             _ => Action::ALL,
         };

@@ -114,6 +114,7 @@ fn delete(number: u64) -> (Attempt, Judgement) {
         directory2: None,
         object: Some(path),
         object2: None,
+        capability: None,
         end: End::Returned(-13),
         pid: 4242,
         tid: 4242,

@@ -118,6 +118,33 @@ const SOCKETS: &[Case] = &[
     at("unix rest", "connect", "/data/inside/rest.sock", "NO_CONNECT"),
 ];
 
+/// By the signal, to whatever process and by whatever call.
+const SIGNALS: &[Case] = &[
+    at("signal KILL", "kill", "SIGKILL", "NO_KILL"),
+    at("signal KILL group", "kill", "SIGKILL", "NO_KILL"),
+    at("signal KILL thread", "tgkill", "SIGKILL", "NO_KILL"),
+    at("signal KILL pidfd", "pidfd_send_signal", "SIGKILL", "NO_KILL"),
+    at("signal KILL queued", "rt_sigqueueinfo", "SIGKILL", "NO_KILL"),
+    at("signal real-time", "kill", "34", "NO_KILL"),
+    at("signal 64", "kill", "64", "ONLY_THESE"),
+    at("signal HUP", "kill", "SIGHUP", "ONLY_THESE"),
+    at("signal stranger", "kill", "SIGURG", "ONLY_THESE"),
+    // By which signal is not known yet.
+    at("signal owner", "unlisted", "", "RULE_UNKNOWN"),
+];
+
+/// An attempt that needs a capability; `object` is which.
+const CAPABILITIES: &[Case] = &[
+    Case { met: EPERM, ..at("capability socket", "unlisted", "CAP_NET_RAW", "NO_CAPABILITY") },
+    // Where it holds all of them.
+    Case { met: EPERM, ..at("capability namespace", "unlisted", "CAP_NET_RAW", "NO_CAPABILITY") },
+    Case { met: EPERM, ..at("capability chown", "chown", "CAP_CHOWN", "NO_CAPABILITY") },
+    at("capability bind", "bind", "CAP_NET_BIND_SERVICE", "NO_CAPABILITY"),
+    at("capability nice", "unlisted", "CAP_SYS_NICE", "NO_CAPABILITY"),
+    at("capability open", "openat", "CAP_DAC_READ_SEARCH,CAP_DAC_OVERRIDE", "NO_OVERRIDE"),
+    at("capability ring", "io_uring", "CAP_DAC_OVERRIDE", "NO_OVERRIDE"),
+];
+
 /// What a kernel lacks the hook for (docs/kernels.md): these go through there.
 fn goes_through(kernel: &str, check: &str) -> bool {
     kernel == "5.10" && ["sys.io_uring", "sys.setuid groups"].contains(&check)
@@ -145,6 +172,8 @@ macro_rules! machines {
             judges_what_is_inherited,
             refuses_by_socket,
             lets_other_sockets_be,
+            refuses_by_signal,
+            refuses_capabilities,
             knows_what_a_run_has_written,
             counts_by_time_what_finds_no_room,
             knows_what_goes_on,
@@ -263,6 +292,63 @@ fn lets_other_sockets_be(told: &Told, kernel: &str, _: Mode) -> Done {
         return Err(LOSES.to_owned());
     }
     assert_eq!(told.denials("sockets").filter(by_argument).count(), 1);
+    Ok(())
+}
+
+fn refuses_by_signal(told: &Told, kernel: &str, mode: Mode) -> Done {
+    assert_eq!(told.fact("exec signals"), "7");
+    refuses(told, kernel, mode, SIGNALS, "signals", "unsignalled")?;
+    // Signal 0 is none.
+    for check in ["signal TERM", "signal TERM pidfd", "signal 0", "signal 0 stranger"] {
+        assert_eq!(told.check(&format!("signals {check}")).status, 0, "{check}");
+    }
+    assert_eq!(told.check("signals signal nobody").status, libc::ESRCH as u8);
+    let by_argument = |data: &&Value| {
+        data["action_attempted"]["argument"] == "SIGKILL"
+            && data["policy_rule_id"] == "NO_KILL"
+            && data["judged"] == "argument"
+            && data["enforcement"] == "not_reached"
+    };
+    if degraded(kernel) && told.denials("signals").filter(by_argument).count() == 0 {
+        return Err(LOSES.to_owned());
+    }
+    assert_eq!(told.denials("signals").filter(by_argument).count(), 1);
+    Ok(())
+}
+
+/// What it is used for goes without it, which mostly is not at all; the rest of what root does is as ever.
+fn refuses_capabilities(told: &Told, kernel: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("exec capabilities"), "7");
+    let mut unrecorded = Vec::new();
+    for case in CAPABILITIES {
+        assert_eq!(told.check(&format!("unneeded {}", case.check)).status, case.free, "{} where it is allowed", case.check);
+        assert_eq!(told.check(&format!("capabilities {}", case.check)).status, case.met, "{} where it is denied", case.check);
+        let tells = |data: &&Value| {
+            let attempt = &data["action_attempted"];
+            attempt["syscall"] == case.syscall
+                && attempt["capability"] == case.object
+                && data["policy_rule_id"] == case.rule
+        };
+        let Some(record) = told.denials("capabilities").find(tells) else {
+            unrecorded.push(case.check);
+            continue;
+        };
+        assert_eq!(record["enforcement"], "blocked", "{record}");
+        assert_eq!(record["judged"], "kernel", "{record}");
+        // What comes of a call that no entry shows is not known.
+        let known = !["unlisted", "io_uring"].contains(&case.syscall);
+        assert_eq!(record["action_attempted"]["result"].as_i64(), known.then(|| -i64::from(case.met)), "{record}");
+    }
+    for check in ["capability chmod", "capability setuid"] {
+        assert_eq!(told.check(&format!("capabilities {check}")).status, 0, "{check}");
+    }
+    assert_eq!(told.check("capabilities capability not held").status, EPERM);
+    let watched = told.fact("capabilities watched").parse().unwrap_or(0);
+    if degraded(kernel) && (!unrecorded.is_empty() || watched < 2) {
+        return Err(format!("{unrecorded:?} not recorded: {LOSES}"));
+    }
+    assert!(unrecorded.is_empty(), "no record tells of {unrecorded:?}");
+    assert_eq!(watched, 2);
     Ok(())
 }
 
@@ -424,7 +510,10 @@ fn lets_the_rest_be(told: &Told, _: &str, _: Mode) -> Done {
 
 fn ledgers_verify(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.fact("daemon"), "0");
-    for ledger in ["denied", "allowed", "bare", "free", "errnos", "usual", "sockets", "unasked", "unconnected"] {
+    for ledger in [
+        "denied", "allowed", "bare", "free", "errnos", "usual", "sockets", "unasked", "unconnected", "signals",
+        "unsignalled", "capabilities", "unneeded",
+    ] {
         assert_eq!(told.fact(&format!("verify {ledger}")), "0", "{ledger}");
     }
     Ok(())

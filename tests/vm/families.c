@@ -1,4 +1,5 @@
-/* One attempt of each family, each in a child of its own: `families PART` with PART places, bare, errnos or sockets.
+/* One attempt of each family, each in a child of its own: `families PART` with PART places, bare, errnos, sockets, signals or
+ * capabilities.
  * Tells `@`, check, errno it met, what then stands at its place, a dash.
  * Other parts are single steps: `hands SOCKET COUNT`, `takes SOCKET`, `listens NAME…`, `connected COMMAND…`, and those of
  * `STEPS` with their path; before one of these `child` has a child do it, `from_memory` a copy of the program in no
@@ -586,6 +587,96 @@ static void sockets(void)
 	TRY("unix nobody", NULL, connected("/data/run/denied.none"));
 }
 
+/* A process of its own group, for others to signal; it does not stay long. */
+static int victim(void)
+{
+	int child = fork();
+	if (child == 0) {
+		alarm(5);
+		for (;;)
+			pause();
+	}
+	setpgid(child, child);
+	return child;
+}
+
+static int signals_thread(int signal)
+{
+	int child = victim();
+	return syscall(SYS_tgkill, child, child, signal);
+}
+
+static int signals_by_pidfd(int signal)
+{
+	return syscall(SYS_pidfd_send_signal, syscall(SYS_pidfd_open, victim(), 0), signal, NULL, 0);
+}
+
+static int queues(int signal) { return sigqueue(victim(), signal, (union sigval){ 0 }); }
+
+static int will_signal(int target)
+{
+	int pair[2];
+	return socketpair(AF_UNIX, SOCK_STREAM, 0, pair) ? -1 : fcntl(pair[0], F_SETOWN, target);
+}
+
+#define NOBODY 4000000
+
+static void signal_numbers(void)
+{
+	TRY("signal KILL", NULL, kill(victim(), SIGKILL));
+	TRY("signal KILL group", NULL, kill(-victim(), SIGKILL));
+	TRY("signal KILL thread", NULL, signals_thread(SIGKILL));
+	TRY("signal KILL pidfd", NULL, signals_by_pidfd(SIGKILL));
+	TRY("signal KILL queued", NULL, queues(SIGKILL));
+	TRY("signal real-time", NULL, kill(victim(), 34));
+	TRY("signal 64", NULL, kill(victim(), 64));
+	TRY("signal HUP", NULL, kill(victim(), SIGHUP));
+	TRY("signal stranger", NULL, kill(1, SIGURG));
+	TRY("signal owner", NULL, will_signal(1));
+	TRY("signal TERM", NULL, kill(victim(), SIGTERM));
+	TRY("signal TERM pidfd", NULL, signals_by_pidfd(SIGTERM));
+	TRY("signal 0", NULL, kill(victim(), 0));
+	TRY("signal 0 stranger", NULL, kill(1, 0));
+	TRY("signal nobody", NULL, kill(NOBODY, SIGKILL));
+}
+
+static int opens_raw(void) { return socket(AF_INET, SOCK_RAW, 1 /* ICMP */); }
+
+/* There it has every capability. */
+static int opens_raw_in_namespace(void)
+{
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNET))
+		_exit(254);
+	return opens_raw();
+}
+
+static int binds_below(void)
+{
+	struct sockaddr_in here = address(80);
+	return bind(socket(AF_INET, SOCK_DGRAM, 0), (struct sockaddr *)&here, sizeof here);
+}
+
+static int is_nice(void) { return setpriority(PRIO_PROCESS, 0, -5); }
+
+static int opens_raw_without(void)
+{
+	return setuid(1) ? -1 : opens_raw();
+}
+
+static void capabilities(void)
+{
+	TRY("capability socket", NULL, opens_raw());
+	TRY("capability namespace", NULL, opens_raw_in_namespace());
+	TRY("capability not held", NULL, opens_raw_without());
+	TRY("capability chown", NULL, chown("/data/others/x", 1, 1));
+	TRY("capability bind", NULL, binds_below());
+	TRY("capability nice", NULL, is_nice());
+	TRY("capability open", NULL, opens("/data/others/x", O_RDONLY));
+	TRY("capability ring", NULL, ring_opens("/data/others/x", O_RDONLY));
+	TRY("capability chmod", NULL, chmod("/data/others/x", 0600));
+	TRY("capability setuid", NULL, setuid(1));
+}
+
 int main(int argc, char **argv)
 {
 	const char *part = argc > 1 ? argv[1] : "", *path = argc > 2 ? argv[2] : "";
@@ -621,6 +712,10 @@ int main(int argc, char **argv)
 		errnos();
 	else if (strcmp(part, "sockets") == 0)
 		sockets();
+	else if (strcmp(part, "signals") == 0)
+		signal_numbers();
+	else if (strcmp(part, "capabilities") == 0)
+		capabilities();
 	else
 		return 2;
 	return 7;

@@ -7,7 +7,7 @@ use sensor_common::action::Action;
 use crate::attempt::{Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict};
 use crate::kernel::{Operand, Seen, Standing};
 use crate::policy::{
-    Circumstances, Consequences, Decision, KernelHit, Object, Program, RULE_DEFAULT, Table, Written, place,
+    Circumstances, Consequences, Decision, KernelHit, Numbered, Object, Program, RULE_DEFAULT, Table, Written, place,
     reaches_sockets,
 };
 
@@ -91,6 +91,7 @@ fn from_hooks(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Decisio
             // What has a place, and is reached over the network.
             _ if hook.unknown && reaches_sockets(hook.action) => Object::UnknownSocket,
             _ if hook.unknown => Object::Unknown,
+            Some(name) if Numbered::of(hook.action).is_some() => numbered(hook.action, name),
             // What a hook gave no name has none: an address, a signal.
             None => Object::None,
             named => Object::of(named),
@@ -130,6 +131,8 @@ fn from_argument(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Deci
     );
     let first = if has_place(attempt) {
         place(&first)
+    } else if let (Some(_), Some(argument)) = (Numbered::of(attempt.action), &attempt.argument) {
+        numbered(attempt.action, argument)
     } else {
         destination(attempt, &first)
     };
@@ -193,6 +196,13 @@ fn destination<'a>(attempt: &'a Attempt, path: &'a [u8]) -> Object<'a> {
     }
 }
 
+/// A signal or a capability by its name; what is none matches no rule that asks for one.
+fn numbered(action: Action, name: &[u8]) -> Object<'static> {
+    let text = std::str::from_utf8(name).ok();
+    let which = Numbered::of(action).zip(text).and_then(|(kind, text)| kind.parse(text));
+    which.map_or(Object::None, Object::Number)
+}
+
 /// Empty: it could not be resolved.
 fn place(path: &[u8]) -> Object<'_> {
     if path.is_empty() {
@@ -229,7 +239,8 @@ fn has_place(attempt: &Attempt) -> bool {
         | Action::SysSetuid
         | Action::ProcControl
         | Action::SysPerf
-        | Action::SysMachine => false,
+        | Action::SysMachine
+        | Action::SysCapability => false,
     }
 }
 
@@ -275,6 +286,7 @@ pub(super) mod tests {
                 directory2: None,
                 object: None,
                 object2: None,
+                capability: None,
                 end: End::Returned(result),
                 pid: 1,
                 tid: 1,

@@ -3,7 +3,8 @@
 use sensor_common::{
     action::Action,
     event::{self, end, flag, kind, pair, program, section},
-    syscalls::{SYSCALLS, Shape},
+    numbers::LAST_SIGNAL,
+    syscalls::{SYSCALLS, Shape, Syscall},
 };
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
     meaning::{as_found, called_by, meaning},
 };
 use crate::attempt::{ArgumentRead, Argv, Attempt, Credentials, End, WallNs};
+use crate::policy::Numbered;
 
 /// Reads a plain structure off the front.
 fn take<T: Copy>(bytes: &[u8]) -> Option<(T, &[u8])> {
@@ -121,6 +123,18 @@ fn unix_name(rest: &[u8]) -> Vec<u8> {
     }
 }
 
+/// The signal that a call sends, as it is called; `0` for none.
+fn signal(row: &Syscall, args: &[u64; 6]) -> Option<Vec<u8>> {
+    if row.action != Action::ProcSignal {
+        return None;
+    }
+    let position = if matches!(row.name, "tgkill" | "rt_tgsigqueueinfo") { 2 } else { 1 };
+    // Of what no signal is, too, the number is told.
+    let number = args[position] as i32;
+    let which = u8::try_from(number).ok().filter(|which| (1..=LAST_SIGNAL).contains(which));
+    Some(which.map_or_else(|| number.to_string(), |which| Numbered::Signal.name(which)).into_bytes())
+}
+
 /// What it takes to put the kernel's words into ours.
 pub struct Reader<'a> {
     /// The wall's clock less the kernel's.
@@ -135,7 +149,7 @@ impl Reader<'_> {
     }
 
     /// An object section: the filesystem's number, then names deepest first.
-    fn object(&self, section: &[u8], nameless: bool) -> Option<Vec<u8>> {
+    fn object(&self, section: &[u8], action: Action, nameless: bool) -> Option<Vec<u8>> {
         let (number, names) = section.split_first_chunk::<4>()?;
         if nameless {
             let name = names.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -144,6 +158,10 @@ impl Reader<'_> {
         let number = u32::from_le_bytes(*number);
         if number == section::ABSTRACT {
             return Some([b"@", names].concat());
+        }
+        if number == section::NUMBERED {
+            let which = names.try_into().map(u32::from_le_bytes).ok()?;
+            return Some(Numbered::of(action)?.name(u8::try_from(which).ok()?).into_bytes());
         }
         let below = path_from_names(names);
         match (self.place)(number) {
@@ -167,7 +185,7 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
     let argument = if by_address {
         sections.address.and_then(address)
     } else {
-        sections.path.map(<[u8]>::to_vec)
+        sections.path.map(<[u8]>::to_vec).or_else(|| signal(row, &raw.args))
     };
     let takes_argument = by_address && raw.args[usize::from(row.pointer) % 6] != 0 || row.path != sensor_common::syscalls::NONE;
     let base = sections.base.filter(|_| raw.flags & flag::BASE_TRUNCATED == 0).map(|names| match raw.flags & flag::NAMELESS {
@@ -180,7 +198,10 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
         && raw.args[usize::from(row.dirfd) % 6] as i32 != libc::AT_FDCWD;
     let hooks = hooks(&raw, &sections, reader, result);
     as_found(row, &mut means, &hooks);
-    let mut objects = hooks.iter().filter_map(|found| found.object.as_ref());
+    let (used, acted): (Vec<_>, Vec<_>) = hooks.iter().partition(|hook| hook.action == Action::SysCapability);
+    // A call's object is what it is about; a capability is that where nothing but its use was seen.
+    let about = if row.is_of_hooks() && acted.is_empty() { &used } else { &acted };
+    let mut objects = about.iter().filter_map(|hook| hook.object.as_ref());
     let object = objects.next();
     let object2 = objects.find(|other| Some(*other) != object).cloned();
     let mut actions: Vec<Action> = Vec::with_capacity(means.len());
@@ -237,6 +258,7 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
             argument2,
             object: object.cloned().or_else(|| base.clone().filter(|_| by_descriptor)),
             object2,
+            capability: capability(&used),
             end: match raw.end {
                 _ if pending => End::Pending,
                 end::RETURNED => End::Returned(raw.result),
@@ -269,6 +291,17 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
     })
 }
 
+/// Each of the capabilities once, in the order in which they were used.
+fn capability(used: &[&HookVerdict]) -> Option<String> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in used.iter().filter_map(|hook| std::str::from_utf8(hook.object.as_ref()?).ok()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    (!names.is_empty()).then(|| names.join(","))
+}
+
 fn hooks(
     raw: &event::Attempt,
     sections: &Sections<'_>,
@@ -284,7 +317,7 @@ fn hooks(
             let was_there = action == Action::FileCreate && result == Some(-i64::from(libc::EEXIST));
             Some(HookVerdict {
                 action,
-                object: sections.objects.get(position).copied().flatten().and_then(|object| reader.object(object, nameless)),
+                object: sections.objects.get(position).copied().flatten().and_then(|object| reader.object(object, action, nameless)),
                 effect: found.effect,
                 rule: (found.rule != event::NO_RULE).then_some(found.rule),
                 would: (found.would != event::NO_RULE).then_some(found.would),
@@ -398,8 +431,8 @@ mod tests {
     fn an_abstract_socket_is_called_by_its_whole_name() {
         let reader = Reader { clock_offset: 0, place: &|_| None };
         let section = [&section::ABSTRACT.to_le_bytes()[..], b"a/b\0c"].concat();
-        assert_eq!(reader.object(&section, false).as_deref(), Some(&b"@a/b\0c"[..]));
-        assert_eq!(reader.object(&section[..4], false).as_deref(), Some(&b"@"[..]));
+        assert_eq!(reader.object(&section, Action::NetConnect, false).as_deref(), Some(&b"@a/b\0c"[..]));
+        assert_eq!(reader.object(&section[..4], Action::NetConnect, false).as_deref(), Some(&b"@"[..]));
     }
 
     #[test]

@@ -111,7 +111,9 @@ pub fn called_by(row: &Syscall, means: &[(Action, Operand)], flags: u32) -> Acti
             } else if has(Action::FileWrite) {
                 Action::FileWrite
             } else {
-                means.last().map_or(row.action, |(action, _)| *action)
+                // What it needed a capability for is what it is called by.
+                let telling = means.iter().rfind(|(action, _)| *action != Action::SysCapability);
+                telling.map_or(row.action, |(action, _)| *action)
             }
         }
         _ => row.action,

@@ -125,6 +125,7 @@ impl Trial {
         slot.attempt.pairs = 0;
         slot.walk.left = 0;
         slot.walk.depth = 0;
+        slot.walk.which = 0;
         let mut used = 0;
         let about = match object {
             Object::Path(path) => {
@@ -149,6 +150,10 @@ impl Trial {
                 slot.walk.depth = 1;
                 used = name.len();
                 pair::UNIX
+            }
+            Object::Number(which) => {
+                slot.walk.which = which.into();
+                pair::BARE
             }
             Object::Nameless(_) => pair::NAMELESS,
             Object::Unknown => pair::UNKNOWN,

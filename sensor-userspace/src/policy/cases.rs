@@ -93,6 +93,7 @@ impl Case {
     ) -> Vec<Vec<(Action, Object<'a>)>> {
         let first = match &self.object {
             CaseObject::None => vec![Object::None],
+            CaseObject::Number(which) => vec![Object::Number(*which)],
             CaseObject::Nameless => vec![Object::Nameless(b"memfd:x")],
             CaseObject::Address { address, port, protocol } => {
                 vec![Object::Address { address: *address, port: *port, protocol: *protocol }]

@@ -14,8 +14,9 @@ use super::automaton::{Automaton, Globs, PROGRAM_ROOT, ROOT};
 use super::address::{Destination, Host};
 use super::facts::{Fact, Identity, held};
 use super::hosts::{Hosts, destinations};
-use super::language::{AddressTest, Effect, PathTest, Policy, ProgramTest, Rule, SetId};
+use super::language::{AddressTest, Effect, NumberTest, PathTest, Policy, ProgramTest, Rule, SetId};
 use super::networks::{Network, Networks};
+use super::numbers::Numbered;
 use super::pattern::{Part, Variables};
 use super::problem::{At, Errors, Report};
 use crate::attempt::{Severity, Verdict};
@@ -33,7 +34,7 @@ pub struct TableRule {
     pub severity: Severity,
     pub tags: Vec<String>,
     pub timeout: Option<Duration>,
-    /// The rule's places, or destinations, as written, variables and all.
+    /// The rule's places, or destinations, as written, variables and all; or its signals or capabilities.
     pub places: Vec<String>,
     /// Likewise the programs.
     pub programs: Vec<String>,
@@ -196,6 +197,9 @@ impl<'a> Compiler<'a> {
         };
         let mut places = texts(places_of(rule));
         places.extend(destinations(rule).iter().map(|to| self.destination_told(to)));
+        places.extend(Numbered::ALL.into_iter().filter(|kind| rule.actions & kind.action().bit() != 0).flat_map(|kind| {
+            kind.names(rule.number.named())
+        }));
         TableRule {
             id: rule.id.clone(),
             description: rule.description.clone(),
@@ -419,13 +423,15 @@ impl Table {
 }
 
 fn kernel_rule(rule: &Rule, set: u32, programs: u32) -> table::Rule {
-    let object = match (&rule.path, &rule.to) {
-        (PathTest::In(_), _) => table::object::IN,
-        (PathTest::NotIn(_), _) => table::object::NOT_IN,
-        (PathTest::Written(true), _) => table::object::WRITTEN,
-        (PathTest::Written(false), _) => table::object::NOT_WRITTEN,
-        (_, AddressTest::In(_)) => table::object::TO,
-        (_, AddressTest::NotIn(_)) => table::object::NOT_TO,
+    let object = match (&rule.path, &rule.to, rule.number) {
+        (PathTest::In(_), ..) => table::object::IN,
+        (PathTest::NotIn(_), ..) => table::object::NOT_IN,
+        (PathTest::Written(true), ..) => table::object::WRITTEN,
+        (PathTest::Written(false), ..) => table::object::NOT_WRITTEN,
+        (_, AddressTest::In(_), _) => table::object::TO,
+        (_, AddressTest::NotIn(_), _) => table::object::NOT_TO,
+        (.., NumberTest::In(_)) => table::object::AMONG,
+        (.., NumberTest::NotIn(_)) => table::object::NOT_AMONG,
         _ => table::object::ANY,
     };
     let bits = |numbers: &[usize]| numbers.iter().fold(0_u64, |bits, number| bits | 1 << (number & 63));
@@ -456,6 +462,7 @@ fn kernel_rule(rule: &Rule, set: u32, programs: u32) -> table::Rule {
         labels_none: bits(&rule.when.labels_none) as u32,
         labels_set: bits(&set_labels) as u32,
         programs,
+        numbers: rule.number.named(),
     }
 }
 

@@ -59,6 +59,8 @@ impl Table {
                 table::object::NOT_TO => "not_to",
                 table::object::WRITTEN => "written",
                 table::object::NOT_WRITTEN => "not_written",
+                table::object::AMONG => "among",
+                table::object::NOT_AMONG => "not_among",
                 _ => "any",
             };
             json!({

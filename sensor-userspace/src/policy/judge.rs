@@ -32,6 +32,8 @@ pub enum Object<'a> {
     Abstract(&'a [u8]),
     /// A unix socket whose place cannot be told.
     UnknownSocket,
+    /// A signal, or a capability, as `sensor_common::numbers` has it: its bit plus one. Signal 0 is `None`.
+    Number(u8),
     /// A socket of another kind, or without a name: no rule about addresses or unix sockets speaks of it.
     OtherSocket,
 }
@@ -356,9 +358,15 @@ impl Table {
         }
         if !decided {
             self.pass_over(others, action, tell);
-            found.verdict = verdict_of(self.kernel.default_effect);
+            let asked = !action.is_named_alone() || self.names(action);
+            found.verdict = if asked { verdict_of(self.kernel.default_effect) } else { Verdict::Allow };
         }
         found
+    }
+
+    /// Whether some rule speaks of the action. Of one that only its own verb names nobody asks without.
+    pub(super) fn names(&self, action: Action) -> bool {
+        self.tests.iter().any(|rule| rule.actions & action.bit() != 0)
     }
 
     /// Tells of rules that nothing offered.
@@ -550,6 +558,10 @@ impl Offered {
                 matches!(action, Action::ProcExec | Action::FileMapExec)
             }
             (table::object::NOT_TO, Object::Address { .. }) => outside,
+            (table::object::AMONG | table::object::NOT_AMONG, Object::Number(which)) => {
+                rule.speaks_of_number(which.into())
+            }
+            (table::object::AMONG | table::object::NOT_AMONG, _) => false,
             (table::object::WRITTEN, _) => written == Written::Yes,
             (table::object::NOT_WRITTEN, Object::Path(_)) => written == Written::No,
             (table::object::NOT_IN | table::object::NOT_TO | table::object::NOT_WRITTEN, _) => false,

@@ -63,6 +63,24 @@ pub enum AddressTest {
     NotIn(Vec<Destination>),
 }
 
+/// What a rule asks of the signal or the capability: its actions tell which. Bits as `sensor_common::numbers` has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NumberTest {
+    Any,
+    In(u64),
+    NotIn(u64),
+}
+
+impl NumberTest {
+    /// The bits of those that it names.
+    pub fn named(self) -> u64 {
+        match self {
+            NumberTest::Any => 0,
+            NumberTest::In(bits) | NumberTest::NotIn(bits) => bits,
+        }
+    }
+}
+
 /// What a rule asks of the program that acts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProgramTest {
@@ -114,6 +132,8 @@ pub struct Rule {
     /// `path:`, or `unix:`, which its actions tell from it: no action has both.
     pub path: PathTest,
     pub to: AddressTest,
+    /// `signal:`, or `capability:`.
+    pub number: NumberTest,
     pub exe: ProgramTest,
     pub when: When,
     pub labels: Vec<SetLabel>,
@@ -169,6 +189,8 @@ pub enum CaseObject {
         port: u16,
         protocol: u8,
     },
+    /// `signal:`, or `capability:`: its bit plus one.
+    Number(u8),
     /// Any of the addresses that the name stands for.
     Host {
         name: String,

@@ -19,6 +19,7 @@ mod language;
 mod lists;
 mod networks;
 mod numbering;
+mod numbers;
 mod pattern;
 pub mod place;
 mod problem;
@@ -28,6 +29,7 @@ mod read_case;
 mod read_consequence;
 mod read_exe;
 mod read_hosts;
+mod read_number;
 mod read_object;
 mod read_rule;
 mod read_when;
@@ -53,10 +55,11 @@ pub use json::effect_word;
 pub use hosts::{Hosts, MAX_ADDRESSES, told};
 pub use judge::{Circumstances, Consequences, Decision, KernelHit, Object, Step, StepResult, Written, pair};
 pub use language::{
-    AddressTest, Case, CaseObject, CaseProgram, Effect, FactId, Fallback, LabelId, PathTest, Policy, ProgramTest,
-    Rule, SetId, SetLabel, When, Who,
+    AddressTest, Case, CaseObject, CaseProgram, Effect, FactId, Fallback, LabelId, NumberTest, PathTest, Policy,
+    ProgramTest, Rule, SetId, SetLabel, When, Who,
 };
 pub use numbering::Busy;
+pub use numbers::Numbered;
 pub use pattern::{Part, Pattern, Piece, Variable, Variables};
 pub use problem::{At, Errors, Level, Problem};
 pub use program::Program;

@@ -7,15 +7,16 @@ use sensor_common::action::Action;
 use super::address::{Host, exact, protocol_number};
 use super::hosts::Hosts;
 use super::language::{Case, CaseObject, LabelId, Policy, Who};
+use super::numbers::Numbered;
 use super::pattern::{Part, Pattern};
-use super::problem::Report;
+use super::problem::{At, Report};
 use super::read::{choice, word, words};
 use super::read_exe::case_program;
-use super::read_rule::{has_place, reaches_sockets};
+use super::read_rule::{OBJECTS, has_place, reaches_sockets};
 use super::window::moment;
 use super::words::{suggestion, unknown_key};
 use super::yaml::{Entry, Kind, Node};
-use super::{RULE_DEFAULT, RULE_UNKNOWN, glob};
+use super::{RULE_DEFAULT, RULE_UNKNOWN, glob, read_number};
 use crate::attempt::Verdict;
 
 const CASE_KEYS: &[&str] = &[
@@ -25,6 +26,8 @@ const CASE_KEYS: &[&str] = &[
     "path2",
     "to",
     "unix",
+    "signal",
+    "capability",
     "protocol",
     "unknown",
     "nameless",
@@ -104,6 +107,7 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
         let text = format!("the case has `unix:`, and `{}` has no such object", action.verb());
         report.error(node.at, text, "ask for `net.connect` or `net.send`");
     }
+    numbered(node.at, entries, &actions, report);
     let path2 = match get("path2") {
         Some(entry) => Some(literal(entry, &file, report)?),
         None => None,
@@ -145,12 +149,31 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
     })
 }
 
-/// `path`, `to`, `unix`, `unknown` or `nameless`, of which there is at most one.
+/// Tells where the case has a signal or a capability, and an action has none; and where a capability is left out, for it
+/// has no signal 0 that would stand for nothing.
+fn numbered(at: At, entries: &[Entry], actions: &[Action], report: &mut Report) {
+    for kind in Numbered::ALL {
+        let (key, verb) = (kind.key(), kind.action().verb());
+        let given = entries.iter().any(|entry| entry.key == key);
+        let other = actions.iter().find(|action| **action != kind.action());
+        if let (true, Some(action)) = (given, other) {
+            let text = format!("the case has `{key}:`, and `{}` has no such object", action.verb());
+            report.error(at, text, format!("ask for `{verb}`"));
+        }
+    }
+    let needs = actions.contains(&Action::SysCapability);
+    if needs && !entries.iter().any(|entry| entry.key == Numbered::Capability.key()) {
+        let text = "the case has no `capability`, and `sys.capability` needs one";
+        report.error(at, text, "write `capability: CAP_NET_RAW`");
+    }
+}
+
+/// `path`, `to`, `unix`, `signal`, `capability`, `unknown` or `nameless`, of which there is at most one.
 fn object(entries: &[Entry], hosts: &Hosts, report: &mut Report) -> Option<CaseObject> {
     let get = |key: &str| entries.iter().find(|entry| entry.key == key);
     let truth = [("true", true), ("false", false)];
     let mut said: Vec<&Entry> = Vec::new();
-    for key in ["path", "to", "unix"] {
+    for key in OBJECTS {
         said.extend(get(key));
     }
     for key in ["unknown", "nameless"] {
@@ -158,7 +181,7 @@ fn object(entries: &[Entry], hosts: &Hosts, report: &mut Report) -> Option<CaseO
     }
     if let [one, other, ..] = said.as_slice() {
         let word = |entry: &Entry| match entry.key.as_str() {
-            key @ ("path" | "to" | "unix") => format!("`{key}:`"),
+            key if OBJECTS.contains(&key) => format!("`{key}:`"),
             key => format!("`{key}: true`"),
         };
         let text = format!("the case says both {} and {}", word(one), word(other));
@@ -173,6 +196,8 @@ fn object(entries: &[Entry], hosts: &Hosts, report: &mut Report) -> Option<CaseO
         "path" => literal(entry, &file, report).map(CaseObject::Path),
         "unix" => literal(entry, &|parts| socket(parts) || file(parts), report).map(CaseObject::Path),
         "to" => address(entry, get("protocol"), hosts, report),
+        "signal" => read_number::one(&entry.value, Numbered::Signal, report),
+        "capability" => read_number::one(&entry.value, Numbered::Capability, report),
         "unknown" => Some(CaseObject::Unknown),
         _ => Some(CaseObject::Nameless),
     }

@@ -43,7 +43,7 @@ pub(super) fn unix(node: &Node, reading: &mut Reading, report: &mut Report) -> O
 }
 
 /// What a map with the one key `not` holds.
-fn only_not<'a>(node: &Node, entries: &'a [Entry], example: &str, report: &mut Report) -> Option<&'a Node> {
+pub(super) fn only_not<'a>(node: &Node, entries: &'a [Entry], example: &str, report: &mut Report) -> Option<&'a Node> {
     for entry in entries.iter().filter(|entry| entry.key != "not") {
         unknown_key(entry, &["not"], true, report);
     }
@@ -126,7 +126,7 @@ fn destinations(
     sound.map(|()| found)
 }
 
-fn not_empty(node: &Node, key: &str, report: &mut Report) -> Option<()> {
+pub(super) fn not_empty(node: &Node, key: &str, report: &mut Report) -> Option<()> {
     if !node.items().is_empty() {
         return Some(());
     }
@@ -134,6 +134,8 @@ fn not_empty(node: &Node, key: &str, report: &mut Report) -> Option<()> {
         "path" => "the list of paths is empty",
         "unix" => "the list of sockets is empty",
         "exe" => "the list of programs is empty",
+        "signal" => "the list of signals is empty",
+        "capability" => "the list of capabilities is empty",
         _ => "the list of destinations is empty",
     };
     report.error(node.at, text, format!("put something into it, or remove `{key}:`"));

@@ -3,16 +3,16 @@
 use sensor_common::action::Action;
 
 use super::facts::Fact;
-use super::language::{AddressTest, Effect, Fallback, PathTest, Rule, When};
+use super::language::{AddressTest, Effect, Fallback, NumberTest, PathTest, Rule, When};
+use super::numbers::Numbered;
 use super::problem::{At, Report};
 use super::read::{Reading, choice, word};
 use super::read_consequence::{errno, expires, labels, mode, risk, tags, timeout};
-use super::read_exe;
 use super::read_object::{path, to, unix};
 use super::read_when::{self, when};
 use super::words::{self, RULE_KEYS, unknown_key};
 use super::yaml::{Entry, Kind, Node};
-use super::{RULE_DEFAULT, RULE_UNKNOWN};
+use super::{RULE_DEFAULT, RULE_UNKNOWN, read_exe, read_number};
 use crate::attempt::Severity;
 
 const EFFECTS: [(&str, Effect); 4] = [
@@ -29,6 +29,8 @@ const SEVERITIES: [(&str, Severity); 5] = [
     ("critical", Severity::Critical),
 ];
 const MAX_ID: usize = 64;
+/// Keys of which a rule has at most one.
+pub(super) const OBJECTS: [&str; 5] = ["path", "to", "unix", "signal", "capability"];
 
 /// Actions whose object is a place.
 pub fn has_place(action: Action) -> bool {
@@ -75,7 +77,7 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
     let found = effect(at, entries, report);
     let effect = found.map(|(effect, _)| effect);
     let mut actions = found.and_then(|(_, entry)| actions(entry, report));
-    let is_test = |entry: &&Entry| ["path", "to", "unix"].contains(&entry.key.as_str());
+    let is_test = |entry: &&Entry| OBJECTS.contains(&entry.key.as_str());
     let tests: Vec<&Entry> = entries.iter().filter(is_test).collect();
     if let [one, other, ..] = tests.as_slice() {
         let (one, two) = (&one.key, &other.key);
@@ -106,6 +108,13 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
             to(&entry.value, reading, report)
         }
     };
+    let mut number = Some(NumberTest::Any);
+    for kind in Numbered::ALL {
+        if let Some(entry) = get(kind.key()) {
+            narrowed(kind.key(), kind.fits(), report);
+            number = read_number::numbers(&entry.value, kind, report);
+        }
+    }
     let exe = read_exe::exe(get("exe"), reading, report);
     let conditions = conditions(entries, reading, report);
     let observe = mode(get("mode"), reading.observe, report);
@@ -151,6 +160,7 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
         effect: effect?,
         path: path?,
         to: to?,
+        number: number?,
         exe: exe?,
         when,
         labels,
@@ -278,6 +288,8 @@ fn narrow(
     let (what, example) = match key {
         "path" => ("path", "file.*"),
         "unix" => ("unix socket", "net.connect"),
+        "signal" => ("signal", "proc.signal"),
+        "capability" => ("capability", "sys.capability"),
         _ => ("destination", "net.connect"),
     };
     let mut told = false;

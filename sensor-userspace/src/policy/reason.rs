@@ -7,6 +7,7 @@ use sensor_common::table;
 
 use super::compile::{Table, verdict_of};
 use super::judge::{Object, Single};
+use super::numbers::Numbered;
 use super::read_rule::reaches_sockets;
 use crate::attempt::Verdict;
 
@@ -34,9 +35,16 @@ pub(super) fn sentence(
     let does = does(single.verdict);
     if single.unknown {
         let id = single.asked.and_then(|rule| table.rules.get(rule)).map(|rule| rule.id.as_str());
-        let what_for = if single.asked_program { "the program that acts" } else { "its place" };
+        let what_for = match action {
+            _ if single.asked_program => "the program that acts",
+            Action::ProcSignal => "the signal",
+            _ => "its place",
+        };
         let asks = id.map(|id| format!("{id} asks for {what_for}, ")).unwrap_or_default();
         return format!("{what}: {asks}on_unknown {does}");
+    }
+    if action.is_named_alone() && !table.names(action) {
+        return format!("{what}: no rule names {}, so that nobody asks", action.verb());
     }
     let Some(index) = single.rule else {
         return format!("{what}: no rule matches, the default {does}");
@@ -65,6 +73,7 @@ fn places(rule: &table::Rule, texts: &[String]) -> Option<String> {
     match rule.object {
         table::object::WRITTEN => return Some("what the agent has written".to_owned()),
         table::object::NOT_WRITTEN => return Some("what the agent has not written".to_owned()),
+        table::object::AMONG => return Some(some_of(texts)),
         _ => {}
     }
     let side = match rule.object {
@@ -72,6 +81,7 @@ fn places(rule: &table::Rule, texts: &[String]) -> Option<String> {
         table::object::NOT_IN => "outside",
         table::object::TO => "to",
         table::object::NOT_TO => "to all but",
+        table::object::NOT_AMONG => "all but",
         _ => return None,
     };
     Some(format!("{side} {}", some_of(texts)))
@@ -136,6 +146,11 @@ fn what(action: Action, object: Object<'_>) -> String {
         Object::Path(name) if reaches_sockets(action) => {
             format!("{} to {}", action.verb(), readable(name))
         }
+        Object::Number(which) => {
+            let name = Numbered::of(action).map(|kind| kind.name(which)).unwrap_or_default();
+            format!("{} of {name}", action.verb())
+        }
+        Object::Unknown if action == Action::ProcSignal => "proc.signal of a signal that is not known yet".to_owned(),
         Object::Unknown => format!("{} of an object whose place is unknown", action.verb()),
         Object::Path(name) | Object::Nameless(name) => {
             format!("{} of {}", action.verb(), readable(name))

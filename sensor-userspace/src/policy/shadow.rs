@@ -2,8 +2,10 @@
 
 use std::cell::Cell;
 
+use sensor_common::action::Action;
+
 use super::address::Destination;
-use super::language::{AddressTest, Effect, Fallback, PathTest, Policy, ProgramTest, Rule, SetId, When};
+use super::language::{AddressTest, Effect, Fallback, NumberTest, PathTest, Policy, ProgramTest, Rule, SetId, When};
 use super::pattern::Pattern;
 use super::problem::Report;
 use super::words::verbs;
@@ -55,6 +57,7 @@ pub(super) fn warn(policy: &Policy, report: &mut Report) {
         );
         report.enter_rule(None);
     }
+    warn_of_capabilities(policy, report);
     let only_allows = policy.rules.iter().all(|rule| rule.effect == Effect::Allow);
     if let (Fallback::Allow, true, Some(first)) =
         (policy.default, only_allows, policy.rules.first())
@@ -62,6 +65,21 @@ pub(super) fn warn(policy: &Policy, report: &mut Report) {
         let text = "every rule allows, and so does the default: this policy never denies";
         report.warning(first.at, text, "say `default: deny`");
     }
+}
+
+/// One rule that names a capability has the kernel ask about all, and `default: deny` denies what no rule speaks of.
+fn warn_of_capabilities(policy: &Policy, report: &mut Report) {
+    let speaks = |rule: &&Rule| rule.actions & Action::SysCapability.bit() != 0;
+    let mut named = policy.rules.iter().filter(speaks);
+    let (Some(first), Fallback::Deny) = (named.next(), policy.default) else { return };
+    let decides = |rule: &Rule| !rule.observe && rule.effect != Effect::Watch;
+    if std::iter::once(first).chain(named).any(decides) {
+        return;
+    }
+    report.enter_rule(Some(first.id.clone()));
+    let text = "`default: deny` denies every capability as soon as a rule names one, and this one only looks on";
+    report.warning(first.at, text, "write `allow: sys.capability` behind it, or leave it out");
+    report.enter_rule(None);
 }
 
 struct Search<'a> {
@@ -92,7 +110,14 @@ impl Search<'_> {
             (ProgramTest::NotIn(outer), ProgramTest::NotIn(inner)) => self.contains(inner, outer),
             _ => false,
         };
-        paths && holds_whenever(&earlier.when, &rule.when) && addresses() && programs()
+        let numbers = match (earlier.number, rule.number) {
+            (NumberTest::Any, _) => true,
+            (NumberTest::In(outer), NumberTest::In(inner)) => inner & !outer == 0,
+            (NumberTest::NotIn(outer), NumberTest::NotIn(inner)) => outer & !inner == 0,
+            (NumberTest::NotIn(outer), NumberTest::In(inner)) => outer & inner == 0,
+            _ => false,
+        };
+        paths && numbers && holds_whenever(&earlier.when, &rule.when) && addresses() && programs()
     }
 
     /// Whether every place of `inner` lies in one of `outer`.

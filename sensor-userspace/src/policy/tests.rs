@@ -11,6 +11,7 @@ mod hosts;
 mod includes;
 mod limits;
 mod naive;
+mod numbers;
 mod places;
 mod reference;
 mod shipped;

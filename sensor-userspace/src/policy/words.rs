@@ -41,6 +41,8 @@ pub(super) const RULE_KEYS: &[&str] = &[
     "path",
     "to",
     "unix",
+    "signal",
+    "capability",
     "exe",
     "when",
     "mode",
@@ -63,11 +65,6 @@ const EVERY_TIME: &str =
 const NO_CONSEQUENCE: &str = "leave it out: the effect alone is enforced and recorded";
 const RULE_LATER: &[(&str, &str)] = &[
     ("unresolved", "leave it out"),
-    (
-        "signal",
-        "leave the rule out, or write it without `signal:` if it shall speak of every signal",
-    ),
-    ("capability", "leave the rule out, or deny the action that needs the capability"),
     ("tool", "leave the rule out"),
     ("limit", EVERY_TIME),
     ("sensitivity", EVERY_TIME),
@@ -111,7 +108,7 @@ pub(super) fn actions(word: &str, at: At, report: &mut Report) -> Option<u32> {
     let bits = |wanted: &dyn Fn(Action) -> bool| {
         Action::ALL
             .iter()
-            .filter(|action| wanted(**action))
+            .filter(|action| wanted(**action) && !action.is_named_alone())
             .fold(0, |bits, action| bits | action.bit())
     };
     if word == "*" {

@@ -155,6 +155,9 @@ fn write_action(attempt: &Attempt, judgement: &Judgement, action: &mut Object<'_
             action.bool("argv_truncated", true);
         }
     }
+    if let Some(capability) = &attempt.capability {
+        action.str("capability", capability);
+    }
     action.plain("class", attempt.action.class().name().as_bytes());
     let who = &attempt.credentials;
     action.object("credentials", |credentials| {

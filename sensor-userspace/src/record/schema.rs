@@ -154,6 +154,7 @@ fn action_attempted() -> Value {
             "argument_read": { "enum": ["entry", "return", "none"] },
             "argv": texts(),
             "argv_truncated": only_true(),
+            "capability": text(),
             "class": { "enum": classes },
             "credentials": closed(
                 json!({

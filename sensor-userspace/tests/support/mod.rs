@@ -130,6 +130,7 @@ pub fn attempt(at: u64, argument: &[u8]) -> Attempt {
         directory2: None,
         object: None,
         object2: None,
+        capability: None,
         end: End::Returned(3),
         pid: 4242,
         tid: 4242,

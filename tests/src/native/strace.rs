@@ -126,8 +126,20 @@ fn argument(name: &str, args: &[&str]) -> Option<Vec<u8>> {
             let (_, name) = arg(1)?.split_once("msg_name=")?;
             address(name)
         }
+        "kill" | "tkill" | "rt_sigqueueinfo" | "pidfd_send_signal" => Some(signal(arg(1)?)),
+        "tgkill" | "rt_tgsigqueueinfo" => Some(signal(arg(2)?)),
         _ => None,
     }
+}
+
+/// Real-time signals, which strace counts as the kernel does, have no names in records.
+fn signal(text: &str) -> Vec<u8> {
+    let behind_first = match text.strip_prefix("SIGRT_") {
+        _ if text == "SIGRTMIN" => Some(0),
+        Some(count) => count.parse::<u8>().ok(),
+        None => None,
+    };
+    behind_first.map_or_else(|| text.to_owned(), |count| (32 + count).to_string()).into_bytes()
 }
 
 /// The quoted string at the front.
@@ -257,7 +269,7 @@ mod tests {
                 (8, "connect", Some(&b"1.2.3.4:80"[..]), Outcome::Failed(111)),
                 (7, "openat", Some(&b"/,\""[..]), Outcome::Done),
                 (7, "rename", None, Outcome::Failed(14)),
-                (9, "kill", None, Outcome::Unseen),
+                (9, "kill", Some(&b"SIGKILL"[..]), Outcome::Unseen),
             ]
         );
     }

@@ -10,7 +10,9 @@ use sensor_common::action::Action;
 use serde_json::{Value, json};
 
 use super::{Failure, Given, headline, load};
-use crate::policy::{self, Circumstances, Host, Hosts, Identity, Object, Policy, Program, Written, place};
+use crate::policy::{
+    self, Circumstances, Host, Hosts, Identity, Numbered, Object, Policy, Program, Written, place,
+};
 
 #[derive(Args, Debug)]
 pub(super) struct Explain {
@@ -35,6 +37,12 @@ pub(super) struct Explain {
     /// The unix socket that it reaches: its file's absolute path, or `@name`.
     #[arg(long, value_name = "SOCKET", conflicts_with_all = ["unknown", "path", "to", "written"])]
     unix: Option<OsString>,
+    /// The signal that it sends: `SIGKILL`, or a number. Without it none is, as by `kill -0`.
+    #[arg(long, value_name = "SIGNAL", conflicts_with_all = ["unknown", "path", "to", "unix", "written"])]
+    signal: Option<String>,
+    /// The capability that it uses: `CAP_NET_RAW`.
+    #[arg(long, value_name = "CAPABILITY", conflicts_with_all = ["unknown", "path", "to", "unix", "written", "signal"])]
+    capability: Option<String>,
     /// The kernel cannot tell the object's place.
     #[arg(long)]
     unknown: bool,
@@ -121,6 +129,7 @@ pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Fai
         let text = format!("{} reaches no unix socket; net.connect and net.send do", action.verb());
         return Err(Failure::Usage(text));
     }
+    let number = numbered(question, &actions)?;
     let placeless = path.is_none() && !question.unknown;
     if let Some(action) = actions.iter().find(|action| placeless && policy::has_place(**action)) {
         let text = format!(
@@ -131,6 +140,7 @@ pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Fai
     }
     let first = match (&path, &question.to) {
         _ if unix.is_some() => Object::of(unix.as_deref()),
+        _ if number.is_some() => number.unwrap_or(Object::None),
         (Some(path), _) => Object::Path(path),
         (None, Some(to)) => address(to, &hosts)?,
         (None, None) if question.unknown => Object::Unknown,
@@ -189,6 +199,30 @@ fn socket(name: Option<&OsString>) -> Result<Option<Vec<u8>>, Failure> {
         Some(name) if name.as_bytes().starts_with(b"@") => Ok(Some(name.as_bytes().to_vec())),
         name => absolute(name),
     }
+}
+
+/// The signal or the capability; none where none is asked about.
+fn numbered(question: &Explain, actions: &[Action]) -> Result<Option<Object<'static>>, Failure> {
+    for (kind, given) in Numbered::ALL.into_iter().zip([&question.signal, &question.capability]) {
+        let (key, action) = (kind.key(), kind.action());
+        let other = actions.iter().find(|asked| **asked != action);
+        match (given, other) {
+            (Some(_), Some(other)) => {
+                let text = format!("{} has no {key}; {} does", other.verb(), action.verb());
+                return Err(Failure::Usage(text));
+            }
+            (Some(text), None) if kind == Numbered::Signal && text == "0" => return Ok(Some(Object::None)),
+            (Some(text), None) => {
+                let which = kind.parse(text).ok_or_else(|| Failure::Usage(format!("no {key} is called `{text}`")))?;
+                return Ok(Some(Object::Number(which)));
+            }
+            (None, _) => {}
+        }
+    }
+    if actions.contains(&Action::SysCapability) {
+        return Err(Failure::Usage("sys.capability has a capability: give it with --capability".to_owned()));
+    }
+    Ok(None)
 }
 
 /// Of a host that is named the first address: what its rules say is the same for all, but for other rules about them.

@@ -54,6 +54,9 @@ const PROGRAMS: [Program; 8] = [
     Program::Nameless,
     Program::Unknown,
 ];
+const SIGNALS: [&str; 6] = ["KILL", "SIGTERM", "[KILL, 64, HUP]", "{ not: KILL }", "{ not: [TERM, 1, 64] }", "34"];
+const CAPABILITIES: [&str; 4] = ["CAP_NET_RAW", "[0, 40, 63]", "{ not: CAP_NET_RAW }", "{ not: [CHOWN, 63] }"];
+const NUMBERS: [u8; 7] = [1, 9, 14, 15, 35, 41, 64];
 const WHEN: [&str; 9] = [
     "label: x",
     "label: [x, y]",
@@ -65,7 +68,10 @@ const WHEN: [&str; 9] = [
     "env: { not: prod }",
     "time: Sat UTC",
 ];
-const ACTIONS: [&str; 8] = [
+const ACTIONS: [&str; 11] = [
+    "proc.signal",
+    "proc.*",
+    "sys.capability",
     "file.read",
     "file.write",
     "file.delete",
@@ -95,7 +101,16 @@ fn random_policy(random: &mut Random, plain: bool) -> String {
             text.push_str("    mode: observe\n");
         }
         let addressed = action.starts_with("net.");
-        if addressed && !plain && random.one_in(3) {
+        let sends = action.starts_with("proc.") && action != "proc.exec";
+        if sends && random.one_in(2) {
+            writeln!(text, "    signal: {}", random.pick(&SIGNALS)).unwrap();
+        } else if action == "sys.capability" {
+            if random.one_in(2) {
+                writeln!(text, "    capability: {}", random.pick(&CAPABILITIES)).unwrap();
+            }
+        } else if action == "proc.signal" {
+            // It has neither a path nor an address.
+        } else if addressed && !plain && random.one_in(3) {
             let all: Vec<&str> = (0..1 + random.below(3)).map(|_| *random.pick(&SOCKETS)).collect();
             let not = if random.one_in(2) { "{ not: %s }" } else { "%s" };
             writeln!(text, "    unix: {}", not.replace("%s", &format!("{all:?}"))).unwrap();
@@ -174,7 +189,13 @@ fn the_table_agrees_with_the_naive_reader() {
             let path: String =
                 (0..random.below(5)).map(|_| format!("/{}", random.pick(&NAMES))).collect();
             let path = if path.is_empty() { "/".to_owned() } else { path };
-            let (action, object) = if random.one_in(2) {
+            let (action, object) = if random.one_in(4) {
+                let action = *random.pick(&[Action::ProcSignal, Action::SysCapability]);
+                let other = if action == Action::ProcSignal { Object::None } else { Object::Number(2) };
+                let object = Object::Number(*random.pick(&NUMBERS));
+                let unknown = if action == Action::ProcSignal { Object::Unknown } else { object };
+                (action, *random.pick(&[object, object, object, other, unknown]))
+            } else if random.one_in(2) {
                 let action = *random.pick(&[Action::NetConnect, Action::NetSend, Action::NetBind]);
                 let (host, port, protocol) = exact(random.pick::<&str>(&ADDRESSES)).unwrap();
                 let Host::Net { address, .. } = host else { panic!("{host:?}") };

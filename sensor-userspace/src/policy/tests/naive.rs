@@ -6,7 +6,7 @@ use sensor_common::action::Action;
 use crate::attempt::Verdict;
 use crate::policy::language::SetId;
 use crate::policy::{
-    AddressTest, Circumstances, Effect, Object, PathTest, Policy, Program, ProgramTest, RULE_DEFAULT,
+    AddressTest, Circumstances, Effect, NumberTest, Object, PathTest, Policy, Program, ProgramTest, RULE_DEFAULT,
     RULE_UNKNOWN, Rule, Variables, When, Written,
 };
 
@@ -91,7 +91,9 @@ fn decide<'a>(
             Fits::No => {}
         }
     }
-    (policy.default.verdict(), None, RULE_DEFAULT.to_owned())
+    let named = policy.rules.iter().any(|rule| rule.actions & action.bit() != 0);
+    let asked = action != Action::SysCapability || named;
+    (if asked { policy.default.verdict() } else { Verdict::Allow }, None, RULE_DEFAULT.to_owned())
 }
 
 fn fits(
@@ -152,7 +154,14 @@ fn fits(
         (ProgramTest::NotIn(sets), Program::Path(path)) => yes(!within(sets, path)),
         (test, Program::Nameless) => yes(matches!(test, ProgramTest::NotIn(_))),
     };
-    let all = [path, to, exe];
+    let number = match (rule.number, object) {
+        (NumberTest::Any, _) => Fits::Yes,
+        (_, Object::Unknown) => Fits::Unknown,
+        (NumberTest::In(bits), Object::Number(which)) => yes(bits >> (which - 1) & 1 == 1),
+        (NumberTest::NotIn(bits), Object::Number(which)) => yes(bits >> (which - 1) & 1 == 0),
+        _ => Fits::No,
+    };
+    let all = [path, to, number, exe];
     [Fits::No, Fits::Unknown].into_iter().find(|worst| all.contains(worst)).unwrap_or(Fits::Yes)
 }
 
