@@ -84,6 +84,8 @@ impl<S: EventSource> Engine<S> {
         agent.uid = kept.uid;
         agent.role = kept.role;
         agent.task = kept.task;
+        // One whose time has come meanwhile holds no longer; that is told as ever.
+        agent.approvals = kept.approvals;
         agent.look_at_facts();
         agent.how.risk = agent.recorder.risk();
         agent.started_wall = UNIX_EPOCH + Duration::from_secs(kept.started);

@@ -54,7 +54,7 @@ const PROGRAMS: [Program; 8] = [
     Program::Nameless,
     Program::Unknown,
 ];
-const WHEN: [&str; 9] = [
+const WHEN: [&str; 11] = [
     "label: x",
     "label: [x, y]",
     "label: { not: y }",
@@ -64,6 +64,8 @@ const WHEN: [&str; 9] = [
     "role: ops",
     "env: { not: prod }",
     "time: Sat UTC",
+    "approval: [deploy, look]",
+    "approval: { not: deploy }",
 ];
 const ACTIONS: [&str; 8] = [
     "file.read",
@@ -145,7 +147,8 @@ fn circumstances(random: &mut Random, policy: &Policy) -> Circumstances<'static>
     let all = 1_u64.checked_shl(policy.labels.len() as u32).unwrap_or(0).wrapping_sub(1);
     let role = random.one_in(2).then_some("ops");
     let environment = random.one_in(2).then_some("prod");
-    let who = Identity { role, environment, ..Identity::default() };
+    let approvals = *random.pick(&[&[][..], &["deploy"], &["look"], &["look", "deploy"]]);
+    let who = Identity { role, environment, approvals, ..Identity::default() };
     // A Saturday and the day after.
     let time = *random.pick(&[1_795_219_200, 1_795_305_600]);
     Circumstances {
