@@ -59,4 +59,4 @@ wait $daemon
 cat /approve.log >&2
 rgt verify /ledger/approve >&2
 fact "verify approve" $?
-grep -h -e '"subject":"approval"' -e '"object":"/data/deploy"' /ledger/approve/*.jsonl | sed 's/^/%	approve	/'
+grep -h -e '"subject":"approval"' -e '"action_attempted":{"argument":"/data/deploy"' /ledger/approve/*.jsonl | sed 's/^/%	approve	/'

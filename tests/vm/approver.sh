@@ -8,5 +8,5 @@ while [ ! -e /tmp/w/enough ]; do
         echo $came >/tmp/w/new
         mv /tmp/w/new /tmp/w/answer
     fi 2>/dev/null
-    sleep 0.05
+    sleep 0.2
 done
