@@ -14,7 +14,9 @@ meet() {
     fact "approve $1" "$(cat /tmp/w/answer)"
 }
 asking() {
-    printf 'version: 1\nname: %s\nrules:\n  - { id: %s, deny: file.read, path: /data/deploy, when: { approval: { not: deploy } } }\n' $1 $2
+    printf 'version: 1\nname: %s\nrules:\n' $1
+    printf '  - { id: LEAVE, allow: file.read, path: /data/deploy, when: { approval: deploy } }\n'
+    printf '  - { id: %s, deny: file.read, path: /data/deploy, when: { approval: { not: [deploy, other] } } }\n' $2
 }
 asking first WAITS >/first.yaml
 asking second STILL_WAITS >/second.yaml
@@ -26,7 +28,7 @@ until [ -e /tmp/w/own ]; do sleep 0.1; done
 fact "approve own" "$(cat /tmp/w/own) $(grep -c 'governed process' /tmp/w/own.err)"
 su agent -s /bin/sh -c 'rgt approve approver deploy' >/dev/null 2>&1
 fact "approve user" $?
-rgt approve approver depoly 2>&1 >/dev/null | tee -a /approve.log | grep -c 'asked for: deploy' >/tmp/w/misspelt
+rgt approve approver depoly 2>&1 >/dev/null | tee -a /approve.log | grep -c 'asked for: deploy, other' >/tmp/w/misspelt
 fact "approve misspelt" "$(cat /tmp/w/misspelt)"
 meet before
 

@@ -134,6 +134,12 @@ impl Agent {
         over
     }
 
+    /// The record by which one of these was approved, while it is.
+    pub fn approved_by(&self, names: &[String]) -> Option<String> {
+        let mut given = self.approvals.iter().filter(|approval| names.contains(&approval.name));
+        given.find_map(|approval| approval.record.clone())
+    }
+
     /// Looks again which of the policy's facts hold.
     pub fn look_at_facts(&mut self) {
         self.how.facts = self.facts_of(&self.table);

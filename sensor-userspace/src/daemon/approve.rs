@@ -29,6 +29,8 @@ pub struct Approval {
     pub name: String,
     /// None: with the run.
     pub ends: Option<Ends>,
+    /// The id of the record that says so; without one no daemon takes it up.
+    pub record: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -72,6 +74,8 @@ impl<S: EventSource> Engine<S> {
             let text = "a governed process may not approve anything, neither for itself nor for others";
             return Err(Refusal::new(Kind::Forbidden, text));
         }
+        // What was attempted before this is told by what was approved then.
+        self.drain_all();
         let done = if request.revoke { self.revoke(peer, request) } else { self.give(peer, request) };
         done.map_err(|error| Refusal::failed(format!("{error:#}")))
     }
@@ -96,7 +100,7 @@ impl<S: EventSource> Engine<S> {
             let more = lasts.as_nanos() as u64;
             Ends { up: uptime_ns() + more, wall: now() + more }
         });
-        let approval = Approval { name: name.clone(), ends };
+        let approval = Approval { name: name.clone(), ends, record: None };
         let (asking, others): (Vec<AgentNo>, Vec<AgentNo>) =
             self.known(&request.agent)?.into_iter().partition(|number| self.asks_for(*number, name));
         if asking.is_empty() {
@@ -121,11 +125,16 @@ impl<S: EventSource> Engine<S> {
         agent.approvals.push(approval.clone());
         // What is not written down is not approved.
         let told = self.keep_approvals(number).and_then(|()| self.tell_approval(number, approval, change));
-        if let Err(error) = told {
-            self.agent(number)?.approvals = before;
-            self.keep_approvals(number).unwrap_or_else(|error| tracing::error!("{error:#}"));
-            return Err(error);
+        match &told {
+            Ok(record) => {
+                let given = self.agent(number)?.approvals.last_mut();
+                given.into_iter().for_each(|given| given.record = Some(record.clone()));
+            }
+            Err(_) => self.agent(number)?.approvals = before,
         }
+        // With the record's id, or without it again. Where that fails the next daemon gives it to nobody.
+        self.keep_approvals(number).unwrap_or_else(|error| tracing::error!("{error:#}"));
+        told?;
         self.look_again(number)
     }
 
@@ -158,7 +167,7 @@ impl<S: EventSource> Engine<S> {
         let approval = agent.approvals.remove(index);
         self.look_again(number)?;
         let (kept, told) = (self.keep_approvals(number), self.tell_approval(number, &approval, change));
-        kept.and(told).context("it is taken back, and holds no longer, but")?;
+        kept.and(told.map(|_| ())).context("it is taken back, and holds no longer, but")?;
         Ok(true)
     }
 
@@ -170,6 +179,9 @@ impl<S: EventSource> Engine<S> {
             over.map(|approval| (agent.number, approval.name.clone())).collect::<Vec<_>>()
         };
         let over: Vec<(AgentNo, String)> = self.desk.agents.values().flat_map(over).collect();
+        if !over.is_empty() {
+            self.drain_all();
+        }
         for (number, name) in over {
             if let Err(error) = self.revoke_one(number, &name, Change::Expired) {
                 tracing::error!("agent number {number}: the time of the approval `{name}` is over: {error:#}");
@@ -225,7 +237,7 @@ impl<S: EventSource> Engine<S> {
         self.keep()
     }
 
-    fn tell_approval(&mut self, number: AgentNo, approval: &Approval, change: Change) -> Result<()> {
+    fn tell_approval(&mut self, number: AgentNo, approval: &Approval, change: Change) -> Result<String> {
         let agent = self.desk.agents.get_mut(&number).ok_or_else(|| anyhow!("the agent is gone"))?;
         let run = agent.recorder.run().clone();
         let (state, by) = match change {
@@ -246,9 +258,9 @@ impl<S: EventSource> Engine<S> {
             fields.extend(reason.map(|reason| ("reason", Field::Str(reason))));
         }
         let ledger = self.desk.ledgers.writing(&agent.ledger, true).ok_or_else(|| anyhow!("the ledger is closed"))?;
-        ledger.identity(&run, "approval", &fields).context("the approval could not be recorded")?;
+        let id = ledger.identity(&run, "approval", &fields).context("the approval could not be recorded")?;
         tracing::info!("agent {}: the approval `{}` is {state}", run.agent_id, approval.name);
-        Ok(())
+        Ok(id.to_string())
     }
 }
 

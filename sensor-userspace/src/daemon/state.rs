@@ -261,8 +261,8 @@ mod tests {
             role: None,
             task: Some("t".to_owned()),
             approvals: vec![
-                Approval { name: "deploy".to_owned(), ends: None },
-                Approval { name: "hot".to_owned(), ends: Some(Ends { up: 5, wall: u64::MAX }) },
+                Approval { name: "deploy".to_owned(), ends: None, record: Some("0-1".to_owned()) },
+                Approval { name: "hot".to_owned(), ends: Some(Ends { up: 5, wall: u64::MAX }), record: None },
             ],
             started: 5,
             labels: vec!["secret".to_owned()],

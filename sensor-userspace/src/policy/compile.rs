@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::automaton::{Automaton, Globs, PROGRAM_ROOT, ROOT};
 use super::address::{Destination, Host};
-use super::facts::{Fact, Identity, approvals, held};
+use super::facts::{Fact, Identity, Words, approvals, held};
 use super::hosts::{Hosts, destinations};
 use super::language::{AddressTest, Effect, PathTest, Policy, ProgramTest, Rule, SetId};
 use super::networks::{Network, Networks};
@@ -395,6 +395,16 @@ impl Table {
     pub fn approvals(&self) -> Vec<&str> {
         let used = self.uses().facts;
         approvals(self.facts.iter().enumerate().filter(|(bit, _)| used >> bit & 1 == 1).map(|(_, fact)| fact))
+    }
+
+    /// What a rule asks of operators.
+    pub fn approval_of(&self, rule: usize) -> Option<&Words> {
+        let asked = self.tests.get(rule)?.facts;
+        let facts = self.facts.iter().enumerate().filter(|(bit, _)| asked >> bit & 1 == 1);
+        facts.map(|(_, fact)| fact).find_map(|fact| match fact {
+            Fact::Approval(words) => Some(words),
+            _ => None,
+        })
     }
 
     /// A bit for each fact that holds, by `FactId`.

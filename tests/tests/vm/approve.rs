@@ -46,6 +46,12 @@ pub fn asks_for_approval(told: &Told, _: &str, mode: Mode) -> Done {
     let rules: Vec<&Value> = refused.iter().map(|data| &data["policy_rule_id"]).collect();
     assert_eq!(rules, ["WAITS", "WAITS", "STILL_WAITS"], "{refused:?}");
     assert!(refused.iter().all(|data| data["judged"] == "kernel" && data["mode"] == mode.name()), "{refused:?}");
-    assert!(attempts.len() > refused.len(), "those that were approved are recorded as well");
+    assert!(refused.iter().all(|data| data["approval_status"] == "required"), "{refused:?}");
+    let passed: Vec<&Value> = attempts.iter().filter(|data| data["enforcement"] == "passed").copied().collect();
+    assert!(passed.len() >= 3 && passed.len() + refused.len() == attempts.len(), "{attempts:?}");
+    for data in passed {
+        assert_eq!((&data["policy_rule_id"], &data["approval_status"]), (&json!("LEAVE"), &json!("approved")), "{data}");
+        assert!(data["user_approval_id"].is_string(), "{data}");
+    }
     Ok(())
 }

@@ -1,5 +1,5 @@
-use std::path::{Path, PathBuf};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::mpsc;
 
 use super::*;
@@ -7,12 +7,14 @@ use crate::attempt::Run;
 use crate::config::Config;
 use crate::daemon::Options;
 use crate::daemon::begin::new_agent;
+use crate::daemon::judgement::tests::unlink;
 use crate::daemon::script::Script;
 use crate::daemon::state::{Kept, State};
+use crate::kernel::Event;
 use crate::ledger::Reader;
 use crate::policy::{Table, Variables, parse};
 
-const ASKS: &str = "version: 1\nname: p\nrules:\n  - { id: A, deny: file.delete, when: { approval: { not: deploy } } }\n  - { id: B, deny: file.read, when: { approval: { not: [look, deploy] } } }\n";
+const ASKS: &str = "version: 1\nname: p\nrules:\n  - { id: A, deny: file.delete, when: { approval: { not: deploy } } }\n  - { id: B, deny: file.read, when: { approval: { not: [look, deploy] } } }\n  - { id: C, allow: file.delete, when: { approval: [deploy, other] } }\n";
 
 /// An engine with two agents `a`, numbers 1 and 2, without a kernel.
 struct Scene {
@@ -72,7 +74,7 @@ impl Scene {
         self.engine.stand();
     }
 
-    /// The facts that the kernel side knows of: bit 0 `{ not: deploy }`, bit 1 `{ not: [look, deploy] }`.
+    /// The facts that the kernel side knows of, a bit for each of the three conditions, in order.
     fn facts(&self) -> [u64; 2] {
         [1, 2].map(|number| self.engine.source.facts[&number])
     }
@@ -95,25 +97,32 @@ impl Scene {
         state.agents[0].approvals.iter().map(|approval| approval.name.clone()).collect()
     }
 
-    /// `data` of every record about approvals.
-    fn records(mut self) -> Vec<Value> {
+    /// The first agent deletes something, or tries to.
+    fn attempt(&mut self, seq: u64) {
+        let mut seen = unlink(b"/etc/x", None, 0);
+        seen.key.seq = seq;
+        self.engine.desk.event(Event::Attempt(Box::new(seen)));
+    }
+
+    /// Every record, once the ledger is closed.
+    fn all_records(mut self) -> Vec<Value> {
         self.engine.desk.ledgers.close_all().unwrap();
-        let found = records(&self.config.ledger_dir);
+        let mut reader = Reader::open(&self.config.ledger_dir).unwrap();
+        let (mut line, mut found) = (Vec::new(), Vec::new());
+        while reader.next_line(&mut line).unwrap().is_some() {
+            found.push(serde_json::from_slice(&line).unwrap());
+        }
         std::fs::remove_dir_all(&self.dir).unwrap();
         found
     }
-}
 
-fn records(ledger: &Path) -> Vec<Value> {
-    let mut reader = Reader::open(ledger).unwrap();
-    let (mut line, mut found) = (Vec::new(), Vec::new());
-    while reader.next_line(&mut line).unwrap().is_some() {
-        let mut record: Value = serde_json::from_slice(&line).unwrap();
-        if record["type"] == "rgt.identity.assertion" && record["subject"] == "approval" {
-            found.push(record["data"].take());
-        }
+    /// `data` of every record about approvals.
+    fn records(self) -> Vec<Value> {
+        let approvals = self.all_records().into_iter().filter(|record| {
+            record["type"] == "rgt.identity.assertion" && record["subject"] == "approval"
+        });
+        approvals.map(|mut record| record["data"].take()).collect()
     }
-    found
 }
 
 /// Root, whoever runs the tests.
@@ -135,7 +144,7 @@ fn an_approval_holds_until_it_is_taken_back() {
     assert_eq!((&given["state"], &given["until"]), (&json!("given"), &Value::Null));
     assert_eq!(given["agents"].as_array().unwrap().len(), 2, "{given}");
     // In force when the answer comes.
-    assert_eq!(scene.facts(), [0; 2]);
+    assert_eq!(scene.facts(), [0b100; 2]);
     assert_eq!(scene.kept(), ["deploy"]);
     scene.ask(|ask| ask.approval = "look".to_owned()).unwrap();
     scene.ask(|ask| ask.revoke = true).unwrap();
@@ -161,7 +170,7 @@ fn an_approval_ends_by_itself() {
     let mut scene = Scene::new("time");
     let until = scene.ask(|ask| ask.lasts_ms = Some(60_000)).unwrap()["until"].clone();
     scene.engine.end_approvals();
-    assert_eq!(scene.facts(), [0; 2], "its time has not come");
+    assert_eq!(scene.facts(), [0b100; 2], "its time has not come");
     // Renewed: one approval, with another end.
     scene.ask(|ask| ask.lasts_ms = Some(1)).unwrap();
     std::thread::sleep(Duration::from_millis(5));
@@ -212,7 +221,7 @@ fn what_makes_no_sense_is_told() {
     let mut scene = Scene::new("sense");
     let long = "x".repeat(MAX_REASON + 1);
     for (answer, wanted) in [
-        (scene.ask(|ask| ask.approval = "depoly".to_owned()), "asked for: deploy, look"),
+        (scene.ask(|ask| ask.approval = "depoly".to_owned()), "asked for: deploy, look, other"),
         (scene.ask(|ask| ask.approval = "a b".to_owned()), "letters, digits"),
         (scene.ask(|ask| ask.agent = "b".to_owned()), "no agent is called `b`"),
         (scene.ask(|ask| ask.lasts_ms = Some(0)), "365 days"),
@@ -256,6 +265,42 @@ fn an_approval_outlives_its_policy() {
     let mut next = table("version: 1\nrules:\n  - { id: X, deny: file.read, when: { role: ops } }\n  - { id: Y, allow: file.delete, when: { approval: [deploy, other] } }\n");
     next.renumber(&agent.table.labels, &agent.table.facts, agent.busy()).unwrap();
     assert_eq!(next.approvals(), ["deploy", "other"]);
-    assert_eq!(agent.facts_of(&next), next.tests[1].facts, "approved there as well, and nothing else holds");
+    assert_eq!(agent.facts_of(&next) & next.tests[0].facts, 0);
+    assert_eq!(agent.facts_of(&next) & next.tests[1].facts, next.tests[1].facts, "approved there as well");
     scene.records();
+}
+
+#[test]
+fn records_say_by_what_an_attempt_was_approved() {
+    let mut scene = Scene::new("evidence");
+    scene.attempt(1);
+    scene.ask(|_| {}).unwrap();
+    scene.attempt(2);
+    scene.ask(|ask| ask.revoke = true).unwrap();
+    scene.attempt(3);
+    let state = State::read(&scene.engine.state_file).unwrap();
+    assert!(state.agents.iter().all(|kept| kept.approvals.is_empty()));
+    let records = scene.all_records();
+    let given = records.iter().find(|record| record["data"]["state"] == "given" && record["data"]["run_id"] == "r1");
+    let attempts = records.iter().map(|record| &record["data"]).filter(|data| data["action_attempted"].is_object());
+    let said: Vec<[&Value; 3]> =
+        attempts.map(|data| [&data["policy_rule_id"], &data["approval_status"], &data["user_approval_id"]]).collect();
+    let wanted = [
+        [&json!("A"), &json!("required"), &Value::Null],
+        [&json!("C"), &json!("approved"), &given.unwrap()["id"]],
+        [&json!("A"), &json!("required"), &Value::Null],
+    ];
+    assert_eq!(said, wanted);
+}
+
+#[test]
+fn the_next_daemon_finds_what_was_recorded() {
+    let mut scene = Scene::new("next");
+    scene.ask(|ask| ask.lasts_ms = Some(60_000)).unwrap();
+    let state = State::read(&scene.engine.state_file).unwrap();
+    let [approval] = state.agents[0].approvals.as_slice() else { panic!("{state:?}") };
+    assert_eq!(Some(approval), scene.engine.desk.agents[&1].approvals.first());
+    let id = approval.record.clone().unwrap();
+    let records = scene.all_records();
+    assert!(records.iter().any(|record| record["id"] == *id && record["subject"] == "approval"), "{id}");
 }
