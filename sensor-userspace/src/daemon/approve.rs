@@ -258,7 +258,10 @@ impl<S: EventSource> Engine<S> {
             fields.extend(reason.map(|reason| ("reason", Field::Str(reason))));
         }
         let ledger = self.desk.ledgers.writing(&agent.ledger, true).ok_or_else(|| anyhow!("the ledger is closed"))?;
-        let id = ledger.identity(&run, "approval", &fields).context("the approval could not be recorded")?;
+        let told = ledger.identity(&run, "approval", &fields);
+        // On the disk, not only on its way.
+        let told = told.and_then(|id| ledger.flush(true).map(|()| id));
+        let id = told.context("the approval could not be recorded")?;
         tracing::info!("agent {}: the approval `{}` is {state}", run.agent_id, approval.name);
         Ok(id.to_string())
     }
