@@ -215,6 +215,25 @@ pub struct Judgement {
     pub labels: Vec<String>,
     /// What the rules add to the risk.
     pub risk_added: i32,
+    /// What the deciding rule asks of operators.
+    pub approval: Option<Approval>,
+}
+
+/// What a rule that decided asks of an operator's approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// It decided for there was one; else for there was none.
+    pub given: bool,
+    /// What is asked for, any of which is enough.
+    pub names: Vec<String>,
+    /// The record of the one that was given, while the daemon knows it.
+    pub id: Option<String>,
+}
+
+impl Approval {
+    pub const fn status(&self) -> &'static str {
+        if self.given { "approved" } else { "required" }
+    }
 }
 
 impl Judgement {

@@ -144,6 +144,7 @@ fn delete(number: u64) -> (Attempt, Judgement) {
         watched: Vec::new(),
         labels: Vec::new(),
         risk_added: 0,
+        approval: None,
     };
     (attempt, judgement)
 }

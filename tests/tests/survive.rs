@@ -1,13 +1,16 @@
-//! Enforcement that outlives the daemon, and policies replaced under agents that run: one boot each.
+//! Enforcement that outlives the daemon, policies replaced under agents that run, and approvals: one boot each.
 
 use rgt_tests::{
     machine,
     machine::{Done, Missing, Mode, Told, boot_with},
 };
 
+#[path = "vm/approve.rs"]
+mod approve;
 #[path = "vm/swap.rs"]
 mod swap;
 
+use approve::asks_for_approval;
 use swap::{a_bad_policy_changes_nothing, follows_host_names, reads_policies_again, swaps_under_load};
 
 /// Enforcement that outlives the daemon: a boot of its own.
@@ -23,6 +26,7 @@ macro_rules! survivors {
             a_bad_policy_changes_nothing,
             reads_policies_again,
             follows_host_names,
+            asks_for_approval,
         ]);)+
     };
 }

@@ -143,3 +143,4 @@ cat /run.log >&2
 
 set -- "$swaps_wanted"
 . /t/swap.sh
+. /t/approve.sh

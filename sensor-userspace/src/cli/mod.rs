@@ -1,6 +1,7 @@
 //! One file per subcommand, each thin.
 
 mod agents;
+mod approve;
 mod completions;
 mod connect;
 mod doctor;
@@ -53,6 +54,8 @@ enum Command {
     Agents(agents::AgentsArgs),
     /// Show how busy and how risky the agents are.
     Top(top::TopArgs),
+    /// Approve something for an agent, for a time or its run, or take it back.
+    Approve(approve::ApproveArgs),
     /// End enforcement: the operator's off switch.
     Unload(unload::UnloadArgs),
     /// Say what this kernel lets rgt do, and what is missing.
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Show(args) => ("show", show::run(args)),
         Command::Agents(args) => ("agents", agents::run(args)),
         Command::Top(args) => ("top", top::run(args)),
+        Command::Approve(args) => ("approve", approve::run(args)),
         Command::Unload(args) => ("unload", unload::run(args)),
         Command::Doctor(args) => ("doctor", doctor::run(args)),
         Command::Policy(args) => ("policy", policy::run(args)),

@@ -43,6 +43,12 @@ impl Peer {
         })
     }
 
+    /// The same process as another peer.
+    #[cfg(test)]
+    pub fn posing(self, pid: u32, uid: u32) -> Peer {
+        Peer { pid, uid, ..self }
+    }
+
     pub fn is_root(self) -> bool {
         self.uid == 0
     }

@@ -23,6 +23,8 @@ pub enum Request {
     },
     /// Put another policy in force for agents that run.
     Apply(Box<ApplyRequest>),
+    /// Something is approved for agents that run, or no longer.
+    Approve(Box<ApproveRequest>),
     Agents {},
     Status {},
     /// Ends enforcement and the daemon.
@@ -80,6 +82,23 @@ pub struct ApplyRequest {
     pub policy_name: String,
     #[serde(default)]
     pub policy_includes: Included,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveRequest {
+    /// All agents of this name.
+    pub agent: String,
+    pub approval: String,
+    /// Taken back, not given.
+    #[serde(default)]
+    pub revoke: bool,
+    /// How long it holds, in milliseconds; none: for the run.
+    #[serde(default)]
+    pub lasts_ms: Option<u64>,
+    /// Why, for the record.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// Why a request was refused.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::peer::Peer;
-use super::protocol::{Answer, ApplyRequest, ExecRequest, Kind, MAX_LINE, Refusal, Request, line};
+use super::protocol::{Answer, ApplyRequest, ApproveRequest, ExecRequest, Kind, MAX_LINE, Refusal, Request, line};
 use super::receive::{self, Budget, Held, Missing, PATIENCE};
 use crate::kernel::AgentNo;
 
@@ -41,6 +41,7 @@ pub enum Ask {
         run_id: String,
     },
     Apply(Box<ApplyRequest>),
+    Approve(Box<ApproveRequest>),
     Agents,
     Status,
     Stop,
@@ -246,6 +247,7 @@ fn answer(
             }
         },
         Request::Apply(request) => Ask::Apply(request),
+        Request::Approve(request) => Ask::Approve(request),
         Request::Agents {} => Ask::Agents,
         Request::Status {} => Ask::Status,
         Request::Stop {} => Ask::Stop,

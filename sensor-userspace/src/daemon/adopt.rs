@@ -84,6 +84,9 @@ impl<S: EventSource> Engine<S> {
         agent.uid = kept.uid;
         agent.role = kept.role;
         agent.task = kept.task;
+        // What no record tells of is nobody's. One whose time has come holds no longer; that is told as ever.
+        agent.approvals = kept.approvals;
+        agent.approvals.retain(|approval| approval.record.is_some());
         agent.look_at_facts();
         agent.how.risk = agent.recorder.risk();
         agent.started_wall = UNIX_EPOCH + Duration::from_secs(kept.started);

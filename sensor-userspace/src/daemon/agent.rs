@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::approve::Approval;
 use super::processes::Processes;
 use crate::agent::cgroup;
 use crate::attempt::{Judgement, Verdict, WallNs};
 use crate::control::protocol::Answer;
-use crate::kernel::{AgentNo, AttemptKey, Seen, Totals};
+use crate::kernel::{AgentNo, AttemptKey, Seen, Totals, uptime_ns};
 use crate::policy::{Busy, Circumstances, Consequences, Identity, Table};
 use crate::record::{RecordId, Recorder};
 
@@ -53,6 +54,8 @@ pub struct Agent {
     /// By the operator's configuration.
     pub role: Option<String>,
     pub task: Option<String>,
+    /// What operators have approved for it.
+    pub approvals: Vec<Approval>,
     /// How it stands: labels, risk, facts; the kernel side is told of every change.
     pub how: Circumstances<'static>,
     /// What the kernel side was told last.
@@ -131,6 +134,12 @@ impl Agent {
         over
     }
 
+    /// The record by which one of these was approved, while it is.
+    pub fn approved_by(&self, names: &[String]) -> Option<String> {
+        let mut given = self.approvals.iter().filter(|approval| names.contains(&approval.name));
+        given.find_map(|approval| approval.record.clone())
+    }
+
     /// Looks again which of the policy's facts hold.
     pub fn look_at_facts(&mut self) {
         self.how.facts = self.facts_of(&self.table);
@@ -139,12 +148,16 @@ impl Agent {
     /// Which facts of a table hold, a bit each.
     pub fn facts_of(&self, table: &Table) -> u64 {
         let run = self.recorder.run();
+        let up = uptime_ns();
+        let approvals = self.approvals.iter().filter(|approval| !approval.is_over(up));
+        let approvals: Vec<&str> = approvals.map(|approval| approval.name.as_str()).collect();
         let who = Identity {
             agent_id: &run.agent_id,
             principal: &run.principal,
             role: self.role.as_deref(),
             environment: run.environment.as_deref(),
             task: self.task.as_deref(),
+            approvals: &approvals,
         };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         table.facts_that_hold(&who, i64::try_from(now.as_secs()).unwrap_or(i64::MAX))

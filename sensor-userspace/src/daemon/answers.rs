@@ -5,6 +5,7 @@ use std::time::{Instant, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::agent::{Agent, Phase};
+use super::approve::Approval;
 use super::engine::Engine;
 use super::source::EventSource;
 use crate::attempt::Mode;
@@ -67,6 +68,7 @@ fn describe(agent: &Agent, mode: Mode, live: u32) -> Value {
         "started": started,
         "uptime_s": agent.started.elapsed().as_secs(),
         "risk": agent.recorder.risk(),
+        "approvals": agent.approvals.iter().map(Approval::to_json).collect::<Vec<Value>>(),
         "attempts": counts.attempts,
         "rate": counts.rate,
         "allow": counts.allow,

@@ -114,64 +114,17 @@ fn ftrace_is_off() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
     use std::sync::mpsc;
     use std::time::Duration;
 
-    use anyhow::Result;
-    use sensor_common::event::Ring;
     use serde_json::Value;
 
     use super::*;
     use crate::config::Config;
     use crate::daemon::Options;
-    use crate::kernel::{AgentNo, Event, Totals};
+    use crate::daemon::script::Script;
     use crate::ledger::Reader;
-    use crate::policy::{Circumstances, Table};
-
-    /// A kernel whose denials meet what is written here.
-    struct Script(Standing, VecDeque<i32>);
-
-    impl EventSource for Script {
-        fn stand(&mut self, _: AgentNo, _: &Circumstances) {}
-
-        fn forget_labels(&mut self, _: AgentNo, _: u32) {}
-
-        fn standing(&self) -> &Standing {
-            &self.0
-        }
-        fn govern(&mut self, _: AgentNo, _: &Path) -> Result<()> {
-            Ok(())
-        }
-        fn release(&mut self, _: AgentNo) -> Result<()> {
-            Ok(())
-        }
-        fn set_policy(&mut self, _: AgentNo, _: &Table, _: bool) -> Result<u64> {
-            Ok(1)
-        }
-        fn try_denial(&mut self) -> Result<Option<i32>> {
-            Ok(Some(self.1.pop_front().unwrap()))
-        }
-        fn rest(&mut self) -> Result<()> {
-            Ok(())
-        }
-        fn drain(&mut self, _: Duration, _: &mut dyn FnMut(Event)) -> Result<()> {
-            Ok(())
-        }
-        fn drain_all(&mut self, _: &mut dyn FnMut(Event)) -> Result<()> {
-            Ok(())
-        }
-        fn totals(&mut self, _: AgentNo, _: Ring) -> Result<Totals> {
-            Ok(Totals::default())
-        }
-        fn live_tasks(&mut self, _: AgentNo) -> u32 {
-            0
-        }
-        fn faults(&self) -> Result<Vec<(&'static str, u64)>> {
-            Ok(Vec::new())
-        }
-    }
 
     #[test]
     fn silence_is_told_and_so_is_its_end() {
@@ -185,12 +138,6 @@ mod tests {
         };
         config.seal.key_file = Some(dir.join("key"));
         fs::write(dir.join("key"), "ab".repeat(32)).unwrap();
-        let standing = Standing {
-            mode: Mode::Lsm,
-            degraded: false,
-            notes: Vec::new(),
-            hooks: Vec::new(),
-        };
         let denied = libc::EACCES;
         // Denied; skipped once; silent; silent still; denied again.
         let met = [denied, 0, denied, 0, 0, 0, 0, 0, 0, denied, denied];
@@ -200,7 +147,7 @@ mod tests {
             enforce_allowed: true,
         };
         let (_commands, asked) = mpsc::channel();
-        let script = Script(standing, met.into());
+        let script = Script::new(met);
         let mut engine = Engine::new(script, options, PathBuf::from("/nowhere"), asked).unwrap();
         for silent in [false, false, true, true, false, false] {
             engine.watch_denials();
@@ -208,7 +155,8 @@ mod tests {
             assert_eq!((engine.is_silent(), standing.degraded), (silent, silent));
             assert_eq!(standing.notes.len(), usize::from(silent));
         }
-        assert!(engine.source.1.is_empty());
+        assert!(engine.source.denials.is_empty());
+        engine.state_file = dir.join("state.json");
         engine.end().unwrap();
         let mut reader = Reader::open(&config.ledger_dir).unwrap();
         let (mut line, mut told) = (Vec::new(), Vec::new());

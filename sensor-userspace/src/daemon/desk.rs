@@ -137,6 +137,9 @@ fn attempt(agent: &mut Agent, mut seen: Seen, ledgers: &mut Ledgers, standing: &
     } else {
         judgement.labels.clear();
     }
+    if let Some(asked) = judgement.approval.as_mut().filter(|asked| asked.given) {
+        asked.id = agent.approved_by(&asked.names);
+    }
     let urgent =
         judgement.verdict != Verdict::Allow || judgement.enforcement == Enforcement::Blocked;
     let Some(ledger) = ledgers.writing(&agent.ledger, urgent) else {

@@ -128,6 +128,7 @@ impl<S: EventSource> Engine<S> {
             } else {
                 let desk = &mut self.desk;
                 self.source.drain(ROUND, &mut |event| desk.event(event))?;
+                self.end_approvals();
                 self.stand();
             }
             while let Ok(command) = self.commands.try_recv() {
@@ -229,6 +230,7 @@ impl<S: EventSource> Engine<S> {
                 Some(answer) => answer,
                 None => return self.deferred.push(Command { peer, ask: Ask::Apply(request), reply }),
             },
+            Ask::Approve(request) => self.approve(peer, &request),
             Ask::Ended {
                 agent,
                 run_id,
@@ -322,7 +324,7 @@ impl<S: EventSource> Engine<S> {
     }
 
     /// Tells the kernel side how agents stand where that changed.
-    fn stand(&mut self) {
+    pub(super) fn stand(&mut self) {
         for agent in self.desk.agents.values_mut() {
             let over = agent.expire_labels();
             if over != 0 {

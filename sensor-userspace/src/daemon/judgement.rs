@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use sensor_common::action::Action;
 
-use crate::attempt::{Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict};
+use crate::attempt::{Approval, Attempt, End, Enforcement, Judged, Judgement, Mode, Verdict};
 use crate::kernel::{Operand, Seen, Standing};
 use crate::policy::{
     Circumstances, Consequences, Decision, KernelHit, Numbered, Object, Program, RULE_DEFAULT, Table, Written, place,
@@ -45,6 +45,7 @@ pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstance
             verdict.name()
         ));
     }
+    let approval = decision.rule.and_then(|rule| table.approval_of(rule));
     let judgement = Judgement {
         verdict: decision.verdict,
         enforcement: enforcement(decision.verdict, blocked, observing, seen.attempt.end),
@@ -62,6 +63,7 @@ pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstance
         watched: decision.watched.iter().filter_map(|rule| Some(table.rules.get(*rule)?.id.clone())).collect(),
         labels: consequences.labels.iter().filter_map(|(label, _)| table.labels.get(*label).cloned()).collect(),
         risk_added: consequences.risk,
+        approval: approval.map(|asked| Approval { given: !asked.not, names: asked.words.clone(), id: None }),
     };
     (judgement, consequences)
 }

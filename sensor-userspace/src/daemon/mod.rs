@@ -3,6 +3,7 @@
 mod adopt;
 mod agent;
 mod answers;
+mod approve;
 mod begin;
 mod canary;
 mod configured;
@@ -25,6 +26,8 @@ pub mod state;
 mod stream;
 mod suit;
 mod swap;
+#[cfg(test)]
+mod script;
 #[cfg(test)]
 mod tests;
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::approve::Approval;
 use crate::attempt::Run;
 use crate::config::STATE_DIR;
 use crate::control::protocol::WantedMode;
@@ -57,6 +58,8 @@ pub struct Kept {
     pub uid: u32,
     pub role: Option<String>,
     pub task: Option<String>,
+    #[serde(default)]
+    pub approvals: Vec<Approval>,
     /// Seconds since 1970.
     pub started: u64,
     /// By bit, as hooks set them; empty: in the policy's own order.
@@ -221,6 +224,7 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     use super::*;
+    use crate::daemon::approve::Ends;
 
     fn odd() -> PathBuf {
         PathBuf::from(OsString::from_vec(b"/a\xff b".to_vec()))
@@ -256,6 +260,10 @@ mod tests {
             uid: 1000,
             role: None,
             task: Some("t".to_owned()),
+            approvals: vec![
+                Approval { name: "deploy".to_owned(), ends: None, record: Some("0-1".to_owned()) },
+                Approval { name: "hot".to_owned(), ends: Some(Ends { up: 5, wall: u64::MAX }), record: None },
+            ],
             started: 5,
             labels: vec!["secret".to_owned()],
             wanted: Some(WantedMode::Enforce),

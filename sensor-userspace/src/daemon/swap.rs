@@ -91,7 +91,7 @@ impl<S: EventSource> Engine<S> {
         Ok(Some(json!({ "policy": policy.name, "agents": swapped })))
     }
 
-    fn agents_named(&self, name: &str) -> Vec<AgentNo> {
+    pub(super) fn agents_named(&self, name: &str) -> Vec<AgentNo> {
         let named = self.desk.agents.values().filter(|agent| agent.recorder.run().agent_id == name);
         let mut numbers: Vec<AgentNo> = named.map(|agent| agent.number).collect();
         numbers.sort_unstable();

@@ -76,6 +76,7 @@ impl Scene {
             waiting: None,
             role: None,
             task: None,
+            approvals: Vec::new(),
             how: Circumstances::default(),
             how_told: None,
             lasting: Vec::new(),

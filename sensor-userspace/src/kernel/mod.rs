@@ -26,6 +26,7 @@ mod written;
 
 pub use diagnose::{Diagnosis, diagnose};
 pub use load::{LoadError, Options, Sensor};
+pub use rings::uptime_ns;
 
 use crate::attempt::{Attempt, Mode};
 

@@ -45,13 +45,15 @@ impl Policy {
 
     /// What the kernel would know of the case's agent; its program is the caller's to add.
     pub(super) fn circumstances(&self, case: &Case) -> Circumstances<'static> {
-        let Who { agent, principal, role, env, task } = &case.who;
+        let Who { agent, principal, role, env, task, approvals } = &case.who;
+        let approvals: Vec<&str> = approvals.iter().map(String::as_str).collect();
         let who = Identity {
             agent_id: agent.as_deref().unwrap_or_default(),
             principal: principal.as_deref().unwrap_or_default(),
             role: role.as_deref(),
             environment: env.as_deref(),
             task: task.as_deref(),
+            approvals: &approvals,
         };
         let time = case.time.unwrap_or_else(|| jiff::Timestamp::now().as_second());
         Circumstances {

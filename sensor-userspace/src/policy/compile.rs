@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::automaton::{Automaton, Globs, PROGRAM_ROOT, ROOT};
 use super::address::{Destination, Host};
-use super::facts::{Fact, Identity, held};
+use super::facts::{Fact, Identity, Words, approvals, held};
 use super::hosts::{Hosts, destinations};
 use super::language::{AddressTest, Effect, NumberTest, PathTest, Policy, ProgramTest, Rule, SetId};
 use super::networks::{Network, Networks};
@@ -395,6 +395,22 @@ fn named(names: impl Iterator<Item = String>) -> String {
 }
 
 impl Table {
+    /// The approvals that its rules ask for; bits that a policy before it left are not its own.
+    pub fn approvals(&self) -> Vec<&str> {
+        let used = self.uses().facts;
+        approvals(self.facts.iter().enumerate().filter(|(bit, _)| used >> bit & 1 == 1).map(|(_, fact)| fact))
+    }
+
+    /// What a rule asks of operators.
+    pub fn approval_of(&self, rule: usize) -> Option<&Words> {
+        let asked = self.tests.get(rule)?.facts;
+        let facts = self.facts.iter().enumerate().filter(|(bit, _)| asked >> bit & 1 == 1);
+        facts.map(|(_, fact)| fact).find_map(|fact| match fact {
+            Fact::Approval(words) => Some(words),
+            _ => None,
+        })
+    }
+
     /// A bit for each fact that holds, by `FactId`.
     pub fn facts_that_hold(&self, who: &Identity<'_>, unix_seconds: i64) -> u64 {
         held(&self.facts, who, unix_seconds)

@@ -1,4 +1,4 @@
-//! What a rule asks of the agent's identity and of the clock.
+//! What a rule asks of the agent's identity, of the clock, and of what operators have approved.
 //!
 //! The kernel gets one bit a fact, put in anew whenever one of them changes.
 
@@ -18,6 +18,12 @@ impl Words {
         let named = word.is_some_and(|word| self.words.iter().any(|one| one == word));
         named != self.not
     }
+
+    /// One of these is enough.
+    fn hold_of_any(&self, all: &[&str]) -> bool {
+        let named = self.words.iter().any(|one| all.contains(&one.as_str()));
+        named != self.not
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +34,8 @@ pub enum Fact {
     Task(Words),
     /// Of the agent's own name.
     Scope(Words),
+    /// Of what an operator has approved for the agent, for now or for its run.
+    Approval(Words),
     Time(Window),
     /// Until this second (Unix), not included.
     Before(i64),
@@ -41,6 +49,8 @@ pub struct Identity<'a> {
     pub role: Option<&'a str>,
     pub environment: Option<&'a str>,
     pub task: Option<&'a str>,
+    /// What an operator has approved, and not taken back.
+    pub approvals: &'a [&'a str],
 }
 
 impl Fact {
@@ -51,6 +61,7 @@ impl Fact {
             Fact::Env(words) => words.hold(who.environment),
             Fact::Task(words) => words.hold(who.task),
             Fact::Scope(words) => words.hold(Some(who.agent_id)),
+            Fact::Approval(words) => words.hold_of_any(who.approvals),
             Fact::Time(window) => window.holds(unix_seconds),
             Fact::Before(end) => unix_seconds < *end,
         }
@@ -62,7 +73,24 @@ impl Fact {
     }
 }
 
+/// The approvals that facts ask for, each once.
+pub(super) fn approvals<'a>(facts: impl Iterator<Item = &'a Fact>) -> Vec<&'a str> {
+    let asked = facts.filter_map(|fact| match fact {
+        Fact::Approval(words) => Some(&words.words),
+        _ => None,
+    });
+    let mut names: Vec<&str> = asked.flatten().map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 impl Policy {
+    /// The approvals that its rules ask for.
+    pub fn approvals(&self) -> Vec<&str> {
+        approvals(self.facts.iter())
+    }
+
     /// A bit for each fact that holds, by `FactId`.
     pub fn facts_that_hold(&self, who: &Identity<'_>, unix_seconds: i64) -> u64 {
         held(&self.facts, who, unix_seconds)

@@ -217,6 +217,7 @@ pub struct Who {
     pub role: Option<String>,
     pub env: Option<String>,
     pub task: Option<String>,
+    pub approvals: Vec<String>,
 }
 
 /// A policy that was read and found sound.

@@ -67,7 +67,7 @@ pub use read::{Included, parse, parse_file, parse_given};
 pub use read_exe::NAMELESS as NAMELESS_PROGRAM;
 pub use read_rule::{has_address, has_place, reaches_sockets};
 pub use window::Window;
-pub use words::verbs;
+pub use words::{MAX_NAME, is_name, verbs};
 
 /// The rule id of the policy's `default:`.
 pub const RULE_DEFAULT: &str = "RULE_DEFAULT";

@@ -40,6 +40,7 @@ const CASE_KEYS: &[&str] = &[
     "role",
     "env",
     "task",
+    "approval",
     "at",
     "verdict",
     "rule",
@@ -128,8 +129,11 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
         role: text("role"),
         env: text("env"),
         task: text("task"),
+        approvals: Vec::new(),
     };
     let name = text("name");
+    let approvals = get("approval").map(|entry| approvals(entry, policy, report)).unwrap_or_default();
+    let who = Who { approvals, ..who };
     let rule = get("rule")
         .and_then(|entry| word(entry, report).inspect(|rule| known(rule, entry, ids, report)));
     Some(Case {
@@ -240,6 +244,18 @@ fn labels(entry: &Entry, policy: &Policy, report: &mut Report) -> Vec<LabelId> {
         }
     }
     labels
+}
+
+/// What is approved for the case's agent.
+fn approvals(entry: &Entry, policy: &Policy, report: &mut Report) -> Vec<String> {
+    let given = words(entry, report).unwrap_or_default();
+    let asked = policy.approvals();
+    for word in given.iter().filter(|word| !asked.contains(&word.as_str())) {
+        let hint = suggestion(word, asked.iter().copied())
+            .unwrap_or_else(|| "name an approval that a rule asks for".to_owned());
+        report.error(entry.value.at, format!("no rule asks for the approval `{word}`"), hint);
+    }
+    given
 }
 
 fn risk(entry: &Entry, report: &mut Report) -> u8 {

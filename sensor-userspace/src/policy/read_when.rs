@@ -5,7 +5,7 @@ use super::language::When;
 use super::problem::{At, Report};
 use super::read::{Reading, words};
 use super::window::Window;
-use super::words::{WHEN_KEYS, unknown_key};
+use super::words::{MAX_NAME, WHEN_KEYS, is_name, unknown_key};
 use super::yaml::{Entry, Kind, Node};
 
 const MAX_RISK: u8 = 100;
@@ -39,6 +39,8 @@ pub(super) fn when(entry: &Entry, reading: &mut Reading, report: &mut Report) ->
                 };
                 add(fact, entry.at, &mut when, reading, report)
             }),
+            "approval" => approval(entry, report)
+                .and_then(|words| add(Fact::Approval(words), entry.at, &mut when, reading, report)),
             _ => {
                 unknown_key(entry, WHEN_KEYS, true, report);
                 None
@@ -134,6 +136,17 @@ fn some_words(entry: &Entry, report: &mut Report) -> Option<Words> {
     words.sort();
     words.dedup();
     Some(Words { words, not })
+}
+
+/// Words as above, each of which `rgt approve` can name.
+fn approval(entry: &Entry, report: &mut Report) -> Option<Words> {
+    let words = some_words(entry, report)?;
+    if words.words.iter().any(|word| !is_name(word)) {
+        let text = format!("an approval's name has up to {MAX_NAME} letters, digits, `_`, `-` and `.`");
+        report.error(entry.value.at, text, "rename it");
+        return None;
+    }
+    Some(words)
 }
 
 /// Whose agents a rule is for.

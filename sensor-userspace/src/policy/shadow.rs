@@ -1,10 +1,11 @@
-//! Warnings: rules that can never decide, and policies that never deny.
+//! Warnings: rules that can never decide, approvals the wrong way round, and policies that never deny.
 
 use std::cell::Cell;
 
 use sensor_common::action::Action;
 
 use super::address::Destination;
+use super::facts::Fact;
 use super::language::{AddressTest, Effect, Fallback, NumberTest, PathTest, Policy, ProgramTest, Rule, SetId, When};
 use super::pattern::Pattern;
 use super::problem::Report;
@@ -58,6 +59,7 @@ pub(super) fn warn(policy: &Policy, report: &mut Report) {
         report.enter_rule(None);
     }
     warn_of_capabilities(policy, report);
+    turned_round(policy, report);
     let only_allows = policy.rules.iter().all(|rule| rule.effect == Effect::Allow);
     if let (Fallback::Allow, true, Some(first)) =
         (policy.default, only_allows, policy.rules.first())
@@ -80,6 +82,35 @@ fn warn_of_capabilities(policy: &Policy, report: &mut Report) {
     let text = "`default: deny` denies every capability as soon as a rule names one, and this one only looks on";
     report.warning(first.at, text, "write `allow: sys.capability` behind it, or leave it out");
     report.enter_rule(None);
+}
+
+/// Rules that refuse once something is approved, or allow until then.
+fn turned_round(policy: &Policy, report: &mut Report) {
+    for rule in &policy.rules {
+        let refuses = match rule.effect {
+            Effect::Allow => false,
+            Effect::Deny | Effect::Challenge => true,
+            Effect::Watch => continue,
+        };
+        let asked = rule.when.facts.iter().find_map(|fact| match policy.facts.get(*fact) {
+            Some(Fact::Approval(words)) if words.not != refuses => Some(words.words.join(", ")),
+            _ => None,
+        });
+        let Some(names) = asked else { continue };
+        let (text, hint) = match refuses {
+            true => (
+                format!("`{}` refuses while this is approved, and not before: {names}", rule.id),
+                format!("write `approval: {{ not: [{names}] }}` to refuse until then"),
+            ),
+            false => (
+                format!("`{}` allows until this is approved, and no longer: {names}", rule.id),
+                format!("write `approval: [{names}]` to allow from then on"),
+            ),
+        };
+        report.enter_rule(Some(rule.id.clone()));
+        report.warning(rule.at, text, hint);
+        report.enter_rule(None);
+    }
 }
 
 struct Search<'a> {

@@ -3,13 +3,12 @@
 use super::facts::Fact;
 use super::language::{FactId, LabelId};
 use super::problem::{At, Report};
-use super::words::suggestion;
+use super::words::{MAX_NAME, is_name, suggestion};
 
 /// The kernel keeps an agent's labels in one word of 32 bits …
 const MAX_LABELS: usize = 32;
 /// … and its facts in one of 64.
 const MAX_FACTS: usize = 64;
-const MAX_LABEL: usize = 64;
 
 /// Where a label stands first, and in which rule.
 type Place = (At, Option<String>);
@@ -44,9 +43,8 @@ impl Vocabulary {
     }
 
     fn label(&mut self, name: &str, at: At, report: &mut Report) -> Option<LabelId> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        if name.is_empty() || name.len() > MAX_LABEL || !name.chars().all(plain) {
-            let text = format!("a label has up to {MAX_LABEL} letters, digits, `_`, `-` and `.`");
+        if !is_name(name) {
+            let text = format!("a label has up to {MAX_NAME} letters, digits, `_`, `-` and `.`");
             report.error(at, text, "rename it");
             return None;
         }
@@ -71,7 +69,7 @@ impl Vocabulary {
         if self.facts.len() == MAX_FACTS {
             if !std::mem::replace(&mut self.facts_over, true) {
                 let text = format!(
-                    "more than {MAX_FACTS} distinct conditions on who the agent is and on the time"
+                    "more than {MAX_FACTS} distinct conditions on who the agent is, on approvals and on the time"
                 );
                 report.error(at, text, "let rules share them: the same words count once");
             }

@@ -59,7 +59,7 @@ pub(super) const RULE_KEYS: &[&str] = &[
     "scope",
 ];
 pub(super) const WHEN_KEYS: &[&str] =
-    &["label", "risk", "principal", "role", "env", "task", "time"];
+    &["label", "risk", "principal", "role", "env", "task", "time", "approval"];
 const EVERY_TIME: &str =
     "leave the rule out, or write it without this condition if it shall hold always";
 const NO_CONSEQUENCE: &str = "leave it out: the effect alone is enforced and recorded";
@@ -68,7 +68,6 @@ const RULE_LATER: &[(&str, &str)] = &[
     ("tool", "leave the rule out"),
     ("limit", EVERY_TIME),
     ("sensitivity", EVERY_TIME),
-    ("approval", EVERY_TIME),
     ("incomplete", EVERY_TIME),
     ("alert", NO_CONSEQUENCE),
     ("contain", NO_CONSEQUENCE),
@@ -81,9 +80,19 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("env", "write `when: { env: … }`"),
     ("task", "write `when: { task: … }`"),
     ("time", "write `when: { time: … }`"),
+    ("approval", "write `when: { approval: … }`"),
     ("protocol", "write it before the address: `to: \"udp/*:53\"`"),
     ("port", "write it behind the address: `to: \"10.0.0.0/8:443\"`"),
 ];
+
+/// Bytes of a label's or an approval's name.
+pub const MAX_NAME: usize = 64;
+
+/// Whether a label or an approval may be called so.
+pub fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    !name.is_empty() && name.len() <= MAX_NAME && name.chars().all(plain)
+}
 
 /// Tells of a key that is not among `known`: not supported yet, or not a key at all.
 pub(super) fn unknown_key(entry: &Entry, known: &[&str], in_rule: bool, report: &mut Report) {

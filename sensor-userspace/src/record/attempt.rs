@@ -56,6 +56,9 @@ impl AttemptData<'_> {
         Object::write(out, |data| {
             data.object("action_attempted", |action| write_action(attempt, judgement, action));
             data.raw("agent_id", &identity.agent_id);
+            if let Some(approval) = &judgement.approval {
+                data.plain("approval_status", approval.status().as_bytes());
+            }
             data.array_of("behavioral_trajectory", self.context.trajectory);
             data.raw("chain", self.chain);
             data.plain(
@@ -109,6 +112,9 @@ impl AttemptData<'_> {
             data.raw("trace_id", &identity.trace_id);
             if self.context.truncated {
                 data.bool("trajectory_truncated", true);
+            }
+            if let Some(id) = judgement.approval.as_ref().and_then(|approval| approval.id.as_ref()) {
+                data.str("user_approval_id", id);
             }
             if !judgement.watched.is_empty() {
                 data.strings("watched", &judgement.watched);

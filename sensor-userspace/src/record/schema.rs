@@ -212,6 +212,7 @@ fn attempt() -> Value {
         json!({
             "action_attempted": action_attempted(),
             "agent_id": text(),
+            "approval_status": { "enum": ["approved", "required"] },
             "behavioral_trajectory": trajectory(),
             "chain": chain(),
             "classification": { "enum": ["allowed", "suspicious", "unauthorized"] },
@@ -250,6 +251,7 @@ fn attempt() -> Value {
             "timestamp": time(),
             "trace_id": hex(32),
             "trajectory_truncated": only_true(),
+            "user_approval_id": { "type": "string", "pattern": "^[0-9a-f]{16}-[0-9]+$" },
             "watched": texts(),
         }),
         &[

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rgt::attempt::{
-    ArgumentRead, Argv, Attempt, Credentials, End, Enforcement, Judged, Judgement, Mode, Run,
+    Approval, ArgumentRead, Argv, Attempt, Credentials, End, Enforcement, Judged, Judgement, Mode, Run,
     Severity, Verdict,
 };
 use rgt::ledger::{Ledger, LedgerConfig};
@@ -163,6 +163,7 @@ pub fn allow() -> Judgement {
         watched: Vec::new(),
         labels: Vec::new(),
         risk_added: 0,
+        approval: None,
     }
 }
 
@@ -235,6 +236,11 @@ pub fn fill(ledger: &mut Ledger, random: &mut Random, length: usize, count: u64)
         };
         let mut a = attempt(at, &argument);
         let mut j = allow();
+        j.approval = (random.below(8) == 0).then(|| Approval {
+            given: random.below(2) == 0,
+            names: vec!["deploy".to_string()],
+            id: (random.below(2) == 0).then(|| "3113eb954d47eb39-17".to_string()),
+        });
         match random.below(8) {
             0 => {
                 a.syscall = "unlinkat";

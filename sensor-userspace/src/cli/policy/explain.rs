@@ -77,6 +77,9 @@ struct Agent {
     env: Option<String>,
     #[arg(long)]
     task: Option<String>,
+    /// What an operator has approved for it; several with commas.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    approval: Vec<String>,
     /// When: `2026-11-21T10:00:00Z` [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<jiff::Timestamp>,
@@ -95,12 +98,22 @@ impl Agent {
             })?;
             labels |= 1 << label;
         }
+        let approvals: Vec<&str> = self.approval.iter().map(String::as_str).collect();
+        let asked = policy.approvals();
+        if let Some(name) = approvals.iter().find(|name| !asked.contains(name)) {
+            let known = match asked.join(", ") {
+                none if none.is_empty() => "they ask for none".to_owned(),
+                known => format!("they ask for: {known}"),
+            };
+            return Err(Failure::Usage(format!("no rule of the policy asks for the approval `{name}`; {known}")));
+        }
         let who = Identity {
             agent_id: &self.agent,
             principal: &self.principal,
             role: self.role.as_deref(),
             environment: self.env.as_deref(),
             task: self.task.as_deref(),
+            approvals: &approvals,
         };
         let at = self.at.unwrap_or_else(jiff::Timestamp::now);
         let facts = policy.facts_that_hold(&who, at.as_second());

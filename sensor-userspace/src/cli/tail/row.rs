@@ -153,6 +153,7 @@ impl Layout {
                 plain(&data["principal"]),
                 plain(&data["policy"])
             ),
+            ("identity", "approval") => approval(data),
             _ => plain(&data["reason"]),
         };
         let hue = if kind == "gap" { Hue::Red } else { Hue::Dim };
@@ -178,6 +179,14 @@ fn text(value: &Value) -> Option<String> {
 
 fn plain(value: &Value) -> String {
     text(value).unwrap_or_else(|| "-".to_owned())
+}
+
+/// `deploy given until 2026-11-03T10:30:00.000000000Z: release 12`
+fn approval(data: &Value) -> String {
+    let until = text(&data["until"]).filter(|_| data["state"] == "given");
+    let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+    let reason = text(&data["reason"]).map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("{} {}{until}{reason}", plain(&data["approval"]), plain(&data["state"]))
 }
 
 /// What the attempt was about: as resolved where it was, else as written; a program with its arguments.
@@ -312,5 +321,17 @@ mod tests {
             ),
             "a → /b"
         );
+    }
+
+    #[test]
+    fn a_row_says_what_was_approved() {
+        let row = |data: Value| {
+            let record = json!({"id": "i-1", "time": "2026-11-03T10:00:00.123456789Z", "type": "rgt.identity.assertion", "subject": "approval", "data": data});
+            Layout::new(None, false).row(&record, Paint::none())
+        };
+        let given = row(json!({"approval": "deploy", "state": "given", "until": "2026-11-03T10:30:00Z", "reason": "release%2012"}));
+        assert!(given.trim_end().ends_with("deploy given until 2026-11-03T10:30:00Z: release 12"), "{given}");
+        let over = row(json!({"approval": "deploy", "state": "expired", "until": "2026-11-03T10:30:00Z"}));
+        assert!(over.trim_end().ends_with("deploy expired"), "{over}");
     }
 }

@@ -57,7 +57,7 @@ const PROGRAMS: [Program; 8] = [
 const SIGNALS: [&str; 6] = ["KILL", "SIGTERM", "[KILL, 64, HUP]", "{ not: KILL }", "{ not: [TERM, 1, 64] }", "34"];
 const CAPABILITIES: [&str; 4] = ["CAP_NET_RAW", "[0, 40, 63]", "{ not: CAP_NET_RAW }", "{ not: [CHOWN, 63] }"];
 const NUMBERS: [u8; 7] = [1, 9, 14, 15, 35, 41, 64];
-const WHEN: [&str; 9] = [
+const WHEN: [&str; 11] = [
     "label: x",
     "label: [x, y]",
     "label: { not: y }",
@@ -67,6 +67,8 @@ const WHEN: [&str; 9] = [
     "role: ops",
     "env: { not: prod }",
     "time: Sat UTC",
+    "approval: [deploy, look]",
+    "approval: { not: deploy }",
 ];
 const ACTIONS: [&str; 11] = [
     "proc.signal",
@@ -160,7 +162,8 @@ fn circumstances(random: &mut Random, policy: &Policy) -> Circumstances<'static>
     let all = 1_u64.checked_shl(policy.labels.len() as u32).unwrap_or(0).wrapping_sub(1);
     let role = random.one_in(2).then_some("ops");
     let environment = random.one_in(2).then_some("prod");
-    let who = Identity { role, environment, ..Identity::default() };
+    let approvals = *random.pick(&[&[][..], &["deploy"], &["look"], &["look", "deploy"]]);
+    let who = Identity { role, environment, approvals, ..Identity::default() };
     // A Saturday and the day after.
     let time = *random.pick(&[1_795_219_200, 1_795_305_600]);
     Circumstances {

@@ -157,7 +157,7 @@ fn explain_a_connection() {
 
 #[test]
 fn explain_knows_the_circumstances() {
-    let text = "version: 1\nrules:\n  - { id: L, deny: net.connect, when: { label: s } }\n  - { id: R, deny: net.connect, when: { risk: '>=50' } }\n  - { id: W, deny: net.connect, when: { role: ops, env: prod, task: t, principal: p, time: Sat UTC } }\n  - { id: A, deny: net.connect, scope: a }\n  - { id: S, watch: file.read, label: s }\n";
+    let text = "version: 1\nrules:\n  - { id: L, deny: net.connect, when: { label: s } }\n  - { id: R, deny: net.connect, when: { risk: '>=50' } }\n  - { id: W, deny: net.connect, when: { role: ops, env: prod, task: t, principal: p, time: Sat UTC } }\n  - { id: A, deny: net.connect, scope: a }\n  - { id: S, watch: file.read, label: s }\n  - { id: V, deny: net.connect, when: { approval: { not: [x, y] }, env: stage } }\n";
     let policy = file("circumstances.yaml", text);
     let policy = policy.to_string_lossy();
     let rule = |words: &[&str]| {
@@ -176,6 +176,11 @@ fn explain_knows_the_circumstances() {
     who.push("2026-11-22T10:00:00Z");
     assert_eq!(rule(&who), "RULE_DEFAULT");
     assert_eq!(rule(&["--agent", "a"]), "A");
+    assert_eq!(rule(&["--env", "stage"]), "V");
+    assert_eq!(rule(&["--env", "stage", "--approval", "y,x"]), "RULE_DEFAULT");
+    let question = ["explain", "--action", "net.connect", "--to", "1.2.3.4:443", "--approval", "z", &*policy];
+    let (status, _, err) = rgt_policy(&question);
+    assert!(status == 2 && err.contains("`z`; they ask for: x, y"), "{err}");
 }
 
 #[test]

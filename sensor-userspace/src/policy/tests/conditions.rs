@@ -163,6 +163,11 @@ fn unsound_conditions_and_consequences_are_errors() {
         ("when: { label: { any: x, not: x } }", "the rule never holds"),
         ("when: { role: { no: x } }", "`role` may hold `not`"),
         ("when: { role: [[x]] }", "in place of a word"),
+        ("when: { approval: { no: x } }", "`approval` may hold `not`"),
+        ("when: { approval: [a, 'b c'] }", "an approval's name has up to"),
+        ("when: { approval: [] }", "`approval` is an empty list"),
+        ("when: { aproval: x }", "did you mean `approval`"),
+        ("approval: x", "`approval:` does not stand here | write `when: { approval: … }`"),
         ("when: { risk: 85 }", "`risk` cannot be `85`"),
         ("label: { name: x }", "`label` is a name"),
         ("label: { set: x, for: ever }", "`for` cannot be `ever`"),
@@ -230,7 +235,7 @@ fn windows_of_time() {
 #[test]
 fn facts_hold_of_whom_they_name() {
     let policy = sound(
-        "  - {id: A, deny: '*', when: {principal: [a, b]}}\n  - {id: B, deny: '*', when: {role: {not: ops}}}\n  - {id: C, deny: '*', when: {env: prod}}\n  - {id: D, deny: '*', when: {task: t}}\n  - {id: E, deny: '*', scope: one}\n  - {id: F, deny: '*', expires: '1970-01-01T00:01:40Z'}\n",
+        "  - {id: A, deny: '*', when: {principal: [a, b]}}\n  - {id: B, deny: '*', when: {role: {not: ops}}}\n  - {id: C, deny: '*', when: {env: prod}}\n  - {id: D, deny: '*', when: {task: t}}\n  - {id: E, deny: '*', scope: one}\n  - {id: F, deny: '*', expires: '1970-01-01T00:01:40Z'}\n  - {id: G, watch: '*', when: {approval: [x, y]}}\n  - {id: H, deny: '*', when: {approval: {not: y}}}\n",
     );
     assert_eq!(policy.warnings.len(), 1, "{:?}", policy.warnings);
     assert!(policy.warnings[0].text.contains("has expired"));
@@ -240,11 +245,14 @@ fn facts_hold_of_whom_they_name() {
         role: Some("ops"),
         environment: Some("prod"),
         task: Some("t"),
+        approvals: &["z", "y"],
     };
-    assert_eq!(policy.facts_that_hold(&who, 99), 0b11_1101);
-    assert_eq!(policy.facts_that_hold(&who, 100), 0b01_1101);
-    // Who has no role has not the role `ops`.
-    assert_eq!(policy.facts_that_hold(&Identity::default(), 100), 0b00_0010);
+    assert_eq!(policy.approvals(), ["x", "y"]);
+    assert_eq!(policy.facts_that_hold(&who, 99), 0b0111_1101);
+    assert_eq!(policy.facts_that_hold(&who, 100), 0b0101_1101);
+    assert_eq!(policy.facts_that_hold(&Identity { approvals: &["x"], ..who }, 100), 0b1101_1101);
+    // Who has no role has not the role `ops`, and what nobody approved is not approved.
+    assert_eq!(policy.facts_that_hold(&Identity::default(), 100), 0b1000_0010);
 }
 
 #[test]
@@ -292,4 +300,23 @@ fn what_holds_less_often_shadows_nothing() {
     assert!(!shadowed("when: {role: x}", "when: {role: y}"));
     let watched = "  - {id: A, watch: net.connect}\n  - {id: B, deny: net.connect}\n  - {id: C, watch: net.connect}\n";
     assert_eq!(sound(watched).warnings, []);
+}
+
+#[test]
+fn approvals_the_wrong_way_round_are_warnings() {
+    let warned = |effect: &str, approval: &str| {
+        let told = sound(&format!("  - {{id: A, {effect}: net.connect, when: {{approval: {approval}}}}}\n  - {{id: B, deny: '*'}}\n"));
+        told.warnings.into_iter().map(|one| format!("{} | {}", one.text, one.hint)).collect::<Vec<_>>()
+    };
+    for (effect, approval, wanted) in [
+        ("deny", "x", "`A` refuses while this is approved"),
+        ("challenge", "[x, y]", "write `approval: { not: [x, y] }`"),
+        ("allow", "{not: x}", "`A` allows until this is approved"),
+    ] {
+        let warnings = warned(effect, approval);
+        assert!(warnings.len() == 1 && warnings[0].contains(wanted), "{warnings:?}");
+    }
+    for (effect, approval) in [("deny", "{not: x}"), ("challenge", "{not: x}"), ("allow", "x"), ("watch", "x")] {
+        assert_eq!(warned(effect, approval), [""; 0]);
+    }
 }

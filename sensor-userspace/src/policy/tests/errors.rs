@@ -75,7 +75,6 @@ fn what_this_version_does_not_understand_is_an_error() {
         "limit: { count: 3 }",
         "unresolved: deny",
         "sensitivity: x",
-        "approval: x",
         "incomplete: x",
         "alert: x",
         "contain: true",
@@ -87,7 +86,7 @@ fn what_this_version_does_not_understand_is_an_error() {
         let text = format!("  - id: A\n    deny: net.connect\n    {key}\n");
         one(rule(&text), &format!("8:5 [A] `{name}:` is not supported yet | "));
     }
-    for key in ["approval: x", "limit: x", "incomplete: true"] {
+    for key in ["sensitivity: x", "limit: x", "incomplete: true"] {
         let name = key.split(':').next().unwrap();
         let text = format!("  - id: A\n    deny: net.connect\n    when: {{ {key} }}\n");
         one(rule(&text), &format!("8:13 [A] `{name}:` is not supported yet | "));
