@@ -444,6 +444,20 @@ pub enum Fault {
 pub const FAULTS: u32 = 11;
 
 impl Fault {
+    pub const ALL: [Fault; FAULTS as usize] = [
+        Fault::NoMark,
+        Fault::NoSlot,
+        Fault::MissedReturn,
+        Fault::Unreadable,
+        Fault::SectionsFull,
+        Fault::WalkFailed,
+        Fault::NoCgroup,
+        Fault::LateMark,
+        Fault::TooManyStates,
+        Fault::WrittenFull,
+        Fault::WrittenByTime,
+    ];
+
     pub const fn name(self) -> &'static str {
         match self {
             Fault::NoMark => "no_mark",

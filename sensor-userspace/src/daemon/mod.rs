@@ -4,6 +4,7 @@ mod adopt;
 mod agent;
 mod answers;
 mod approve;
+mod argument;
 mod begin;
 mod canary;
 mod configured;

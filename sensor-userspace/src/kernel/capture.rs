@@ -9,7 +9,7 @@ use std::{
 use aya::{Ebpf, programs::RawTracePoint};
 
 use super::{
-    load::{LoadError, missing, refused},
+    object::{LoadError, missing, refused},
     pins::Pins,
     sys,
 };

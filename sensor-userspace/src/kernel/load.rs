@@ -4,23 +4,22 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
     io,
-    os::fd::{AsFd as _, AsRawFd as _, RawFd},
+    os::fd::{AsFd as _, RawFd},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap as KernelMap, Map, MapData, PerCpuArray, RingBuf, lpm_trie::LpmTrie},
+    maps::{Array, HashMap as KernelMap, Map, MapData, PerCpuArray, RingBuf},
     programs::RawTracePoint,
 };
 use aya_obj::{Object, btf::Btf};
 use sensor_common::{
-    event::{Account, Active, Count, FAULTS, Fault, MAX_AGENTS, Mark, Ring},
+    event::{Account, Active, Count, Fault, MAX_AGENTS, Mark, Ring},
     guard::{NONE_IN_FORCE, kind},
     hash::Secret,
 };
-use thiserror::Error;
 
 use super::{
     AgentNo, Event, Probe, Standing, Totals,
@@ -30,12 +29,12 @@ use super::{
     decode::{self, Reader},
     enforce::{self, Enforcer},
     filesystems::Filesystems,
+    object::{LoadError, OBJECT, borrow, descriptor, missing, policy_maps, refused, set, standings, take},
     pending::Slots,
     pins::{GOVERNED, Pins, SHARED},
     pod::Pod,
-    policies::{self, Policies},
+    policies::Policies,
     rings,
-    standing::Standings,
     tables,
     written::Written,
 };
@@ -44,38 +43,8 @@ use crate::{
     policy::{self as language},
 };
 
-pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/rgt-ebpf.o"));
-
 /// A task's mark goes with its memory, moments after its process. What is there after this was not seen to end.
 const UNSEEN: Duration = Duration::from_secs(5);
-
-#[derive(Debug, Error)]
-pub enum LoadError {
-    #[error("this rgt was built without its kernel side; build it with `cargo xtask build`")]
-    NoObject,
-    // Loaded without them, programs would read their fields at the places of some other kernel.
-    #[error(
-        "the kernel's types (/sys/kernel/btf/vmlinux) cannot be read: {0}; boot a kernel built with \
-         CONFIG_DEBUG_INFO_BTF, as distributions' are"
-    )]
-    NoBtf(String),
-    #[error("{what}: {cause}; `rgt doctor` says what this kernel lacks")]
-    Refused { what: String, cause: String },
-}
-
-pub(super) fn refused<E: std::error::Error>(what: impl Into<String>) -> impl FnOnce(E) -> LoadError {
-    let what = what.into();
-    move |error| {
-        // The innermost cause is the kernel's own word.
-        let mut cause = error.to_string();
-        let mut inner = std::error::Error::source(&error);
-        while let Some(source) = inner {
-            cause = format!("{cause}: {source}");
-            inner = source.source();
-        }
-        LoadError::Refused { what, cause }
-    }
-}
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -119,19 +88,6 @@ pub struct Sensor {
     idle_since: Option<Instant>,
     pub(super) enforcer: Enforcer,
     standing: Standing,
-}
-
-pub(super) fn missing(what: String) -> LoadError {
-    LoadError::Refused { what, cause: "missing from the kernel object".to_owned() }
-}
-
-/// Programs keep their maps by descriptor: only once all are loaded may a map be taken.
-pub(super) fn take(bpf: &mut Ebpf, name: &str) -> Result<Map, LoadError> {
-    bpf.take_map(name).ok_or_else(|| missing(format!("map {name}")))
-}
-
-pub(super) fn borrow<'a>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map, LoadError> {
-    bpf.map_mut(name).ok_or_else(|| missing(format!("map {name}")))
 }
 
 impl Sensor {
@@ -427,21 +383,8 @@ impl Sensor {
 
     /// Counts of what the kernel side could not do, by name.
     pub fn faults(&self) -> io::Result<Vec<(Fault, u64)>> {
-        const ALL: [Fault; 11] = [
-            Fault::NoMark,
-            Fault::NoSlot,
-            Fault::MissedReturn,
-            Fault::Unreadable,
-            Fault::SectionsFull,
-            Fault::WalkFailed,
-            Fault::NoCgroup,
-            Fault::LateMark,
-            Fault::TooManyStates,
-            Fault::WrittenFull,
-            Fault::WrittenByTime,
-        ];
-        debug_assert!(ALL.len() <= FAULTS as usize);
-        ALL.into_iter()
+        Fault::ALL
+            .into_iter()
             .map(|fault| {
                 let values = self.faults.get(&(fault as u32), 0).map_err(io::Error::other)?;
                 Ok((fault, values.iter().sum()))
@@ -467,26 +410,6 @@ fn pins(wanted: bool, notes: &mut Vec<String>) -> Result<Option<Pins>, LoadError
             notes.push(format!("enforcement ends with the daemon, for nothing can be pinned: {error}"));
             Ok(None)
         }
-    }
-}
-
-/// Writes the only entry of a map.
-pub(super) fn set<T: aya::Pod>(bpf: &mut Ebpf, name: &str, value: T) -> Result<(), LoadError> {
-    let mut map: Array<_, T> = Array::try_from(borrow(bpf, name)?).map_err(refused(format!("map {name}")))?;
-    map.set(0, value, 0).map_err(refused(format!("filling map {name}")))
-}
-
-/// Descriptor of any kind of map.
-fn descriptor(map: &Map) -> Option<RawFd> {
-    match map {
-        Map::Array(data)
-        | Map::HashMap(data)
-        | Map::PerCpuArray(data)
-        | Map::PerCpuHashMap(data)
-        | Map::Queue(data)
-        | Map::LpmTrie(data)
-        | Map::RingBuf(data) => Some(data.fd().as_fd().as_raw_fd()),
-        _ => None,
     }
 }
 
@@ -530,23 +453,4 @@ fn enforcer(
     let written = Written::new(written, notes);
     Enforcer::new(OBJECT, types, &fds, standings, policies, filesystems, written)
         .map_err(refused("preparing enforcement"))
-}
-
-pub(super) fn standings(bpf: &mut Ebpf) -> Result<Standings, LoadError> {
-    match take(bpf, "GOVERNED")? {
-        Map::Array(data) => Standings::map(data).map_err(refused("mapping the agents' standing")),
-        _ => Err(LoadError::Refused { what: "map GOVERNED".into(), cause: "is no array".into() }),
-    }
-}
-
-pub(super) fn policy_maps(bpf: &mut Ebpf) -> Result<policies::Maps, LoadError> {
-    Ok(policies::Maps {
-        policies: Array::try_from(take(bpf, "POLICIES")?).map_err(refused("map POLICIES"))?,
-        rules: Array::try_from(take(bpf, "RULES")?).map_err(refused("map RULES"))?,
-        states: Array::try_from(take(bpf, "STATES")?).map_err(refused("map STATES"))?,
-        edges: KernelMap::try_from(take(bpf, "EDGES")?).map_err(refused("map EDGES"))?,
-        candidates: Array::try_from(take(bpf, "CANDIDATES")?).map_err(refused("map CANDIDATES"))?,
-        cells: Array::try_from(take(bpf, "CELLS")?).map_err(refused("map CELLS"))?,
-        networks: LpmTrie::try_from(take(bpf, "NETWORKS")?).map_err(refused("map NETWORKS"))?,
-    })
 }

@@ -12,6 +12,7 @@ mod guard;
 mod hooks;
 mod load;
 mod meaning;
+mod object;
 mod pending;
 pub mod pins;
 mod pod;
@@ -25,7 +26,8 @@ pub mod trial;
 mod written;
 
 pub use diagnose::{Diagnosis, diagnose};
-pub use load::{LoadError, Options, Sensor};
+pub use load::{Options, Sensor};
+pub use object::LoadError;
 pub use rings::uptime_ns;
 
 use crate::attempt::{Attempt, Mode};

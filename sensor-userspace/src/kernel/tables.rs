@@ -10,7 +10,7 @@ use sensor_common::{
 };
 
 use super::{
-    load::{LoadError, borrow, refused},
+    object::{LoadError, borrow, refused},
     pod::Pod,
 };
 

@@ -17,7 +17,7 @@ use sensor_common::{
 };
 
 use super::{
-    load::{self, LoadError, refused, take},
+    object::{self, LoadError, refused, take},
     pod::Pod,
     policies::Policies,
     standing::Standings,
@@ -56,22 +56,22 @@ impl Trial {
     pub fn new(random: u64) -> Result<Trial, LoadError> {
         let types = Btf::from_sys_fs().map_err(|error| LoadError::NoBtf(error.to_string()))?;
         let mut bpf =
-            EbpfLoader::new().btf(Some(&types)).load(load::OBJECT).map_err(refused("loading the kernel object"))?;
+            EbpfLoader::new().btf(Some(&types)).load(object::OBJECT).map_err(refused("loading the kernel object"))?;
         let program: &mut RawTracePoint = bpf
             .program_mut("try_judge")
-            .ok_or_else(|| load::missing("program try_judge".to_owned()))?
+            .ok_or_else(|| object::missing("program try_judge".to_owned()))?
             .try_into()
             .map_err(refused("program try_judge"))?;
         program.load().map_err(refused("loading program try_judge"))?;
         let program = program.fd().map_err(refused("program try_judge"))?.as_fd().try_clone_to_owned();
         let program = program.map_err(refused("program try_judge"))?;
         let secret = Secret::new(random);
-        load::set(&mut bpf, "SECRET", Pod(secret))?;
-        let policies = Policies::new(load::policy_maps(&mut bpf)?, secret);
-        let standings = load::standings(&mut bpf)?;
+        object::set(&mut bpf, "SECRET", Pod(secret))?;
+        let policies = Policies::new(object::policy_maps(&mut bpf)?, secret);
+        let standings = object::standings(&mut bpf)?;
         let slot = match take(&mut bpf, "SLOTS")? {
             Map::Array(data) => map_slot(data.fd().as_fd().as_raw_fd()).map_err(refused("mapping a slot"))?,
-            _ => return Err(load::missing("array SLOTS".to_owned())),
+            _ => return Err(object::missing("array SLOTS".to_owned())),
         };
         Ok(Trial { program, slot, policies, standings, in_force: None, _programs: bpf })
     }

@@ -4,7 +4,9 @@ use sensor_common::action::Action;
 
 use super::facts::Identity;
 use super::hosts::Hosts;
-use super::judge::{Circumstances, Decision, Object, Written, pair};
+use super::decision::Decision;
+use super::judge::Circumstances;
+use super::object::{Object, Written, pair};
 use super::language::{Case, CaseObject, CaseProgram, Policy, Who};
 use super::pattern::Variables;
 use super::problem::{At, Errors};

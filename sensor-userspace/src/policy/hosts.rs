@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::address::Destination;
-use super::judge::Object;
+use super::object::Object;
 use super::language::{AddressTest, CaseObject, Policy, Rule};
 
 /// Names of one policy.

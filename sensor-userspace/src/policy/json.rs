@@ -5,7 +5,7 @@ use sensor_common::table;
 use serde_json::{Value, json};
 
 use super::compile::{Table, verdict_of};
-use super::judge::Decision;
+use super::decision::Decision;
 use super::problem::Problem;
 use super::words::verbs;
 use crate::attempt::Verdict;

@@ -8,6 +8,7 @@ mod automaton;
 mod bytes;
 mod cases;
 mod compile;
+mod decision;
 mod facts;
 mod glob;
 mod guard;
@@ -20,6 +21,8 @@ mod lists;
 mod networks;
 mod numbering;
 mod numbers;
+mod object;
+mod offered;
 mod pattern;
 pub mod place;
 mod problem;
@@ -53,7 +56,9 @@ pub use facts::{Fact, Identity, Words};
 pub use include::read_text;
 pub use json::effect_word;
 pub use hosts::{Hosts, MAX_ADDRESSES, told};
-pub use judge::{Circumstances, Consequences, Decision, KernelHit, Object, Step, StepResult, Written, pair};
+pub use decision::{Consequences, Decision, KernelHit, Step, StepResult};
+pub use judge::Circumstances;
+pub use object::{Object, Written, pair};
 pub use language::{
     AddressTest, Case, CaseObject, CaseProgram, Effect, FactId, Fallback, LabelId, NumberTest, PathTest, Policy,
     ProgramTest, Rule, SetId, SetLabel, When, Who,

@@ -7,7 +7,7 @@ use sensor_common::table::{self, SET};
 
 use super::automaton::PROGRAM_ROOT;
 use super::compile::Table;
-use super::judge::Object;
+use super::object::Object;
 use super::place::components;
 
 /// The program that acts, by its executable.

@@ -6,7 +6,8 @@ use sensor_common::action::Action;
 use sensor_common::table;
 
 use super::compile::{Table, verdict_of};
-use super::judge::{Object, Single};
+use super::decision::Single;
+use super::object::Object;
 use super::numbers::Numbered;
 use super::read_rule::reaches_sockets;
 use crate::attempt::Verdict;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sensor_common::action::Action;
 use serde::Deserialize;
 
-use crate::policy::judge::Object;
+use crate::policy::object::Object;
 use crate::policy::place::resolve;
 use crate::policy::{Host, exact, has_address, has_place};
 use crate::record::canonical::decode;
