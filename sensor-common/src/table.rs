@@ -167,7 +167,14 @@ pub struct State {
     pub flags: u32,
     /// First of the cells that say, by pattern of the byte automaton, which state it leads to.
     pub targets: u32,
-    pub reserved: u32,
+    /// `name_bit` of each name that leads on from here: what it has not is not looked for.
+    pub names: u32,
+}
+
+/// The bit of a name in `State::names`, by its hash.
+#[inline(always)]
+pub const fn name_bit(hash: u64) -> u32 {
+    1 << (hash >> 59)
 }
 
 /// From the state at which objects' paths begin to the one for programs' paths.
@@ -176,8 +183,6 @@ pub const PROGRAMS: u32 = 2;
 pub mod state {
     /// Stays: any number of names may follow.
     pub const LOOPS: u32 = 1;
-    /// Has edges by name.
-    pub const EDGES: u32 = 2;
 }
 
 #[repr(C)]

@@ -168,6 +168,58 @@ rules:
     }
 }
 
+fn compare_some(trial: &mut Trial, table: &Table, random: &mut Random, (rules, seed): (u64, u64), tries: u32) {
+    for _ in 0..tries {
+        let path = corpus::path(random, seed, rules);
+        let action = Action::ALL[random.below(Action::ALL.len() as u64) as usize];
+        compare(trial, table, action, Object::Path(path.as_bytes()), &circumstances(random));
+    }
+}
+
+/// Policies of all sizes come and go, until one does not fit: the one before stays in force whole, and in the end nothing of
+/// any is left.
+#[test]
+fn tables_come_and_go_and_leave_nothing() {
+    let first: u64 = std::env::var("RGT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    println!("seed {first}");
+    let mut random = Random::new(first);
+    let mut trial = trial();
+    assert!(trial.judge_by_none());
+    let rounds = if full() { 300 } else { 24 };
+    for round in 0..rounds {
+        let of = ([1, 2, 7, 40, 400, 3_000][random.below(6) as usize], first + round);
+        let mut text = corpus::mixed(of.0, of.1);
+        for n in 0..random.below(4) {
+            text += &format!("  - {{ id: N{n}, deny: net.connect, to: \"10.{}.0.0/16:{}\" }}\n", random.below(9), n + 1);
+        }
+        let table = table(&text);
+        trial.judge_by(&table).unwrap();
+        compare_some(&mut trial, &table, &mut random, of, 40);
+        if random.below(6) == 0 {
+            std::thread::sleep(LEFT_ALONE);
+            trial.sweep();
+        }
+    }
+    let mut last = None;
+    let refused = loop {
+        let of = (10_000, first + last.as_ref().map_or(0, |((_, seed), _)| seed + 1));
+        let table = table(&corpus::mixed(of.0, of.1));
+        match trial.judge_by(&table) {
+            Ok(()) => last = Some((of, table)),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(refused.contains("do not fit"), "{refused}");
+    let (of, table) = last.unwrap();
+    compare_some(&mut trial, &table, &mut random, of, 200);
+    trial.judge_by_none();
+    std::thread::sleep(LEFT_ALONE);
+    assert!(trial.judge_by_none());
+}
+
+/// Longer than a policy that nobody is judged by is kept.
+const LEFT_ALONE: std::time::Duration = std::time::Duration::from_millis(1_100);
+
 #[test]
 fn ten_thousand_rules_are_compiled_and_loaded() {
     let text = corpus::mixed(10_000, 1);

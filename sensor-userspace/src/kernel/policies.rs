@@ -16,7 +16,7 @@ use sensor_common::{
     hash::{self, Secret},
     table::{
         self, ALL_CANDIDATES, ALL_CELLS, ALL_RULES, ALL_STATES, Candidate, EdgeKey, MAX_POLICIES, NETWORK_BITS, NetworkKey,
-        Policy, Range, Rule, SET, State, bytes, state,
+        Policy, Range, Rule, SET, State, bytes, name_bit, state,
     },
 };
 
@@ -36,13 +36,18 @@ pub struct Maps {
 /// Stretches of one map that are free: first entry and length.
 struct Room {
     what: &'static str,
+    entries: u32,
     free: BTreeMap<u32, u32>,
 }
 
 impl Room {
     fn new(what: &'static str, entries: u32) -> Room {
         // The first entry is nothing's: 0 says "none".
-        Room { what, free: BTreeMap::from([(1, entries - 1)]) }
+        Room { what, entries, free: BTreeMap::from([(1, entries - 1)]) }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.free.iter().eq([(&1, &(self.entries - 1))])
     }
 
     fn take(&mut self, count: u32) -> io::Result<u32> {
@@ -190,6 +195,15 @@ impl Policies {
         Ok((number, self.generation))
     }
 
+    /// Whether nothing is held of any policy; without the guard's names, which stay.
+    pub fn is_empty(&self) -> bool {
+        let rooms = [&self.rules, &self.states, &self.candidates, &self.cells];
+        self.loaded.is_empty()
+            && rooms.into_iter().all(Room::is_whole)
+            && self.maps.edges.keys().next().is_none()
+            && self.maps.networks.keys().next().is_none()
+    }
+
     /// Whether some policy refuses anything that is sent.
     pub fn refuse_sends(&self) -> bool {
         self.loaded.values().any(|loaded| loaded.sends)
@@ -268,26 +282,27 @@ impl Policies {
                 self.maps.cells.set(cell, u64::from(absolute(*target)), 0).map_err(io::Error::other)?;
                 cell += 1;
             }
-            let flags = if from.loops { state::LOOPS } else { 0 } | if from.names.is_empty() { 0 } else { state::EDGES };
-            let value = State {
-                below: of_states[2 * index],
-                exact: of_states[2 * index + 1],
-                any: absolute(from.any),
-                bytes: from.bytes.map_or(0, |bytes| starts[bytes]),
-                star: absolute(from.star),
-                flags,
-                targets,
-                reserved: 0,
-            };
-            self.maps.states.set(own, Pod(value), 0).map_err(io::Error::other)?;
+            let mut names = 0;
             for (name, to) in &from.names {
                 let key = EdgeKey { state: own.into(), name: hash::component(self.secret, name) };
+                names |= name_bit(key.name);
                 // Two names of one state with one hash would be judged alike: refused, and all but impossible.
                 self.maps.edges.insert(Pod(key), absolute(*to), NO_EXIST).map_err(|error| {
                     io::Error::other(format!("the policy's places do not fit the kernel's table: {error}"))
                 })?;
                 held.edges.push(key);
             }
+            let value = State {
+                below: of_states[2 * index],
+                exact: of_states[2 * index + 1],
+                any: absolute(from.any),
+                bytes: from.bytes.map_or(0, |bytes| starts[bytes]),
+                star: absolute(from.star),
+                flags: if from.loops { state::LOOPS } else { 0 },
+                targets,
+                names,
+            };
+            self.maps.states.set(own, Pod(value), 0).map_err(io::Error::other)?;
         }
         for (network, range) in table.networks.offered.keys().zip(of_networks) {
             let key = network_key(number, network.prefix, network.address);
@@ -376,6 +391,6 @@ mod tests {
         for first in taken.iter().step_by(2).chain(taken.iter().skip(1).step_by(2)) {
             room.give_back(*first, 11);
         }
-        assert_eq!(room.free, BTreeMap::from([(1, 99)]));
+        assert!(room.is_whole());
     }
 }

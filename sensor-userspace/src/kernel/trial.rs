@@ -86,6 +86,21 @@ impl Trial {
         Ok(())
     }
 
+    /// Judges by nothing any more, and takes away what nobody is judged by; whether nothing is held then.
+    pub fn judge_by_none(&mut self) -> bool {
+        self.standings.judge_by(AGENT, None, false);
+        if let Some(old) = self.in_force.take() {
+            self.policies.release(old);
+        }
+        self.sweep();
+        self.policies.is_empty()
+    }
+
+    /// Takes away what nobody has been judged by for a while.
+    pub fn sweep(&mut self) {
+        self.policies.sweep(|_| false);
+    }
+
     pub fn judge(&mut self, action: Action, object: Object<'_>, how: &Circumstances) -> io::Result<Said> {
         self.standings.set_facts(AGENT, how.facts);
         self.standings.set_risk(AGENT, how.risk);
