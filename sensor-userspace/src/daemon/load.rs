@@ -135,6 +135,10 @@ impl EventSource for Sensor {
         self.strangers(known)
     }
 
+    fn bears_a_mark(&mut self, pid: u32) -> bool {
+        Sensor::bears_a_mark(self, pid)
+    }
+
     fn tasks(&mut self, agent: AgentNo) -> Vec<u32> {
         self.tasks(agent)
     }

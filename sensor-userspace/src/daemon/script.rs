@@ -85,6 +85,10 @@ impl EventSource for Script {
         self.tasks.get(&agent).cloned().unwrap_or_default()
     }
 
+    fn bears_a_mark(&mut self, pid: u32) -> bool {
+        self.tasks.values().any(|tasks| tasks.contains(&pid))
+    }
+
     fn live_tasks(&mut self, _: AgentNo) -> u32 {
         0
     }

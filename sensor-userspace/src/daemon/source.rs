@@ -67,6 +67,10 @@ pub trait EventSource: Sized {
     fn tasks(&mut self, _agent: AgentNo) -> Vec<u32> {
         Vec::new()
     }
+    /// Whether this process is an agent's, by the kernel side's word.
+    fn bears_a_mark(&mut self, _pid: u32) -> bool {
+        false
+    }
     /// What gap records told of an agent, by ring, as last settled.
     fn told(&self, _agent: AgentNo) -> [Totals; 2] {
         Default::default()

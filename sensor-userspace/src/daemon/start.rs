@@ -26,7 +26,7 @@ const MAX_COMMAND: usize = 255;
 const MAX_PATH: usize = 4096;
 
 impl<S: EventSource> Engine<S> {
-    pub(super) fn is_governed(&self, peer: Peer) -> bool {
+    pub(super) fn is_governed(&mut self, peer: Peer) -> bool {
         // A socket outlives who connected it: whoever holds it now may be anybody's.
         if !peer.is_there() {
             return true;
@@ -34,7 +34,8 @@ impl<S: EventSource> Engine<S> {
         let cgroup = cgroup::of(peer.pid)
             .ok()
             .map(|below| self.mount.join(below));
-        self.desk.governs(peer.pid, cgroup.as_deref())
+        // And the kernel's own word: a process may be an agent's before the daemon has heard of it.
+        self.desk.governs(peer.pid, cgroup.as_deref()) || self.source.bears_a_mark(peer.pid)
     }
 
     /// None: the policy's host names are still being asked for.

@@ -85,6 +85,11 @@ impl Sensor {
         self.marks.iter().flatten().filter(|(_, mark)| mark.0.agent == agent).map(|(_, mark)| mark.0.pid).collect()
     }
 
+    /// Whether some agent's mark names this process.
+    pub fn bears_a_mark(&mut self, pid: u32) -> bool {
+        self.marks.iter().flatten().any(|(_, mark)| mark.0.pid == pid)
+    }
+
     /// What gap records have told of an agent, by ring.
     pub fn told(&self, agent: AgentNo) -> [Totals; 2] {
         RINGS.map(|ring| {
