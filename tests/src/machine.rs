@@ -115,9 +115,9 @@ impl Told {
 fn tools(scripts: &Path) -> Result<PathBuf, Missing> {
     let dir = scratch().join(format!("vm-tools-{}", std::process::id()));
     std::fs::create_dir_all(&dir).map_err(|error| Missing::Failed(format!("{}: {error}", dir.display())))?;
-    for tool in ["full", "swap"] {
+    for tool in ["full", "swap", "unsure"] {
         let mut cc = Command::new("cc");
-        cc.args(["-static", "-O1", "-o"]).arg(dir.join(tool)).arg(scripts.join(format!("{tool}.c")));
+        cc.args(["-static", "-pthread", "-O1", "-o"]).arg(dir.join(tool)).arg(scripts.join(format!("{tool}.c")));
         match cc.output() {
             Ok(done) if done.status.success() => {}
             Ok(done) => return Err(Missing::Failed(String::from_utf8_lossy(&done.stderr).into_owned())),

@@ -180,6 +180,7 @@ macro_rules! machines {
             lets_the_rest_be,
             judges_by_the_whole_language,
             knows_which_program_acts,
+            stays_closed_when_unsure,
             ledgers_verify,
         ]);)+
     };
@@ -196,6 +197,11 @@ machines! {
     fmod_ret_7_2: "7.2", Mode::FmodRet;
 }
 
+/// The call's return was passed.
+fn is_told_without_result(kernel: &str, record: &Value) -> bool {
+    degraded(kernel) && record["action_attempted"]["result"].is_null()
+}
+
 fn refuses(told: &Told, kernel: &str, mode: Mode, cases: &[Case], denied: &str, allowed: &str) -> Done {
     assert_eq!(kind(told, denied, "start")["mode"], mode.name());
     let mut unrecorded = Vec::new();
@@ -205,6 +211,11 @@ fn refuses(told: &Told, kernel: &str, mode: Mode, cases: &[Case], denied: &str, 
         let met = told.check(&format!("{denied} {}", case.check));
         if goes_through(kernel, case.check) {
             assert_eq!(met.status, case.free, "{} on a kernel without its hook", case.check);
+            continue;
+        }
+        if degraded(kernel) && met.status == EACCES && case.met != EACCES {
+            // The call's entry was passed, and with it the hook that goes by it; the next one has refused.
+            unrecorded.push(case.check);
             continue;
         }
         assert_eq!(met.status, case.met, "{} where it is denied", case.check);
@@ -224,7 +235,9 @@ fn refuses(told: &Told, kernel: &str, mode: Mode, cases: &[Case], denied: &str, 
         assert_eq!(record["enforcement"], "blocked", "{record}");
         assert_eq!(record["judged"], "kernel", "{record}");
         assert_eq!(record["mode"], mode.name(), "{record}");
-        assert_eq!(record["action_attempted"]["result"], -i64::from(case.met), "{record}");
+        if !is_told_without_result(kernel, record) {
+            assert_eq!(record["action_attempted"]["result"], -i64::from(case.met), "{record}");
+        }
     }
     if degraded(kernel) && !unrecorded.is_empty() {
         return Err(format!("{unrecorded:?} not recorded: {LOSES}"));
@@ -337,7 +350,9 @@ fn refuses_capabilities(told: &Told, kernel: &str, _: Mode) -> Done {
         assert_eq!(record["judged"], "kernel", "{record}");
         // What comes of a call that no entry shows is not known.
         let known = !["unlisted", "io_uring"].contains(&case.syscall);
-        assert_eq!(record["action_attempted"]["result"].as_i64(), known.then(|| -i64::from(case.met)), "{record}");
+        if !is_told_without_result(kernel, record) {
+            assert_eq!(record["action_attempted"]["result"].as_i64(), known.then(|| -i64::from(case.met)), "{record}");
+        }
     }
     for check in ["capability chmod", "capability setuid"] {
         assert_eq!(told.check(&format!("capabilities {check}")).status, 0, "{check}");
@@ -397,6 +412,27 @@ fn counts_by_time_what_finds_no_room(told: &Told, kernel: &str, _: Mode) -> Done
     came(told, "full", &[("own", "refused"), ("old", "done"), ("outside", "refused")]);
     assert_ne!(told.fact("full told"), "0", "a record of kind `faults` says so");
     came(told, "emptied", &[("own", "refused"), ("of the one before", "done"), ("outside", "done")]);
+    Ok(())
+}
+
+/// Each way of the kernel side to be unsure that can be brought about here: refused, counted, told.
+fn stays_closed_when_unsure(told: &Told, kernel: &str, _: Mode) -> Done {
+    for (name, fault, came) in [
+        ("crowded", "too_many_states", "refused done"),
+        ("deep", "walk_failed", "refused"),
+        ("long", "sections_full", "refused"),
+    ] {
+        assert_eq!(told.fact(&format!("unsure {name}")), came, "{name}");
+        assert_eq!(told.fact(&format!("unsure {name} told")), fault, "{name}");
+        assert_eq!(told.fact(&format!("unsure {name} denials")), "1", "{name}");
+        assert_eq!(told.fact(&format!("verify {name}")), "0", "{name}");
+    }
+    // Of 2,100 threads 2,048 find a place, but for what else is an agent's, or was and ended unseen.
+    let refused: u32 = told.fact("unsure many").parse().unwrap();
+    assert!(refused >= 52 && (refused < 100 || degraded(kernel)), "{refused}");
+    assert_eq!(told.fact("unsure many told"), "no_slot");
+    assert_ne!(told.fact("unsure many lost"), "0", "what was not recorded is declared lost");
+    assert_eq!(told.fact("verify many"), "0");
     Ok(())
 }
 

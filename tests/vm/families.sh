@@ -165,6 +165,7 @@ diff /plain /governed >&2
 fact "benign differs" $?
 fact "benign lines" "$(wc -l </governed)"
 fact "benign denials" "$(grep -c '"policy_verdict":"DENY"' /ledger/benign/*.jsonl)"
+. /t/unsure.sh
 kill $daemon
 wait $daemon
 fact daemon $?
