@@ -5,6 +5,7 @@ use sensor_common::{
     action::Action,
     event::{Mark, Slot},
     numbers::of_capability,
+    table::Policy,
 };
 
 use crate::{
@@ -16,7 +17,6 @@ use crate::{
 
 /// The kernel only wants to know, and has nobody told of it: `CAP_OPT_NOAUDIT`.
 const ONLY_ASKS: u64 = 2;
-const ACTION: usize = Action::SysCapability as usize;
 
 /// What the hook returns for a task of an agent's that is to use a capability by these credentials.
 #[inline(always)]
@@ -38,13 +38,18 @@ pub fn uses(mark: *mut Mark, credentials: u64, capability: u32, how: u64) -> i32
 #[inline(always)]
 fn asks(agent: u32) -> bool {
     let number = maps::GOVERNED.get(agent).map_or(0, |governed| governed.policy);
-    number != 0 && maps::POLICIES.get(number - 1).is_some_and(|policy| policy.always[ACTION].count != 0)
+    number != 0 && maps::POLICIES.get(number - 1).is_some_and(names_some)
 }
 
 /// Likewise the one that judges the attempt, which may have begun under another.
 #[inline(always)]
 fn is_asked(slot: *mut Slot) -> bool {
-    policy_of(slot).is_some_and(|policy| policy.always[ACTION].count != 0)
+    policy_of(slot).is_some_and(names_some)
+}
+
+#[inline(always)]
+fn names_some(policy: &Policy) -> bool {
+    policy.always[Action::SysCapability as usize].count != 0
 }
 
 /// Whether the credentials are the task's own. A filesystem that lies over others, or access(2), asks by ones that the

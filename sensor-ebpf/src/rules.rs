@@ -22,7 +22,7 @@ use crate::{
 /// Of a walk's `best`: the policy's word on objects of unknown place decides.
 const BY_UNKNOWN: u32 = NO_RULE as u32 - 1;
 
-/// Rules per call of `consider_some_*`.
+/// Rules per call of `consider_some`.
 const CHUNK: u32 = 16;
 
 pub struct Decision {
@@ -192,28 +192,19 @@ unsafe fn watch(slot: *mut Slot, number: u16) {
     }
 }
 
-/// Considers the next few of the rules that nothing offers.
+/// Considers the next few of the rules that nothing offers; `unknown` is 1 where the object's place is.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub fn consider_some_always(index: u32, first: u32, count: u32) -> u64 {
+pub fn consider_some(index: u32, first: u32, count: u32, unknown: u32) -> u64 {
     for which in 0..CHUNK {
         if which >= black_box(count) {
             break;
         }
-        consider_always(index, first + which);
-    }
-    0
-}
-
-/// The same where the object's place is unknown.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub fn consider_some_unknown(index: u32, first: u32, count: u32) -> u64 {
-    for which in 0..CHUNK {
-        if which >= black_box(count) {
-            break;
+        if unknown != 0 {
+            consider_unknown(index, first + which);
+        } else {
+            consider_always(index, first + which);
         }
-        consider_unknown(index, first + which);
     }
     0
 }
@@ -325,12 +316,7 @@ pub fn decide(index: u32) -> Decision {
         if done >= black_box(range.count) {
             break;
         }
-        let (first, count) = (range.first + done, range.count - done);
-        if unknown {
-            consider_some_unknown(index, first, count);
-        } else {
-            consider_some_always(index, first, count);
-        }
+        consider_some(index, range.first + done, range.count - done, u32::from(unknown));
     }
     // SAFETY: as above.
     let (best, would) = unsafe {
