@@ -11,7 +11,7 @@ use super::engine::Engine;
 use super::source::EventSource;
 use crate::attempt::WallNs;
 use crate::control::Peer;
-use crate::control::protocol::{Answer, ApproveRequest, Kind, Refusal};
+use crate::control::protocol::{Answer, ApproveRequest, Refusal};
 use crate::kernel::{AgentNo, uptime_ns};
 use crate::policy::{MAX_NAME, is_name};
 use crate::record::Field;
@@ -66,14 +66,11 @@ enum Change<'a> {
 impl<S: EventSource> Engine<S> {
     /// `rgt approve`.
     pub(super) fn approve(&mut self, peer: Peer, request: &ApproveRequest) -> Answer {
-        if !peer.is_root() {
-            let text = "only root may approve something for an agent: use sudo";
-            return Err(Refusal::new(Kind::Forbidden, text));
-        }
-        if self.is_governed(peer) {
-            let text = "a governed process may not approve anything, neither for itself nor for others";
-            return Err(Refusal::new(Kind::Forbidden, text));
-        }
+        self.only_operators(
+            peer,
+            "only root may approve something for an agent: use sudo",
+            "a governed process may not approve anything, neither for itself nor for others",
+        )?;
         // What was attempted before this is told by what was approved then.
         self.drain_all();
         let done = if request.revoke { self.revoke(peer, request) } else { self.give(peer, request) };

@@ -16,6 +16,7 @@ use super::source::EventSource;
 use super::state::{self, State};
 use super::{Options, ledgers};
 use crate::agent::{Numbers, Watch};
+use crate::control::Peer;
 use crate::control::protocol::{Answer, Kind, Refusal};
 use crate::control::server::{Ask, Command};
 use crate::kernel::{AgentNo, Totals};
@@ -251,35 +252,35 @@ impl<S: EventSource> Engine<S> {
                 self.resumed_ended(peer, &run_id, &status, reply);
                 return;
             }
-            Ask::Yield if !peer.is_root() || self.is_governed(peer) => Err(Refusal::new(
-                Kind::Forbidden,
-                "only root outside every agent may take over from a daemon",
-            )),
-            Ask::Yield if !self.options.ephemeral || !self.source.survives() => {
-                Err(Refusal::failed("this daemon has nothing to hand over"))
-            }
-            Ask::Yield => {
-                self.yields = true;
-                Ok(serde_json::json!({ "yields": std::process::id() }))
-            }
+            Ask::Yield => self.hand_over(peer),
             Ask::Agents => Ok(self.answer_agents(peer)),
             Ask::Status => Ok(self.answer_status(self.started)),
-            Ask::Stop if !peer.is_root() => Err(Refusal::new(
-                Kind::Forbidden,
+            Ask::Stop => match self.only_operators(
+                peer,
                 "only root may end enforcement: sudo rgt unload",
-            )),
-            Ask::Stop if self.is_governed(peer) => Err(Refusal::new(
-                Kind::Forbidden,
                 "a governed process may not end its own governance",
-            )),
-            Ask::Stop => {
-                self.told_to_stop = true;
-                self.stopping = Some(reply);
-                return;
-            }
+            ) {
+                Err(refusal) => Err(refusal),
+                Ok(()) => {
+                    self.told_to_stop = true;
+                    self.stopping = Some(reply);
+                    return;
+                }
+            },
         };
         // Whoever asked may be gone; an agent just started is then abandoned.
         let _ = reply.send(answer);
+    }
+
+    /// To the daemon that is to come after this one.
+    fn hand_over(&mut self, peer: Peer) -> Answer {
+        let refused = "only root outside every agent may take over from a daemon";
+        self.only_operators(peer, refused, refused)?;
+        if !self.options.ephemeral || !self.source.survives() {
+            return Err(Refusal::failed("this daemon has nothing to hand over"));
+        }
+        self.yields = true;
+        Ok(serde_json::json!({ "yields": std::process::id() }))
     }
 
     /// Takes in what the resolver said: other addresses are put in force, and who waited for names is served.

@@ -38,6 +38,15 @@ impl<S: EventSource> Engine<S> {
         self.desk.governs(peer.pid, cgroup.as_deref()) || self.source.bears_a_mark(peer.pid)
     }
 
+    /// Root outside every agent; whoever else asks is refused in these words.
+    pub(super) fn only_operators(&mut self, peer: Peer, to_users: &str, to_governed: &str) -> Result<(), Refusal> {
+        match peer {
+            peer if !peer.is_root() => Err(Refusal::new(Kind::Forbidden, to_users)),
+            peer if self.is_governed(peer) => Err(Refusal::new(Kind::Forbidden, to_governed)),
+            _ => Ok(()),
+        }
+    }
+
     /// None: the policy's host names are still being asked for.
     pub(super) fn start_command(&mut self, peer: Peer, request: &ExecRequest) -> Option<Answer> {
         self.try_start(peer, request).transpose()

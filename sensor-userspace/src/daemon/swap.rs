@@ -10,7 +10,7 @@ use super::engine::Engine;
 use super::source::EventSource;
 use super::state::Written;
 use crate::control::Peer;
-use crate::control::protocol::{Answer, ApplyRequest, Kind, Refusal};
+use crate::control::protocol::{Answer, ApplyRequest, Refusal};
 use crate::kernel::AgentNo;
 use crate::policy::{self, Policy, Table};
 use crate::record::Field;
@@ -41,17 +41,13 @@ pub(super) struct Next {
 impl<S: EventSource> Engine<S> {
     /// `rgt policy apply`. None: its host names are still being asked for.
     pub(super) fn apply(&mut self, peer: Peer, request: &ApplyRequest) -> Option<Answer> {
-        if !peer.is_root() {
-            return Some(Err(Refusal::new(
-                Kind::Forbidden,
-                "only root may put another policy in force for agents that run: use sudo",
-            )));
-        }
-        if self.is_governed(peer) {
-            return Some(Err(Refusal::new(
-                Kind::Forbidden,
-                "a governed process may not change what it is governed by",
-            )));
+        let allowed = self.only_operators(
+            peer,
+            "only root may put another policy in force for agents that run: use sudo",
+            "a governed process may not change what it is governed by",
+        );
+        if let Err(refusal) = allowed {
+            return Some(Err(refusal));
         }
         match self.replace(peer, request) {
             Ok(done) => done.map(Ok),

@@ -7,6 +7,7 @@ use crate::attempt::Run;
 use crate::config::Config;
 use crate::daemon::Options;
 use crate::daemon::begin::new_agent;
+use crate::control::protocol::Kind;
 use crate::daemon::judgement::tests::unlink;
 use crate::daemon::script::Script;
 use crate::daemon::state::{Kept, State};
