@@ -2,12 +2,12 @@
 
 use sensor_common::action::Action;
 
+use super::decision::Decision;
 use super::facts::Identity;
 use super::hosts::Hosts;
-use super::decision::Decision;
 use super::judge::Circumstances;
-use super::object::{Object, Written, pair};
 use super::language::{Case, CaseObject, CaseProgram, Policy, Who};
+use super::object::{Object, Written, pair};
 use super::pattern::Variables;
 use super::problem::{At, Errors};
 use super::program::Program;

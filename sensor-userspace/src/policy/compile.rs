@@ -397,18 +397,17 @@ fn named(names: impl Iterator<Item = String>) -> String {
 impl Table {
     /// The approvals that its rules ask for; bits that a policy before it left are not its own.
     pub fn approvals(&self) -> Vec<&str> {
-        let used = self.uses().facts;
-        approvals(self.facts.iter().enumerate().filter(|(bit, _)| used >> bit & 1 == 1).map(|(_, fact)| fact))
+        approvals(self.facts_in(self.uses().facts))
     }
 
     /// What a rule asks of operators.
     pub fn approval_of(&self, rule: usize) -> Option<&Words> {
-        let asked = self.tests.get(rule)?.facts;
-        let facts = self.facts.iter().enumerate().filter(|(bit, _)| asked >> bit & 1 == 1);
-        facts.map(|(_, fact)| fact).find_map(|fact| match fact {
-            Fact::Approval(words) => Some(words),
-            _ => None,
-        })
+        self.facts_in(self.tests.get(rule)?.facts).find_map(Fact::approval)
+    }
+
+    /// The facts that these bits stand for.
+    fn facts_in(&self, bits: u64) -> impl Iterator<Item = &Fact> {
+        self.facts.iter().enumerate().filter(move |(bit, _)| bits >> bit & 1 == 1).map(|(_, fact)| fact)
     }
 
     /// A bit for each fact that holds, by `FactId`.

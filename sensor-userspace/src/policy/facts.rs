@@ -54,6 +54,14 @@ pub struct Identity<'a> {
 }
 
 impl Fact {
+    /// What it asks of operators.
+    pub(super) fn approval(&self) -> Option<&Words> {
+        match self {
+            Fact::Approval(words) => Some(words),
+            _ => None,
+        }
+    }
+
     pub fn holds(&self, who: &Identity<'_>, unix_seconds: i64) -> bool {
         match self {
             Fact::Principal(words) => words.hold(Some(who.principal)),
@@ -75,11 +83,8 @@ impl Fact {
 
 /// The approvals that facts ask for, each once.
 pub(super) fn approvals<'a>(facts: impl Iterator<Item = &'a Fact>) -> Vec<&'a str> {
-    let asked = facts.filter_map(|fact| match fact {
-        Fact::Approval(words) => Some(&words.words),
-        _ => None,
-    });
-    let mut names: Vec<&str> = asked.flatten().map(String::as_str).collect();
+    let asked = facts.filter_map(Fact::approval);
+    let mut names: Vec<&str> = asked.flat_map(|words| &words.words).map(String::as_str).collect();
     names.sort_unstable();
     names.dedup();
     names

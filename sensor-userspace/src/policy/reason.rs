@@ -7,8 +7,8 @@ use sensor_common::table;
 
 use super::compile::{Table, verdict_of};
 use super::decision::Single;
-use super::object::Object;
 use super::numbers::Numbered;
+use super::object::Object;
 use super::read_rule::reaches_sockets;
 use crate::attempt::Verdict;
 

@@ -92,11 +92,9 @@ fn turned_round(policy: &Policy, report: &mut Report) {
             Effect::Deny | Effect::Challenge => true,
             Effect::Watch => continue,
         };
-        let asked = rule.when.facts.iter().find_map(|fact| match policy.facts.get(*fact) {
-            Some(Fact::Approval(words)) if words.not != refuses => Some(words.words.join(", ")),
-            _ => None,
-        });
-        let Some(names) = asked else { continue };
+        let facts = rule.when.facts.iter().filter_map(|fact| policy.facts.get(*fact));
+        let Some(asked) = facts.filter_map(Fact::approval).find(|words| words.not != refuses) else { continue };
+        let names = asked.words.join(", ");
         let (text, hint) = match refuses {
             true => (
                 format!("`{}` refuses while this is approved, and not before: {names}", rule.id),

@@ -151,13 +151,13 @@ pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Fai
         );
         return Err(Failure::Usage(text));
     }
-    let first = match (&path, &question.to) {
+    let first = match (&path, &question.to, number) {
         _ if unix.is_some() => Object::of(unix.as_deref()),
-        _ if number.is_some() => number.unwrap_or(Object::None),
-        (Some(path), _) => Object::Path(path),
-        (None, Some(to)) => address(to, &hosts)?,
-        (None, None) if question.unknown => Object::Unknown,
-        (None, None) => Object::None,
+        (.., Some(number)) => number,
+        (Some(path), ..) => Object::Path(path),
+        (None, Some(to), None) => address(to, &hosts)?,
+        (None, None, None) if question.unknown => Object::Unknown,
+        (None, None, None) => Object::None,
     };
     let second = path2.as_deref().map(Object::Path);
     let attempt = policy::pair(&actions, first, second);
