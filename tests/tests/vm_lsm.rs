@@ -5,7 +5,7 @@
 mod checks;
 
 use checks::*;
-use rgt_tests::machine::{Missing, Mode, Told};
+use rgt_tests::machine::Mode;
 
 machines! {
     lsm_5_10: "5.10", Mode::Lsm;

@@ -112,9 +112,10 @@ let_go() { n=0; until [ "$(links)" = 0 ] || [ $n = 150 ]; do sleep 0.2; n=$((n +
 links() { grep -l raw_tracepoint /proc/$daemon/fdinfo/* 2>/dev/null | wc -l; }
 let_go
 fact "idle links" "$(links)"
-rgt exec --policy $policy --name idle --ledger /ledger/idle -- sh -c 'unlink /data/idle; sleep 1' &
-sleep 0.7
+rgt exec --policy $policy --name idle --ledger /ledger/idle -- sh -c 'unlink /data/idle; : >/tmp/w/busy; until [ -e /tmp/w/seen ]; do sleep 0.1; done' &
+until [ -e /tmp/w/busy ] || ! kill -0 $!; do sleep 0.1; done
 fact "busy links" "$(links)"
+: >/tmp/w/seen
 wait $!
 let_go
 fact "links afterwards" "$(links)"
