@@ -264,7 +264,22 @@ pub struct Walk {
     pub program: u32,
     /// The signal or capability that is judged: its bit in `Rule::numbers` plus one; 0 for none.
     pub which: u32,
+    /// Rules with a limit that match, a bit each, as `Policy::limits` has them: what they count is counted at the end.
+    pub limited: u32,
+    /// How sensitive the object is, a bit; 0: it has neither a place nor an address.
+    pub level: u32,
+    /// How many bytes go out by the message at hand …
+    pub sent: u64,
+    /// … and by what is judged; `UNCOUNTED`: limits are asked, and count nothing.
+    pub amount: u64,
+    /// The object's place, hashed, where a limit counts objects; 0 where it has none.
+    pub place: u64,
 }
+
+/// Of `Walk::sent` and `Walk::amount`: another hook counts it.
+pub const UNCOUNTED: u64 = u64::MAX;
+/// Likewise: nobody can, for more comes of it than hooks are asked about.
+pub const UNCOUNTABLE: u64 = u64::MAX - 1;
 
 pub const UNREAD: u32 = u32::MAX;
 
@@ -439,9 +454,11 @@ pub enum Fault {
     WrittenFull = 9,
     /// A file counted as written by its time of change alone.
     WrittenByTime = 10,
+    /// What a rule's limit counts could not be counted: the limit was taken as reached.
+    CountsFull = 11,
 }
 
-pub const FAULTS: u32 = 11;
+pub const FAULTS: u32 = 12;
 
 impl Fault {
     pub const ALL: [Fault; FAULTS as usize] = [
@@ -456,6 +473,7 @@ impl Fault {
         Fault::TooManyStates,
         Fault::WrittenFull,
         Fault::WrittenByTime,
+        Fault::CountsFull,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -471,6 +489,7 @@ impl Fault {
             Fault::TooManyStates => "too_many_states",
             Fault::WrittenFull => "written_full",
             Fault::WrittenByTime => "written_by_time",
+            Fault::CountsFull => "counts_full",
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
         SECTION_ROOM, Slot, Walk, WrittenKey,
     },
     syscalls::SYSCALLS,
+    table::{CountKey, MAX_COUNTS},
 };
 
 /// To be raised where the meaning of something shared changes and neither its size nor its place does.
@@ -41,6 +42,8 @@ const fn hash() -> u64 {
         size_of::<Account>(),
         size_of::<Active>(),
         size_of::<WrittenKey>(),
+        size_of::<CountKey>(),
+        MAX_COUNTS as usize,
         MAX_WRITTEN as usize,
         offset_of!(Mark, agent),
         offset_of!(Mark, slot),

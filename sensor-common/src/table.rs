@@ -27,6 +27,12 @@ pub const MAX_ALWAYS: u32 = 128;
 pub const MAX_SETS: usize = 256;
 /// Labels of one policy.
 pub const MAX_LABELS: usize = 32;
+/// Rules of one policy that have a limit.
+pub const MAX_LIMITS: usize = 32;
+/// Distinct objects that a limit can count.
+pub const MAX_OBJECTS: u64 = 4_096;
+/// How sensitive an object can be: `sensitivity:` of the language has their names. The lowest is all that is in no list.
+pub const LEVELS: usize = 4;
 /// `watch` rules whose consequences one action can have.
 pub const MAX_WATCHED: usize = 8;
 /// Room in the tables by action; more than there are verbs.
@@ -59,6 +65,9 @@ pub mod object {
     pub const AMONG: u8 = 7;
     /// … and one that is not.
     pub const NOT_AMONG: u8 = 8;
+    /// A path, or an address, in the rule's set: of rules that ask how sensitive it is as well, for that is known last.
+    pub const IN_SET: u8 = 9;
+    pub const TO_SET: u8 = 10;
 }
 
 /// Which acting programs a rule speaks of.
@@ -69,6 +78,47 @@ pub mod program {
     /// One whose path is not, or that has none.
     pub const NOT_IN: u8 = 2;
 }
+
+/// What a limit counts.
+pub mod counted {
+    pub const ATTEMPTS: u8 = 0;
+    pub const BYTES: u8 = 1;
+    pub const OBJECTS: u8 = 2;
+}
+
+/// Of a rule that holds within, or beyond, so much.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limit {
+    /// Of the rule's name and of all below: the count goes on under the next policy that has the same.
+    pub id: u64,
+    pub most: u64,
+    /// A window's length in seconds; 0: the whole run.
+    pub seconds: u32,
+    /// The rule's index in its policy.
+    pub rule: u16,
+    /// `counted::*`
+    pub of: u8,
+    /// 1: the rule holds beyond, not within.
+    pub beyond: u8,
+}
+
+/// Where an agent's count stands, or (`object` is not 0) that it has met an object.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CountKey {
+    pub limit: u64,
+    pub object: u64,
+    pub agent: u32,
+    /// How many windows have ended since the boot; 0 where the whole run is one.
+    pub window: u32,
+    /// The window's length.
+    pub seconds: u32,
+    pub reserved: u32,
+}
+
+/// Counts, and objects met, of all agents.
+pub const MAX_COUNTS: u32 = 65_536;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,6 +150,10 @@ pub struct Rule {
     pub labels_set: u32,
     /// … by this set.
     pub programs: u32,
+    /// Its limit's index in the policy plus one; 0: it has none.
+    pub limit: u32,
+    /// How sensitive its object is, a bit for each level that will do; 0: it does not ask.
+    pub levels: u32,
     /// The signals or capabilities it names (AMONG, NOT_AMONG), as `numbers` has their bits.
     pub numbers: u64,
 }
@@ -110,6 +164,12 @@ impl Rule {
     pub fn speaks_of_number(&self, which: u32) -> bool {
         let named = self.numbers >> (which.wrapping_sub(1) & 63) & 1 != 0;
         which != 0 && named == (self.object == object::AMONG)
+    }
+
+    /// Whether the rule speaks of an object that is so sensitive.
+    #[inline(always)]
+    pub fn takes_level(&self, level: u32) -> bool {
+        self.levels == 0 || self.levels & level != 0
     }
 
     /// Whether the agent is as the rule wants it.
@@ -236,6 +296,15 @@ pub struct Policy {
     pub written: u32,
     /// Actions of which some rule asks which program acts, a bit each.
     pub programs: u32,
+    /// Actions of which some rule counts distinct objects, a bit each.
+    pub objects: u32,
+    /// Actions of which some rule asks how sensitive their object is, a bit each.
+    pub leveled: u32,
+    /// By level: the set of its places plus one, and that of its addresses; 0: there is none.
+    pub level_places: [u16; LEVELS],
+    pub level_addresses: [u16; LEVELS],
+    /// In the order of their rules.
+    pub limits: [Limit; MAX_LIMITS],
     /// By action: rules that the automaton never offers.
     pub always: [Range; ACTIONS],
     /// By action: the first rules in order, for objects of unknown place.

@@ -13,6 +13,7 @@ use sensor_common::{
 
 use crate::{
     emit,
+    limits::note_place,
     maps,
     rules::offer_range,
     section::used,
@@ -38,6 +39,9 @@ pub fn run(slot: *mut Slot, index: u32, from: u32) {
         };
         if policy.walks & (1 << ((*slot).walk.action & 31)) == 0 {
             return;
+        }
+        if policy.objects & (1 << ((*slot).walk.action & 31)) != 0 {
+            note_place(index);
         }
         policy.root + from
     };

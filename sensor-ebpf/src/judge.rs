@@ -6,7 +6,7 @@
 
 use sensor_common::{
     action::Action,
-    event::{Fault, Governed, MAX_DEPTH, MAX_PAIRS, NO_RULE, Pair, Slot, pair},
+    event::{Fault, Governed, MAX_DEPTH, MAX_PAIRS, NO_RULE, Pair, Slot, UNCOUNTED, pair},
     table::{ABSTRACT, Policy, Rule},
 };
 
@@ -88,6 +88,11 @@ pub fn judge_without_place(slot: *mut Slot, index: u32, action: u8, about: u32) 
     // What has no name is told from nothing that the agent has written.
     let about = if about & pair::NAMELESS != 0 { about | pair::WRITTEN } else { about };
     let Some(observe) = begin(slot, action, about) else { return 0 };
+    if alone & REFUSALS_ALONE != 0 {
+        // The hook that comes to know the name counts it.
+        // SAFETY: `slot` points to a whole map value.
+        unsafe { (*slot).walk.amount = UNCOUNTED };
+    }
     let rule = in_force(slot, given);
     if about & pair::ADDRESS != 0 && rule == 0 {
         rules::offer_network(index);
@@ -189,6 +194,10 @@ fn begin(slot: *mut Slot, action: u8, about: u8) -> Option<bool> {
         (*walk).best = u32::from(NO_RULE);
         (*walk).would = u32::from(NO_RULE);
         (*walk).watched = 0;
+        (*walk).limited = 0;
+        (*walk).level = 0;
+        (*walk).place = 0;
+        (*walk).amount = if action == Action::NetSend as u8 { (*walk).sent } else { 0 };
         (*walk).facts = governed.facts;
         (*walk).risk = governed.risk;
         (*walk).labels = Governed::label_bits(&governed.labels);

@@ -19,6 +19,7 @@ mod found;
 mod guard;
 mod judge;
 mod kernel;
+mod limits;
 mod lineage;
 mod make;
 mod maps;

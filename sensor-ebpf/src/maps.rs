@@ -10,7 +10,7 @@ use sensor_common::{
     hash::Secret,
     syscalls::{MAX_NR, Spec},
     table::{
-        ALL_CANDIDATES, ALL_CELLS, ALL_EDGES, ALL_NETWORKS, ALL_RULES, ALL_STATES, Candidate, EdgeKey, MAX_POLICIES,
+        ALL_CANDIDATES, ALL_CELLS, ALL_EDGES, ALL_NETWORKS, ALL_RULES, ALL_STATES, Candidate, CountKey, EdgeKey, MAX_COUNTS, MAX_POLICIES,
         NetworkKey, Policy, Range, Rule, State,
     },
 };
@@ -90,6 +90,10 @@ pub static FILESYSTEMS: HashMap<u64, Filesystem> = HashMap::with_max_entries(4_0
 /// Files that runs have written.
 #[map]
 pub static WRITTEN: HashMap<WrittenKey, u32> = HashMap::with_max_entries(MAX_WRITTEN, NO_PREALLOC);
+
+/// Where limits stand, and the objects that they have counted.
+#[map]
+pub static COUNTED: HashMap<CountKey, u64> = HashMap::with_max_entries(MAX_COUNTS, NO_PREALLOC);
 
 /// The path hash's secret.
 #[map]

@@ -3,7 +3,7 @@
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::{
     action::Action,
-    event::{Slot, pair},
+    event::{Slot, UNCOUNTABLE, UNCOUNTED, pair},
     syscalls::UNLISTED,
 };
 
@@ -19,6 +19,8 @@ const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const SOCK_STREAM: u16 = 1;
 const MSG_FASTOPEN: u32 = 0x2000_0000;
+/// More are to come by the same call.
+const MSG_BATCH: u32 = 0x4_0000;
 /// Shortest that the kernel takes for each family.
 const INET_LENGTH: u64 = 8;
 const INET6_LENGTH: u64 = 24;
@@ -171,8 +173,15 @@ pub fn socket_listen(ctx: LsmContext) -> i32 {
 
 #[lsm(hook = "socket_sendmsg")]
 pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
-    let (socket, message) = (word(&ctx, 0), word(&ctx, 1));
-    slot::in_hook(|slot, index| sends(slot, index, socket, message))
+    let (socket, message, size) = (word(&ctx, 0), word(&ctx, 1), word(&ctx, 2));
+    slot::in_hook(|slot, index| {
+        // Of many messages at once to one that is named, the kernel asks about the first alone.
+        let batch = read::<u32>(message + off::off_msg_flags()).unwrap_or(MSG_BATCH) & MSG_BATCH != 0;
+        let named = read::<u64>(message + off::off_msg_name()).unwrap_or(1) != 0;
+        // SAFETY: `slot` points to a whole map value.
+        unsafe { (*slot).walk.sent = if batch && named { UNCOUNTABLE } else { size & 0xffff_ffff } };
+        sends(slot, index, socket, message)
+    })
 }
 
 #[inline(always)]
@@ -220,6 +229,8 @@ pub fn file_permission(ctx: LsmContext) -> i32 {
         }
         let socket = socket_of(inode);
         let sock = sock_of(socket);
+        // SAFETY: `slot` points to a whole map value.
+        unsafe { (*slot).walk.sent = UNCOUNTED };
         let refused = if is_unix(sock) {
             unix::sends(slot, index, socket, sock)
         } else {

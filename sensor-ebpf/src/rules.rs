@@ -8,12 +8,13 @@ use sensor_common::{
     event::{Fault, NO_RULE, Slot, pair, program, section},
     guard::FIRST_RULE,
     table::{
-        self, Candidate, MAX_ALWAYS, MAX_LABELS, MAX_OFFERED, MAX_SETS, MAX_WATCHED, NETWORK_BITS, Rule, SET, effect, object,
+        self, Candidate, LEVELS, MAX_ALWAYS, MAX_LABELS, MAX_OFFERED, MAX_SETS, MAX_WATCHED, NETWORK_BITS, Policy, Rule, SET, effect, object,
     },
 };
 
 use crate::{
     emit,
+    limits::come_to_limited,
     maps,
     section::{header, used},
     walk::LAST,
@@ -50,7 +51,7 @@ impl Decision {
 }
 
 #[inline(always)]
-fn rule_of(slot: *mut Slot, number: u32) -> Option<&'static Rule> {
+pub fn rule_of(slot: *mut Slot, number: u32) -> Option<&'static Rule> {
     // SAFETY: `slot` points to a whole map value.
     let policy = maps::POLICIES.get(unsafe { (*slot).walk.policy })?;
     if number >= policy.count {
@@ -134,7 +135,7 @@ fn speaks_of_program(slot: *mut Slot, rule: &Rule) -> bool {
 
 /// Whether the rule would have to know a program that could not be told.
 #[inline(always)]
-fn asks_program_in_vain(slot: *mut Slot, rule: &Rule) -> bool {
+pub fn asks_program_in_vain(slot: *mut Slot, rule: &Rule) -> bool {
     // SAFETY: `slot` points to a whole map value.
     rule.program != table::program::ANY && unsafe { (*slot).walk.program } & u32::from(program::UNKNOWN) != 0
 }
@@ -149,14 +150,30 @@ fn offer(index: u32, number: u32) -> u64 {
         let walk = &raw mut (*slot).walk;
         if rule.actions & (1 << ((*walk).action & 31)) == 0
             || !rule.holds_for((*walk).labels, (*walk).risk, (*walk).facts)
+            || !rule.takes_level((*walk).level)
             || !speaks_of_program(slot, rule)
         {
             return 0;
         }
+        if rule.effect == effect::WATCH && asks_program_in_vain(slot, rule) {
+            return 0;
+        }
+        if rule.limit != 0 {
+            (*walk).limited |= 1 << ((rule.limit - 1) & 31);
+            return 0;
+        }
+    }
+    take(slot, number, rule);
+    0
+}
+
+/// The rule holds: it watches, observes or decides.
+#[inline(always)]
+pub fn take(slot: *mut Slot, number: u32, rule: &Rule) {
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        let walk = &raw mut (*slot).walk;
         if rule.effect == effect::WATCH {
-            if asks_program_in_vain(slot, rule) {
-                return 0;
-            }
             watch(slot, number as u16);
         } else if rule.observe != 0 {
             if number < (*walk).would {
@@ -166,7 +183,6 @@ fn offer(index: u32, number: u32) -> u64 {
             (*walk).best = number;
         }
     }
-    0
 }
 
 /// Notes a watching rule, once.
@@ -228,6 +244,8 @@ pub fn consider_always(index: u32, candidate: u32) -> u64 {
         object::NOT_IN if about & pair::NAMELESS != 0 => {
             action == Action::ProcExec as u32 || action == Action::FileMapExec as u32
         }
+        object::IN_SET => !outside && about & (pair::NAMELESS | pair::BARE | pair::ADDRESS) == 0,
+        object::TO_SET => !outside && about & pair::ADDRESS != 0,
         object::NOT_IN => outside && about & (pair::BARE | pair::ADDRESS) == 0,
         object::NOT_TO => outside && about & pair::ADDRESS != 0,
         object::WRITTEN => about & pair::WRITTEN != 0,
@@ -255,7 +273,8 @@ pub fn consider_unknown(index: u32, candidate: u32) -> u64 {
         }
         // What is noted as written is so wherever it lies; what is not may have been, below a mount made since.
         let written = (*walk).about & u32::from(pair::WRITTEN) != 0;
-        if rule.object == object::ANY || rule.object == object::WRITTEN && written {
+        let needs_no_place = rule.object == object::ANY || rule.object == object::WRITTEN && written;
+        if needs_no_place && rule.levels == 0 {
             return offer(index, number);
         }
         if rule.object == object::NOT_WRITTEN && written {
@@ -263,7 +282,7 @@ pub fn consider_unknown(index: u32, candidate: u32) -> u64 {
         }
         // Wherever a unix socket lies, it is no address.
         let socket = (*walk).about & u32::from(pair::UNIX) != 0;
-        if socket && (rule.object == object::TO || rule.object == object::NOT_TO) {
+        if socket && matches!(rule.object, object::TO | object::NOT_TO | object::TO_SET) {
             return 0;
         }
         if rule.effect == effect::WATCH
@@ -292,6 +311,26 @@ pub fn guarded(slot: *mut Slot, word: u32) -> Decision {
     Decision { effect: effect::DENY, rule: FIRST_RULE + (word as u16 - 1), would: NO_RULE, errno: 0, passes }
 }
 
+/// How sensitive the object is, by the sets that it was found to be in.
+#[inline(always)]
+fn level_of(slot: *mut Slot, policy: &Policy) -> u32 {
+    // SAFETY: `slot` points to a whole map value, here and below.
+    let about = unsafe { (*slot).walk.about as u8 };
+    if about & (pair::NAMELESS | pair::BARE) != 0 {
+        return 0;
+    }
+    let sets = if about & pair::ADDRESS != 0 { &policy.level_addresses } else { &policy.level_places };
+    for level in (1..LEVELS).rev() {
+        let set = (sets[level] as usize).wrapping_sub(1);
+        // SAFETY: as above; the index is within.
+        let inside = unsafe { (*slot).walk.sets[(set & (MAX_SETS - 1)) / 64] & (1 << (set % 64)) != 0 };
+        if sets[level] != 0 && inside {
+            return 1 << level;
+        }
+    }
+    1
+}
+
 /// Decides by what was offered, and by the rules that nothing offers.
 #[inline(always)]
 pub fn decide(index: u32) -> Decision {
@@ -307,7 +346,12 @@ pub fn decide(index: u32) -> Decision {
         unsafe {
             (*slot).walk.best = u32::from(NO_RULE);
             (*slot).walk.would = u32::from(NO_RULE);
+            (*slot).walk.limited = 0;
         }
+    }
+    if !unknown && policy.leveled & (1 << (action & 31)) != 0 {
+        // SAFETY: as above.
+        unsafe { (*slot).walk.level = level_of(slot, policy) };
     }
     let ranges = if unknown { &policy.unknown } else { &policy.always };
     let range = ranges[(action & 31) as usize];
@@ -317,6 +361,10 @@ pub fn decide(index: u32) -> Decision {
             break;
         }
         consider_some(index, range.first + done, range.count - done, u32::from(unknown));
+    }
+    // SAFETY: as above.
+    if unsafe { core::ptr::read_volatile(&raw const (*slot).walk.limited) } != 0 {
+        come_to_limited(index);
     }
     // SAFETY: as above.
     let (best, would) = unsafe {

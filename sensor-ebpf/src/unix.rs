@@ -4,7 +4,7 @@
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::{
     action::Action,
-    event::{Slot, pair},
+    event::{Slot, UNCOUNTED, pair},
     syscalls::UNLISTED,
 };
 
@@ -83,7 +83,11 @@ pub fn unix_may_send(ctx: LsmContext) -> i32 {
         let action = if own != 0 && own == connecting { Action::NetConnect } else { Action::NetSend };
         let rule = broker::guard(slot, index, other);
         guard::expect(slot, rule);
-        reaches(slot, index, other, action)
+        let refused = reaches(slot, index, other, action);
+        // A sender that has to wait is asked again.
+        // SAFETY: as above.
+        unsafe { (*slot).walk.sent = UNCOUNTED };
+        refused
     })
 }
 

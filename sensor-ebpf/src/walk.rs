@@ -170,6 +170,8 @@ pub fn take_name(slot: *mut Slot, index: u32, name: u64, len: u32) -> bool {
         let from = at as u32 + HEADER as u32;
         (*slot).attempt.sections = from + len;
         (*slot).walk.left = 0;
+        // It lies in no filesystem.
+        (*slot).walk.root = 0;
         (*slot).walk.names[0] = from | len << 16;
         (*slot).walk.hashes[0] = hash_name(index, from, len);
         (*slot).walk.depth = 1;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use rgt::kernel::trial::{Said, Trial};
-use rgt::policy::{self, Circumstances, Object, Program, Table, Variables, Written};
+use rgt::policy::{self, Circumstances, Limits, Object, Program, Table, Tally, Variables, Written};
 use sensor_common::action::Action;
 
 #[path = "support/corpus.rs"]
@@ -69,6 +69,7 @@ fn circumstances(random: &mut Random) -> Circumstances<'static> {
         facts: 0,
         written: if random.below(2) == 0 { Written::Yes } else { Written::No },
         program: PROGRAMS[random.below(PROGRAMS.len() as u64) as usize],
+        limits: Limits::default(),
     }
 }
 
@@ -126,6 +127,17 @@ rules:
   - { id: NOT_ADMIN, challenge: sys.capability, capability: { not: SYS_ADMIN }, exe: "/usr/**" }
   - { id: ONLY_GIT, deny: [proc.signal, sys.mount], exe: { not: ["/usr/bin/git", "/usr/lib/git-core/**"] } }
   - { id: AFTER, deny: net.connect, when: { label: seen } }
+  - { id: PAYROLL, challenge: [file.read, net.send], when: { sensitivity: confidential } }
+  - { id: SEE_MORE, watch: [file.*, net.*], when: { sensitivity: ">=confidential" } }
+  - { id: NOT_BY_GIT, deny: [file.*, net.*], exe: "/usr/**", when: { sensitivity: [internal, regulated] } }
+  - { id: LOCKS, deny: file.*, path: ["/usr/**", "**/*.lock"], when: { sensitivity: "<=internal" } }
+  - { id: DNS, deny: net.send, to: "*:53", when: { sensitivity: regulated } }
+  - { id: ELSEWHERE, deny: net.connect, to: { not: "10.0.0.0/8" }, when: { sensitivity: ">public" } }
+  - { id: OWN_SECRETS, deny: file.*, path: { written_by_agent: true }, when: { sensitivity: ">public" } }
+sensitivity:
+  internal: { path: ["/opt/**", "**/*.lock"], to: "127.0.0.0/8" }
+  confidential: { path: "/home/**", to: ["10.9.0.0/16", "*:53"] }
+  regulated: { path: ["/home/*/.ssh/**", "/usr/share/**"], to: "[2001:db8::/32]:53" }
 "#;
     let table = table(text);
     let mut trial = trial();
@@ -146,7 +158,9 @@ rules:
         let protocol = [6, 17][random.below(2) as usize];
         let name = names[random.below(names.len() as u64) as usize];
         let number = [1, 9, 14, 15, 22, 34, 64][random.below(7) as usize];
-        let object = match random.below(13) {
+        let placed = ["/home/a/.ssh/x", "/home/x", "/usr/share/y.lock", "/opt/z.lock", "/etc/x.lock"][random.below(5) as usize];
+        let object = match random.below(15) {
+            13 | 14 => Object::Path(placed.as_bytes()),
             11 | 12 => Object::Number(number),
             10 => Object::UnknownSocket,
             8 | 9 => Object::Abstract(name),
@@ -248,4 +262,64 @@ fn what_would_not_fit_is_refused_by_name() {
     let errors = policy.compile(&Variables::default()).unwrap_err().to_string();
     println!("refused in {:?}", start.elapsed());
     assert!(errors.contains("`R0`"), "{errors}");
+}
+
+/// The kernel counts in its map, the daemon in its tally: both come to each limit at the same attempt.
+#[test]
+fn the_kernel_counts_as_the_daemon_does() {
+    let text = r#"
+version: 1
+name: limits
+default: deny
+on_unknown: deny
+rules:
+  - { id: MANY, watch: "file.*", when: { limit: { beyond: 150 } } }
+  - { id: SEE_NEW, watch: file.read, when: { limit: { within: 7, of: objects } } }
+  - { id: LOOK, deny: file.write, mode: observe, when: { limit: { beyond: 9, per: 8000h } } }
+  - { id: SOME, allow: file.read, path: ["/a/**", "**/c"], when: { limit: { within: 60 } } }
+  - { id: SOME_TO, allow: [net.connect, net.send], to: "10.0.0.0/8", when: { limit: { within: 5, of: objects } } }
+  - { id: FEW_SIGNALS, allow: proc.signal, when: { limit: { within: 2, of: objects, per: 8000h } } }
+  - { id: BYTES, allow: net.send, when: { limit: { within: 4KiB, of: bytes } } }
+  - { id: PLACES, allow: [file.read, file.write], when: { limit: { within: 12, of: objects } } }
+  - { id: PYTHON, allow: file.delete, exe: "/usr/bin/python3*", when: { limit: { within: 3 } } }
+  - { id: TOO_OFTEN, deny: "*", when: { limit: { beyond: 400 } } }
+  - { id: REST, allow: [file.read, file.delete], path: { not: "/b/**" } }
+"#;
+    let table = table(text);
+    let mut trial = trial();
+    trial.judge_by(&table).unwrap();
+    let mut random = Random::new(23);
+    let mut tally = Tally::default();
+    let mut came: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+    for _ in 0..2_000 {
+        let path = format!("/{}/{}", ["a", "b", "d"][random.below(3) as usize], ["c", "d", "e", "f", "g", "h"][random.below(6) as usize]);
+        let (action, object) = match random.below(8) {
+            0 => (Action::ProcSignal, Object::Number(1 + random.below(4) as u8)),
+            1 | 2 => {
+                let mut address = std::net::Ipv4Addr::new(10, 0, 0, random.below(3) as u8).to_ipv6_mapped().octets();
+                address[12] = if random.below(8) == 0 { 11 } else { 10 };
+                let port = 80 + random.below(3) as u16;
+                let action = [Action::NetConnect, Action::NetSend][random.below(2) as usize];
+                (action, Object::Address { address, port, protocol: 6 })
+            }
+            which => {
+                let action = [Action::FileRead, Action::FileWrite, Action::FileDelete][which as usize % 3];
+                (action, if random.below(20) == 0 { Object::Unknown } else { Object::Path(path.as_bytes()) })
+            }
+        };
+        let bytes = random.below(200);
+        let how = circumstances(&mut random);
+        let how = Circumstances { limits: Limits::Counted { tally: &tally, seconds: 0, bytes }, ..how };
+        compare(&mut trial, &table, action, object, &how);
+        let decision = table.judge(&[(action, object)], &how);
+        *came.entry(decision.rule_id.clone()).or_default() += 1;
+        for counted in &decision.counted {
+            tally.count(counted, 0, bytes);
+        }
+    }
+    for rule in ["SOME", "SOME_TO", "FEW_SIGNALS", "BYTES", "PLACES", "PYTHON", "TOO_OFTEN", "REST"] {
+        assert!(came.contains_key(rule), "{rule} never decided: {came:?}");
+    }
+    assert_eq!(came["SOME"], 60);
+    assert_eq!(came["PYTHON"], 3);
 }

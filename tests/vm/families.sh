@@ -89,8 +89,8 @@ families connected rgt exec --policy /t/places.yaml --name reached --ledger /led
 fact "inherited connection allowed" "$(sed 's/[0-9]*//g' /told)"
 
 # Globs, destinations, and what was seen before.
-mkdir -p /data/g /data/x/y /data/a/b/deep /data/secret /data/after
-for file in g/a.pem g/b.key g/c.txt x/y/.env a/b/deep/x1 secret/s; do
+mkdir -p /data/g /data/x/y /data/a/b/deep /data/secret /data/after /data/levels/top
+for file in levels/a levels/top/b g/a.pem g/b.key g/c.txt x/y/.env a/b/deep/x1 secret/s; do
     echo some >/data/$file
 done
 rgt exec --policy /t/language.yaml --name language --ledger /ledger/language -- sh /t/language.sh
@@ -165,6 +165,7 @@ diff /plain /governed >&2
 fact "benign differs" $?
 fact "benign lines" "$(wc -l </governed)"
 fact "benign denials" "$(grep -c '"policy_verdict":"DENY"' /ledger/benign/*.jsonl)"
+. /t/limits.sh
 . /t/unsure.sh
 kill $daemon
 wait $daemon

@@ -11,7 +11,7 @@ use crate::agent::cgroup;
 use crate::attempt::{Judgement, Verdict, WallNs};
 use crate::control::protocol::Answer;
 use crate::kernel::{AgentNo, AttemptKey, Seen, Totals, uptime_ns};
-use crate::policy::{Busy, Circumstances, Consequences, Identity, Table};
+use crate::policy::{Busy, Circumstances, Consequences, Identity, Table, Tally};
 use crate::record::{RecordId, Recorder};
 
 /// Attempts under way whose outcome is awaited; one more and the oldest way of telling is lost: the
@@ -58,6 +58,8 @@ pub struct Agent {
     pub approvals: Vec<Approval>,
     /// How it stands: labels, risk, facts; the kernel side is told of every change.
     pub how: Circumstances<'static>,
+    /// What it has done of what limits ask about and no hook judges.
+    pub limits: Tally,
     /// What the kernel side was told last.
     pub how_told: Option<Circumstances<'static>>,
     /// Labels that end by themselves.

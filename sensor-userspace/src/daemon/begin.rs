@@ -17,7 +17,7 @@ use crate::attempt::Run;
 use crate::config::Config;
 use crate::control::protocol::WantedMode;
 use crate::kernel::{AgentNo, Totals};
-use crate::policy::{Circumstances, Table, Variables};
+use crate::policy::{Circumstances, Table, Tally, Variables};
 use crate::record::{Field, Recorder, RecorderOptions};
 use crate::risk;
 
@@ -245,6 +245,7 @@ pub(super) fn new_agent(
         task: None,
         approvals: Vec::new(),
         how: Circumstances::default(),
+        limits: Tally::default(),
         how_told: None,
         lasting: Vec::new(),
         told: [Totals::default(); 2],

@@ -9,6 +9,7 @@ use super::ledgers::Ledgers;
 use super::{judgement, mask};
 use crate::attempt::{End, Enforcement, Verdict};
 use crate::kernel::{AgentNo, Event, Seen, Standing, is_canary};
+use crate::policy::{Circumstances, Limits};
 use crate::record::Field;
 
 pub struct Desk {
@@ -129,7 +130,20 @@ fn attempt(agent: &mut Agent, mut seen: Seen, ledgers: &mut Ledgers, standing: &
     if seen.attempt.exe_chain.is_empty() {
         seen.attempt.incomplete.push("exe");
     }
-    let (mut judgement, consequences) = judgement::judge(&seen, agent.table_of(&seen), standing, &agent.how);
+    // By the wall clock: what hooks judge is counted by the kernel's own.
+    let seconds = seen.attempt.at / 1_000_000_000;
+    let bytes = match seen.attempt.end {
+        // Which says how many messages.
+        _ if seen.attempt.syscall == "sendmmsg" => 0,
+        End::Returned(sent) => u64::try_from(sent).unwrap_or(0),
+        _ => 0,
+    };
+    let how = Circumstances { limits: Limits::Counted { tally: &agent.limits, seconds, bytes }, ..agent.how };
+    let (mut judgement, consequences) = judgement::judge(&seen, agent.table_of(&seen), standing, &how);
+    // One whose outcome was awaited counts but once.
+    if !agent.pending.contains_key(&seen.key) {
+        consequences.counted.iter().for_each(|counted| agent.limits.count(counted, seconds, bytes));
+    }
     // What did not happen sets nothing.
     let succeeded = !matches!(seen.attempt.end, End::Returned(result) if result < 0);
     if judgement.goes_ahead() && succeeded {

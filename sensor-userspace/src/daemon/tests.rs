@@ -14,7 +14,7 @@ use crate::attempt::{Argv, End, Mode, Run};
 use crate::config::Config;
 use crate::kernel::{Event, Seen, Standing, Totals};
 use crate::ledger::Reader;
-use crate::policy::{Circumstances, Table};
+use crate::policy::{Circumstances, Table, Tally};
 use crate::record::{Recorder, RecorderOptions};
 
 /// A pid that /proc does not know.
@@ -78,6 +78,7 @@ impl Scene {
             task: None,
             approvals: Vec::new(),
             how: Circumstances::default(),
+            limits: Tally::default(),
             how_told: None,
             lasting: Vec::new(),
             told: [Totals::default(); 2],

@@ -69,6 +69,7 @@ impl Sensor {
     /// Numbers that tasks bear, but none of `known` does: their agents are forgotten, and so are their cgroups.
     pub fn strangers(&mut self, known: &HashSet<AgentNo>) -> Vec<AgentNo> {
         self.enforcer.written.forget_all(|agent| !known.contains(&agent));
+        self.enforcer.counts.forget_all(|agent| !known.contains(&agent));
         let stray: Vec<u64> =
             self.cgroups.iter().flatten().filter(|(_, owner)| !known.contains(owner)).map(|(id, _)| id).collect();
         for id in stray {

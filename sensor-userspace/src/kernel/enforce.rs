@@ -14,6 +14,7 @@ use sensor_common::event::Governed;
 
 use super::{
     AgentNo, Probe,
+    counts::Counts,
     filesystems::Filesystems,
     hooks::{self, Hooks},
     pins::Pins,
@@ -34,6 +35,7 @@ pub struct Enforcer {
     policies: Policies,
     pub filesystems: Filesystems,
     pub written: Written,
+    pub counts: Counts,
     /// Policy number of each agent.
     in_force: HashMap<AgentNo, u32>,
 }
@@ -68,6 +70,7 @@ impl Enforcer {
         policies: Policies,
         filesystems: Filesystems,
         written: Written,
+        counts: Counts,
     ) -> io::Result<Enforcer> {
         let mut enforcer = Enforcer {
             mode: Mode::Observe,
@@ -79,6 +82,7 @@ impl Enforcer {
             policies,
             filesystems,
             written,
+            counts,
             in_force: HashMap::new(),
         };
         for mode in ways(&mut enforcer.notes) {
@@ -201,6 +205,7 @@ impl Enforcer {
     pub fn release(&mut self, agent: AgentNo) {
         self.standings.reset(agent);
         self.written.forget(agent);
+        self.counts.forget_all(|of| of == agent);
         if let Some(number) = self.in_force.remove(&agent) {
             self.policies.release(number);
         }
@@ -209,6 +214,7 @@ impl Enforcer {
     /// Takes away policies that nobody is judged by any more; `in_use` tells of attempts under way by generation.
     pub fn sweep(&mut self, in_use: impl Fn(u64) -> bool, pins: Option<&Pins>) -> io::Result<()> {
         self.policies.sweep(in_use);
+        self.counts.sweep();
         match &mut self.hooks {
             Some(hooks) if !self.policies.refuse_sends() => hooks.leave_sends(pins),
             _ => Ok(()),

@@ -26,6 +26,7 @@ use super::{
     accounts::Accounts,
     capture::Capture,
     cgroup,
+    counts::Counts,
     decode::{self, Reader},
     enforce::{self, Enforcer},
     filesystems::Filesystems,
@@ -434,9 +435,7 @@ fn enforcer(
         .try_clone_to_owned()
         .map_err(refused("program describe"))?;
     let notes = describe.try_clone().map_err(refused("program describe"))?;
-    let seed = RandomState::new().hash_one(std::process::id());
-    let secret = Secret::new(seed);
-    set(bpf, "SECRET", Pod(secret))?;
+    let secret = secret(bpf)?;
     // Hooks name maps by descriptor: those taken here live on in the enforcer.
     let filesystems = Filesystems::new(
         KernelMap::try_from(take(bpf, "FILESYSTEMS")?).map_err(refused("map FILESYSTEMS"))?,
@@ -451,6 +450,21 @@ fn enforcer(
     policies.count_from(first_generation);
     let written = KernelMap::try_from(take(bpf, "WRITTEN")?).map_err(refused("map WRITTEN"))?;
     let written = Written::new(written, notes);
-    Enforcer::new(OBJECT, types, &fds, standings, policies, filesystems, written)
+    let counts = KernelMap::try_from(take(bpf, "COUNTED")?).map_err(refused("map COUNTED"))?;
+    let counts = Counts::new(counts);
+    Enforcer::new(OBJECT, types, &fds, standings, policies, filesystems, written, counts)
         .map_err(refused("preparing enforcement"))
+}
+
+/// What names are hashed with: the daemon's before, where there was one, for objects that limits have counted go by it.
+fn secret(bpf: &mut Ebpf) -> Result<Secret, LoadError> {
+    let map = Array::<_, Pod<Secret>>::try_from(borrow(bpf, "SECRET")?).map_err(refused("map SECRET"))?;
+    let Pod(before) = map.get(&0, 0).map_err(refused("map SECRET"))?;
+    // Its key is odd once there is one.
+    if before.key != 0 {
+        return Ok(before);
+    }
+    let secret = Secret::new(RandomState::new().hash_one(std::process::id()));
+    set(bpf, "SECRET", Pod(secret))?;
+    Ok(secret)
 }

@@ -4,6 +4,7 @@ mod accounts;
 mod adopt;
 mod capture;
 mod cgroup;
+mod counts;
 mod decode;
 mod diagnose;
 mod enforce;

@@ -32,8 +32,10 @@ const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
 /// Maps that daemons of a layout share: whose tasks are, what they are at, what is told of it. All others belong to
 /// one daemon's programs and live by them.
-pub const SHARED: [&str; 11] =
-    ["MARKS", "CGROUPS", "SLOTS", "FREE", "COUNTS", "FAULT_COUNTS", "RARE", "FLOOD", "ACCOUNTS", "ACTIVE", "WRITTEN"];
+pub const SHARED: [&str; 13] = [
+    "MARKS", "CGROUPS", "SLOTS", "FREE", "COUNTS", "FAULT_COUNTS", "RARE", "FLOOD", "ACCOUNTS", "ACTIVE", "WRITTEN", "COUNTED",
+    "SECRET",
+];
 
 /// Of one generation, and beside its links: the daemon after it reads labels there.
 pub const GOVERNED: &str = "GOVERNED";

@@ -23,7 +23,7 @@ use super::{
     standing::Standings,
     sys,
 };
-use crate::policy::{Circumstances, Object, Program, Table, Written, place::components};
+use crate::policy::{Circumstances, Limits, Object, Program, Table, Written, place::components};
 
 const AGENT: u32 = 1;
 /// To `try_judge`: what the slot holds is the acting program's path.
@@ -109,6 +109,10 @@ impl Trial {
         self.put_program(how.program)?;
         let written = if how.written == Written::Yes { pair::WRITTEN } else { 0 };
         let about = self.put(object) | written;
+        if let Limits::Counted { bytes, .. } = how.limits {
+            // SAFETY: the mapped slot, which nobody else uses.
+            unsafe { (*self.slot).walk.sent = bytes };
+        }
         let what = u64::from(action as u8) | u64::from(about) << 8;
         sys::test_run(self.program.as_fd(), &[0, what])?;
         Ok(self.said())

@@ -6,6 +6,7 @@ use super::decision::Decision;
 use super::facts::Identity;
 use super::hosts::Hosts;
 use super::judge::Circumstances;
+use super::limit::Limits;
 use super::language::{Case, CaseObject, CaseProgram, Policy, Who};
 use super::object::{Object, Written, pair};
 use super::pattern::Variables;
@@ -65,7 +66,17 @@ impl Policy {
             facts: self.facts_that_hold(&who, time),
             written: if case.written { Written::Yes } else { Written::No },
             program: Program::Unknown,
+            limits: Limits::Given(self.limits_of(&case.exceeds)),
         }
+    }
+}
+
+impl Policy {
+    /// A bit for the limit of each of these rules.
+    pub fn limits_of(&self, rules: &[usize]) -> u32 {
+        let limited = self.rules.iter().enumerate().filter(|(_, rule)| rule.when.limit.is_some());
+        let bits = limited.enumerate().filter(|(_, (rule, _))| rules.contains(rule));
+        bits.fold(0, |bits, (limit, _)| bits | 1_u32.checked_shl(limit as u32).unwrap_or(0))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sensor_common::action::Action;
 use sensor_common::guard::NONE_IN_FORCE;
 use sensor_common::table::{
-    self, ACTIONS, Candidate, MAX_ALWAYS, MAX_OFFERED, MAX_RULES, MAX_SETS, SET,
+    self, ACTIONS, Candidate, MAX_ALWAYS, MAX_LIMITS, MAX_OFFERED, MAX_RULES, MAX_SETS, SET,
 };
 use sha2::{Digest, Sha256};
 
@@ -15,10 +15,13 @@ use super::address::{Destination, Host};
 use super::facts::{Fact, Identity, Words, approvals, held};
 use super::hosts::{Hosts, destinations};
 use super::language::{AddressTest, Effect, NumberTest, PathTest, Policy, ProgramTest, Rule, SetId};
+use super::limit::Counted;
 use super::networks::{Network, Networks};
 use super::numbers::Numbered;
 use super::pattern::{Part, Variables};
 use super::problem::{At, Errors, Report};
+use super::read_rule::{has_place, reaches_sockets};
+use super::words::verbs;
 use crate::attempt::{Severity, Verdict};
 
 /// What concerns a file as a whole is told here.
@@ -118,6 +121,8 @@ enum Listed<'a> {
     Programs(&'a [SetId]),
     /// Destinations are not shared between rules.
     Addresses(usize),
+    /// Of a level of sensitivity.
+    OfLevel(usize),
 }
 
 fn candidate(rule: u32) -> Candidate {
@@ -141,10 +146,13 @@ impl<'a> Compiler<'a> {
         }
         let mut tests = Vec::with_capacity(policy.rules.len());
         let mut rules = Vec::with_capacity(policy.rules.len());
+        let mut limits = 0;
         for (index, rule) in policy.rules.iter().enumerate() {
             let set = match (&rule.path, &rule.to) {
                 (PathTest::NotIn(sets), _) => self.set(Listed::Paths(sets)),
                 (_, AddressTest::NotIn(_)) => self.set(Listed::Addresses(index)),
+                (PathTest::In(sets), _) if is_leveled(rule) => self.set(Listed::Paths(sets)),
+                (_, AddressTest::In(_)) if is_leveled(rule) => self.set(Listed::Addresses(index)),
                 _ => 0,
             };
             match rule.path {
@@ -159,10 +167,13 @@ impl<'a> Compiler<'a> {
                     self.set(Listed::Programs(sets))
                 }
             };
-            tests.push(kernel_rule(rule, set, programs));
+            let limit = self.limit(index, rule, &mut kernel, limits);
+            limits += u32::from(limit != 0);
+            tests.push(kernel_rule(rule, set, programs, limit));
             rules.push(self.told(rule));
         }
         kernel.count = tests.len() as u32;
+        self.levels(&mut kernel);
         if self.sets.len() > MAX_SETS {
             let count = self.sets.len();
             let text = format!("{count} different lists are named by `not:` and `exe:`; at most {MAX_SETS} can be");
@@ -184,6 +195,46 @@ impl<'a> Compiler<'a> {
             always: vec![Vec::new(); ACTIONS],
             unknown: vec![Vec::new(); ACTIONS],
         }
+    }
+
+    /// Gives the levels their sets, where a rule asks for one.
+    fn levels(&mut self, kernel: &mut table::Policy) {
+        let policy = self.policy;
+        let asking = policy.rules.iter().filter(|rule| is_leveled(rule));
+        kernel.leveled = asking.fold(0, |bits, rule| bits | rule.actions);
+        if kernel.leveled == 0 {
+            return;
+        }
+        let placed = verbs(kernel.leveled).filter(|action| has_place(*action) || reaches_sockets(*action));
+        kernel.walks |= placed.fold(0, |bits, action| bits | action.bit());
+        for (number, level) in policy.levels.iter().enumerate() {
+            // More sets than fit are an error.
+            if !level.paths.is_empty() {
+                kernel.level_places[number] = self.set(Listed::Paths(&level.paths)) as u16 + 1;
+            }
+            if !level.to.is_empty() {
+                kernel.level_addresses[number] = self.set(Listed::OfLevel(number)) as u16 + 1;
+            }
+        }
+    }
+
+    /// Puts the rule's limit behind the `count` that there are: its number, 0 where it has none.
+    fn limit(&mut self, index: usize, rule: &Rule, kernel: &mut table::Policy, count: u32) -> u32 {
+        let Some(limit) = rule.when.limit else { return 0 };
+        let Some(free) = kernel.limits.get_mut(count as usize) else {
+            self.report.enter_rule(Some(rule.id.clone()));
+            let text = format!("more than {MAX_LIMITS} rules of one policy have a `limit`");
+            self.report.error(rule.at, text, "give rules that are counted alike one rule");
+            return 0;
+        };
+        *free = limit.compiled(index, &rule.id);
+        if limit.of == Counted::Objects {
+            kernel.objects |= rule.actions;
+            // An object's place is what tells it from others.
+            let placed = verbs(rule.actions).filter(|action| has_place(*action) || reaches_sockets(*action));
+            kernel.walks |= placed.fold(0, |bits, action| bits | action.bit());
+        }
+        count + 1
     }
 
     fn set(&mut self, listed: Listed<'a>) -> u32 {
@@ -243,7 +294,7 @@ impl<'a> Compiler<'a> {
             all
         }).collect();
         for (index, rule) in policy.rules.iter().enumerate() {
-            if let PathTest::In(sets) = &rule.path {
+            if let (PathTest::In(sets), false) = (&rule.path, is_leveled(rule)) {
                 for parts in sets.iter().flat_map(|set| &resolved[*set]) {
                     table.automaton.add(ROOT, parts, candidate(index as u32));
                 }
@@ -253,7 +304,7 @@ impl<'a> Compiler<'a> {
             let (root, sets) = match listed {
                 Listed::Paths(sets) => (ROOT, *sets),
                 Listed::Programs(sets) => (PROGRAM_ROOT, *sets),
-                Listed::Addresses(_) => continue,
+                Listed::Addresses(_) | Listed::OfLevel(_) => continue,
             };
             for parts in sets.iter().flat_map(|set| &resolved[*set]) {
                 table.automaton.add(root, parts, candidate(SET | number));
@@ -303,6 +354,7 @@ impl<'a> Compiler<'a> {
         for (index, rule) in self.policy.rules.iter().enumerate() {
             let rule_or_set = match &rule.to {
                 AddressTest::NotIn(_) => SET | self.sets[&Listed::Addresses(index)],
+                AddressTest::In(_) if is_leveled(rule) => SET | self.sets[&Listed::Addresses(index)],
                 _ => index as u32,
             };
             for to in destinations(rule) {
@@ -320,6 +372,16 @@ impl<'a> Compiler<'a> {
                         hosts.copy(name, self.hosts);
                     }
                 }
+            }
+        }
+        for (number, level) in self.policy.levels.iter().enumerate() {
+            let Some(set) = self.sets.get(&Listed::OfLevel(number)) else { continue };
+            for to in &level.to {
+                let Host::Net { address, prefix } = &to.host else { continue };
+                let Destination { ports: (low, high), protocol, .. } = to;
+                let protocol = protocol.unwrap_or(0).into();
+                let candidate = Candidate { rule: SET | set, low: *low, high: *high, protocol };
+                table.networks.add(Network::new(*address, *prefix), candidate);
             }
         }
         if !hosts.is_empty() {
@@ -364,6 +426,11 @@ impl<'a> Compiler<'a> {
             table.unknown[*action as usize] = unknown;
         }
     }
+}
+
+/// How sensitive an object is, is known once all sets are; so is then what such a rule asks of its place.
+fn is_leveled(rule: &Rule) -> bool {
+    rule.when.sensitivity != 0
 }
 
 /// The sets of places that a rule names.
@@ -437,8 +504,10 @@ impl Table {
     }
 }
 
-fn kernel_rule(rule: &Rule, set: u32, programs: u32) -> table::Rule {
+fn kernel_rule(rule: &Rule, set: u32, programs: u32, limit: u32) -> table::Rule {
     let object = match (&rule.path, &rule.to, rule.number) {
+        (PathTest::In(_), ..) if is_leveled(rule) => table::object::IN_SET,
+        (_, AddressTest::In(_), _) if is_leveled(rule) => table::object::TO_SET,
         (PathTest::In(_), ..) => table::object::IN,
         (PathTest::NotIn(_), ..) => table::object::NOT_IN,
         (PathTest::Written(true), ..) => table::object::WRITTEN,
@@ -477,6 +546,8 @@ fn kernel_rule(rule: &Rule, set: u32, programs: u32) -> table::Rule {
         labels_none: bits(&rule.when.labels_none) as u32,
         labels_set: bits(&set_labels) as u32,
         programs,
+        limit,
+        levels: rule.when.sensitivity,
         numbers: rule.number.named(),
     }
 }

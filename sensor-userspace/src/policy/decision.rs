@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sensor_common::action::Action;
 
+use super::limit::Counting;
 use crate::attempt::{Severity, Verdict};
 
 /// The verdict on an attempt, and all that a record says of it.
@@ -28,6 +29,8 @@ pub struct Decision {
     pub otherwise: Verdict,
     /// Watching rules that matched.
     pub watched: Vec<usize>,
+    /// Limits that the search came to: the attempt counts.
+    pub counted: Vec<Counting>,
 }
 
 /// What comes of a decision, by its deciding rule and those that watch.
@@ -37,6 +40,8 @@ pub struct Consequences {
     pub labels: Vec<(usize, Option<Duration>)>,
     /// What is added to the risk.
     pub risk: i32,
+    /// Limits that the attempt counts for, whether or not it goes ahead.
+    pub counted: Vec<Counting>,
 }
 
 /// One action's verdict as the kernel tells it.
@@ -75,6 +80,8 @@ pub enum StepResult {
     OtherProgram,
     /// The agent is not as the rule wants it: label, risk, who it is, the time.
     OtherCircumstances,
+    /// The attempt is on the other side of the rule's limit.
+    OtherSideOfLimit,
     /// The object's place is unknown, so `on_unknown` takes the rule's place.
     Unknown,
     /// Likewise the program that acts.
@@ -91,6 +98,7 @@ impl StepResult {
             StepResult::OtherObject => "other_object",
             StepResult::OtherProgram => "other_program",
             StepResult::OtherCircumstances => "other_circumstances",
+            StepResult::OtherSideOfLimit => "other_side_of_limit",
             StepResult::Unknown => "unknown_place",
             StepResult::UnknownProgram => "unknown_program",
             StepResult::Watches => "watches",
@@ -111,6 +119,7 @@ pub(super) struct Single {
     pub asked_program: bool,
     pub would: Option<(Verdict, usize)>,
     pub watched: Vec<usize>,
+    pub counted: Vec<Counting>,
 }
 
 impl Default for Single {
@@ -123,6 +132,7 @@ impl Default for Single {
             asked_program: false,
             would: None,
             watched: Vec::new(),
+            counted: Vec::new(),
         }
     }
 }
@@ -143,6 +153,7 @@ impl Decision {
             if let Some(would) = other.would.filter(stricter) {
                 kept.would = Some(would);
             }
+            kept.counted.extend(other.counted);
             // Consequences count once an attempt, whichever of its actions they come from.
             for rule in other.watched {
                 if !kept.watched.contains(&rule) {

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::compile::{Table, verdict_of};
 use super::decision::Decision;
+use super::limit::limit_text;
 use super::problem::Problem;
+use super::sensitivity;
 use super::words::verbs;
 use crate::attempt::Verdict;
 
@@ -53,9 +55,9 @@ impl Table {
     pub fn to_json(&self) -> Value {
         let rules = self.rules.iter().zip(&self.tests).map(|(rule, kernel)| {
             let object = match kernel.object {
-                table::object::IN => "in",
+                table::object::IN | table::object::IN_SET => "in",
                 table::object::NOT_IN => "not_in",
-                table::object::TO => "to",
+                table::object::TO | table::object::TO_SET => "to",
                 table::object::NOT_TO => "not_to",
                 table::object::WRITTEN => "written",
                 table::object::NOT_WRITTEN => "not_written",
@@ -77,6 +79,8 @@ impl Table {
                     _ => "any",
                 },
                 "programs": rule.programs,
+                "sensitivity": (kernel.levels != 0).then(|| sensitivity::text(kernel.levels)),
+                "limit": kernel.limit.checked_sub(1).and_then(|at| self.kernel.limits.get(at as usize)).map(limit_text),
                 "severity": rule.severity.name(),
                 "tags": rule.tags,
                 "timeout_ms": rule.timeout.map(|timeout| timeout.as_millis() as u64),

@@ -8,6 +8,7 @@ use sensor_common::table;
 
 use super::compile::{Table, verdict_of};
 use super::decision::{Consequences, Decision, KernelHit, Single, Step, StepResult};
+use super::limit::{Limits, counting};
 use super::object::{Object, Written};
 use super::offered::{asks_in_vain, written};
 use super::program::Program;
@@ -26,6 +27,7 @@ pub struct Circumstances<'a> {
     pub written: Written,
     /// What it runs.
     pub program: Program<'a>,
+    pub limits: Limits<'a>,
 }
 
 impl Table {
@@ -76,8 +78,8 @@ impl Table {
         let (verdict, rule) = (verdict_of(hit.effect), hit.rule.map(usize::from));
         let watched = hit.watched.iter().map(|rule| usize::from(*rule)).filter(|rule| *rule < self.rules.len());
         let asked_program = hit.by_program;
-        let single =
-            Single { verdict, rule, unknown: by_unknown, asked, asked_program, would, watched: watched.collect() };
+        let (watched, counted) = (watched.collect(), Vec::new());
+        let single = Single { verdict, rule, unknown: by_unknown, asked, asked_program, would, watched, counted };
         self.decision(single, action, object)
     }
 
@@ -95,6 +97,7 @@ impl Table {
             observe: self.kernel.observe != 0,
             otherwise: Verdict::Deny,
             watched: Vec::new(),
+            counted: Vec::new(),
         }
     }
 
@@ -122,6 +125,7 @@ impl Table {
         let unknown_place = object.is_unknown() || offered.too_many;
         let written = written(object, how);
         let acting = self.acting(action, how.program);
+        let level = self.level(&offered, action, object);
         let mut found = Single::default();
         let mut decided = false;
         let candidates = if unknown_place { &self.unknown } else { &self.always };
@@ -141,23 +145,26 @@ impl Table {
             let mut step = |result| tell(Step { action, rule: index, result });
             let asks_place = asks_in_vain(rule, unknown_place, object, written);
             let asks = asks_place || acting.asked_in_vain(rule);
+            let watches = rule.effect == table::effect::WATCH;
             if rule.actions & action.bit() == 0 {
                 step(StepResult::OtherAction);
-            } else if !asks_place && !offered.takes(rule, action, object, written) {
+            } else if !asks_place && !(offered.takes(rule, action, object, written) && rule.takes_level(level)) {
                 step(StepResult::OtherObject);
             } else if !acting.is_spoken_of(rule) {
                 step(StepResult::OtherProgram);
             } else if !rule.holds_for(how.labels, how.risk.into(), how.facts) {
                 step(StepResult::OtherCircumstances);
-            } else if rule.effect == table::effect::WATCH {
+            } else if decided && !watches {
+                // Only what watches is still looked for.
+            } else if !self.is_on_its_side(rule, asks && (watches || asks_place || rule.observe == 0), object, how, &mut found) {
+                step(StepResult::OtherSideOfLimit);
+            } else if watches {
                 if asks {
                     step(StepResult::OtherObject);
                 } else {
                     step(StepResult::Watches);
                     found.watched.push(index);
                 }
-            } else if decided {
-                // Only what watches is still looked for.
             } else if rule.observe != 0 {
                 step(StepResult::Observed);
                 let effect = if asks { self.kernel.on_unknown } else { rule.effect };
@@ -182,6 +189,26 @@ impl Table {
             found.verdict = if asked { verdict_of(self.kernel.default_effect) } else { Verdict::Allow };
         }
         found
+    }
+
+    /// Whether the attempt is within the rule's limit, or beyond, as the rule wants; it counts. One that asks in vain asks
+    /// no limit.
+    fn is_on_its_side(
+        &self,
+        rule: &table::Rule,
+        in_vain: bool,
+        object: Object<'_>,
+        how: &Circumstances,
+        found: &mut Single,
+    ) -> bool {
+        let index = rule.limit.wrapping_sub(1) as usize;
+        let Some(limit) = self.kernel.limits.get(index).filter(|_| !in_vain) else { return true };
+        let attempt = counting(*limit, object);
+        found.counted.push(attempt);
+        match how.limits.exceeded(index, &attempt) {
+            Some(exceeded) => exceeded == (limit.beyond != 0),
+            None => rule.effect != table::effect::ALLOW,
+        }
     }
 
     /// Whether some rule speaks of the action. Of one that only its own verb names nobody asks without.
@@ -227,12 +254,13 @@ impl Table {
             observe: self.kernel.observe != 0,
             otherwise,
             watched: single.watched,
+            counted: single.counted,
         }
     }
 
     /// What comes of an attempt's decision: once, whichever of its actions the rules spoke of.
     pub fn consequences(&self, decision: &Decision) -> Consequences {
-        let mut consequences = Consequences::default();
+        let mut consequences = Consequences { counted: decision.counted.clone(), ..Consequences::default() };
         let rules = decision.rule.into_iter().chain(decision.watched.iter().copied());
         for rule in rules.filter(|rule| *rule < self.rules.len()) {
             let (told, test) = (&self.rules[rule], &self.tests[rule]);
@@ -263,6 +291,7 @@ impl Table {
             observe: self.kernel.observe != 0,
             otherwise: verdict,
             watched: Vec::new(),
+            counted: Vec::new(),
         }
     }
 }

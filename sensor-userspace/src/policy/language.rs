@@ -7,8 +7,10 @@ use sensor_common::action::Action;
 use super::address::Destination;
 use super::facts::Fact;
 use super::hosts::Hosts;
+use super::limit::Limit;
 use super::pattern::Pattern;
 use super::problem::{At, Problem, Report};
+use super::sensitivity::Levels;
 use crate::attempt::{Severity, Verdict};
 
 /// Index of a list of places in the policy.
@@ -111,6 +113,9 @@ pub struct When {
     /// Lowest and highest risk, both included.
     pub risk: Option<(u8, u8)>,
     pub facts: Vec<FactId>,
+    pub limit: Option<Limit>,
+    /// How sensitive its object is: a bit for each level that will do; 0: any, or none at all.
+    pub sensitivity: u32,
 }
 
 /// A label that a rule sets when its action goes ahead.
@@ -167,6 +172,8 @@ pub struct Case {
     pub written: bool,
     pub exe: CaseProgram,
     pub labels: Vec<LabelId>,
+    /// Rules whose limits the attempt exceeds, by index.
+    pub exceeds: Vec<usize>,
     pub risk: u8,
     pub who: Who,
     /// Unix seconds; none is now.
@@ -235,6 +242,7 @@ pub struct Policy {
     /// The labels' names.
     pub labels: Vec<String>,
     pub facts: Vec<Fact>,
+    pub levels: Levels,
     /// `hosts:`, for cases and questions; the daemon asks its resolver.
     pub hosts: Hosts,
     /// The file, and after it those it includes; `At::file` is the index here.
@@ -262,6 +270,7 @@ impl Policy {
             warnings: Vec::new(),
             labels: Vec::new(),
             facts: Vec::new(),
+            levels: Levels::default(),
             hosts: Hosts::default(),
             files: vec!["(no policy)".to_owned()],
             sets: Vec::new(),

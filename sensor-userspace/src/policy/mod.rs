@@ -17,6 +17,7 @@ mod include;
 mod json;
 mod judge;
 mod language;
+mod limit;
 mod lists;
 mod networks;
 mod numbering;
@@ -32,11 +33,13 @@ mod read_case;
 mod read_consequence;
 mod read_exe;
 mod read_hosts;
+mod read_limit;
 mod read_number;
 mod read_object;
 mod read_rule;
 mod read_when;
 mod reason;
+mod sensitivity;
 mod shadow;
 pub mod suggest;
 mod vocabulary;
@@ -63,6 +66,7 @@ pub use language::{
     AddressTest, Case, CaseObject, CaseProgram, Effect, FactId, Fallback, LabelId, NumberTest, PathTest, Policy,
     ProgramTest, Rule, SetId, SetLabel, When, Who,
 };
+pub use limit::{Counted, Counting, Limit, Limits, Tally};
 pub use numbering::Busy;
 pub use numbers::Numbered;
 pub use pattern::{Part, Pattern, Piece, Variable, Variables};

@@ -3,7 +3,7 @@
 use sensor_common::action::Action;
 
 /// What an action applies to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Object<'a> {
     /// The action has no place at all (a connect, a signal).
     None,

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 
 use sensor_common::action::Action;
-use sensor_common::table::{self, Candidate, SET};
+use sensor_common::table::{self, Candidate, LEVELS, SET};
 
 use super::automaton::{ABSTRACT, ROOT};
 use super::compile::Table;
 use super::judge::Circumstances;
 use super::object::{Object, Written};
 use super::place::components;
+use super::read_rule::{has_place, reaches_sockets};
 
 /// What came to be offered for one object.
 #[derive(Default)]
@@ -32,6 +33,8 @@ impl Offered {
     pub(super) fn takes(&self, rule: &table::Rule, action: Action, object: Object<'_>, written: Written) -> bool {
         let outside = !self.sets.contains(&rule.set);
         match (rule.object, object) {
+            (table::object::IN_SET, object) => !outside && matches!(object, Object::Path(_) | Object::Abstract(_)),
+            (table::object::TO_SET, object) => !outside && matches!(object, Object::Address { .. }),
             (table::object::NOT_IN, Object::Path(_) | Object::Abstract(_)) => outside,
             (table::object::TO, object) if object.has_place() => false,
             // No file name: outside of all places only for what could run it as code.
@@ -52,6 +55,19 @@ impl Offered {
 }
 
 impl Table {
+    /// How sensitive the object is, a bit; 0: it has neither a place nor an address.
+    pub(super) fn level(&self, offered: &Offered, action: Action, object: Object<'_>) -> u32 {
+        let sets = match object {
+            // Binding a unix socket has neither.
+            Object::Path(_) | Object::Abstract(_) if !has_place(action) && !reaches_sockets(action) => return 0,
+            Object::Path(_) | Object::Abstract(_) => &self.kernel.level_places,
+            Object::Address { .. } => &self.kernel.level_addresses,
+            _ => return 0,
+        };
+        let is_of = |level: &usize| sets[*level] != 0 && offered.sets.contains(&(u32::from(sets[*level]) - 1));
+        1 << (1..LEVELS).rev().find(is_of).unwrap_or(0)
+    }
+
     /// What the automaton, or the networks, offer for this object.
     pub(super) fn offered(&self, action: Action, object: Object<'_>) -> Offered {
         let mut offered = Offered::default();
@@ -90,10 +106,10 @@ pub(super) fn written(object: Object<'_>, how: &Circumstances) -> Written {
 /// it lies; that something was not is known of a known place alone.
 pub(super) fn asks_in_vain(rule: &table::Rule, unknown_place: bool, object: Object<'_>, written: Written) -> bool {
     match rule.object {
-        table::object::ANY => false,
-        table::object::TO | table::object::NOT_TO => unknown_place && !object.has_place(),
+        table::object::ANY => unknown_place && rule.levels != 0,
+        table::object::TO | table::object::NOT_TO | table::object::TO_SET => unknown_place && !object.has_place(),
         table::object::WRITTEN | table::object::NOT_WRITTEN => match written {
-            Written::Yes => false,
+            Written::Yes => unknown_place && rule.levels != 0 && rule.object == table::object::WRITTEN,
             Written::No => unknown_place,
             Written::Unknown => true,
         },

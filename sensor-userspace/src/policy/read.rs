@@ -10,7 +10,7 @@ use super::problem::{At, Errors, Report};
 use super::vocabulary::Vocabulary;
 use super::words::{INCLUDED_KEYS, TOP_KEYS, suggestion, unknown_key};
 use super::yaml::{Entry, Kind};
-use super::{read_case, read_hosts, read_rule, shadow};
+use super::{read_case, read_hosts, read_rule, sensitivity, shadow};
 
 /// Rules of one policy.
 const MAX_RULES: usize = 16_384;
@@ -112,6 +112,9 @@ fn read(file_name: &str, text: &str, open: &mut Open<'_>, report: &mut Report) -
         lists.add(entry, report);
     }
     let mut reading = Reading { observe, lists, vocabulary: Vocabulary::default() };
+    if let Some(entry) = get(main, "sensitivity") {
+        policy.levels = sensitivity::lists(entry, &mut reading, report);
+    }
     let mut ids = HashMap::new();
     for entry in files.iter().filter_map(|file| get(file, "rules")) {
         rules(entry, &mut ids, &mut policy, &mut reading, report);

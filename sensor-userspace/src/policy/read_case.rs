@@ -34,6 +34,7 @@ const CASE_KEYS: &[&str] = &[
     "written",
     "exe",
     "labels",
+    "exceeds",
     "risk",
     "agent",
     "principal",
@@ -145,6 +146,7 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
         written: choice(get("written"), &[("true", true), ("false", false)], false, report),
         exe,
         labels: get("labels").map(|entry| labels(entry, policy, report)).unwrap_or_default(),
+        exceeds: get("exceeds").map(|entry| exceeds(entry, policy, report)).unwrap_or_default(),
         risk: get("risk").map_or(0, |entry| risk(entry, report)),
         who,
         time: get("at").and_then(|entry| time(entry, report)),
@@ -244,6 +246,24 @@ fn labels(entry: &Entry, policy: &Policy, report: &mut Report) -> Vec<LabelId> {
         }
     }
     labels
+}
+
+/// Rules whose limits the case's attempt exceeds.
+fn exceeds(entry: &Entry, policy: &Policy, report: &mut Report) -> Vec<usize> {
+    let limited = |word: &str| policy.rules.iter().position(|rule| rule.id == word && rule.when.limit.is_some());
+    let mut rules = Vec::new();
+    for word in words(entry, report).unwrap_or_default() {
+        match limited(&word) {
+            Some(rule) => rules.push(rule),
+            None => {
+                let known = policy.rules.iter().filter(|rule| rule.when.limit.is_some());
+                let hint = suggestion(&word, known.map(|rule| rule.id.as_str()))
+                    .unwrap_or_else(|| "name a rule that has a `limit`".to_owned());
+                report.error(entry.value.at, format!("no rule with a limit is called `{word}`"), hint);
+            }
+        }
+    }
+    rules
 }
 
 /// What is approved for the case's agent.

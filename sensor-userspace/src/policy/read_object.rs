@@ -99,7 +99,7 @@ pub(super) fn to(node: &Node, reading: &mut Reading, report: &mut Report) -> Opt
     destinations(not, reading, report).map(AddressTest::NotIn)
 }
 
-fn destinations(
+pub(super) fn destinations(
     node: &Node,
     reading: &mut Reading,
     report: &mut Report,

@@ -4,12 +4,14 @@ use sensor_common::action::Action;
 
 use super::facts::Fact;
 use super::language::{AddressTest, Effect, Fallback, NumberTest, PathTest, Rule, When};
+use super::limit::Counted;
 use super::numbers::Numbered;
 use super::problem::{At, Report};
 use super::read::{Reading, choice, word};
 use super::read_consequence::{errno, expires, labels, mode, risk, tags, timeout};
 use super::read_object::{path, to, unix};
 use super::read_when::{self, when};
+use super::sensitivity::has_level;
 use super::words::{self, RULE_KEYS, unknown_key};
 use super::yaml::{Entry, Kind, Node};
 use super::{RULE_DEFAULT, RULE_UNKNOWN, read_exe, read_number};
@@ -152,6 +154,16 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
     let timeout = get("timeout").and_then(|entry| timeout(entry, report));
     let otherwise = choice(get("otherwise"), &fallback, Fallback::Deny, report);
     let (when, expires) = conditions?;
+    if let (true, Some(mask), Some((_, effect))) = (when.sensitivity != 0, &mut actions, found) {
+        narrow(mask, "sensitivity", has_level, effect, report);
+    }
+    if let (Some(limit), Some(actions)) = (&when.limit, actions) {
+        let sends = Action::NetSend.bit();
+        if limit.of == Counted::Bytes && actions & !sends != 0 {
+            let text = "only of `net.send` it is known how many bytes there are";
+            report.error(at, text, "let the rule speak of `net.send` alone, or count `of: attempts`");
+        }
+    }
     Some(Rule {
         id: id?,
         at,
@@ -290,6 +302,7 @@ fn narrow(
         "unix" => ("unix socket", "net.connect"),
         "signal" => ("signal", "proc.signal"),
         "capability" => ("capability", "sys.capability"),
+        "sensitivity" => ("place or address", "file.read"),
         _ => ("destination", "net.connect"),
     };
     let mut told = false;

@@ -3,7 +3,9 @@
 use super::facts::{Fact, Words};
 use super::language::When;
 use super::problem::{At, Report};
+use super::sensitivity;
 use super::read::{Reading, words};
+use super::read_limit::limit;
 use super::window::Window;
 use super::words::{MAX_NAME, WHEN_KEYS, is_name, unknown_key};
 use super::yaml::{Entry, Kind, Node};
@@ -39,6 +41,8 @@ pub(super) fn when(entry: &Entry, reading: &mut Reading, report: &mut Report) ->
                 };
                 add(fact, entry.at, &mut when, reading, report)
             }),
+            "sensitivity" => sensitivity::condition(entry, report).map(|levels| when.sensitivity = levels),
+            "limit" => limit(entry, report).map(|limit| when.limit = Some(limit)),
             "approval" => approval(entry, report)
                 .and_then(|words| add(Fact::Approval(words), entry.at, &mut when, reading, report)),
             _ => {

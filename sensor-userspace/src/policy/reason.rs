@@ -7,9 +7,11 @@ use sensor_common::table;
 
 use super::compile::{Table, verdict_of};
 use super::decision::Single;
+use super::limit::limit_text;
 use super::numbers::Numbered;
 use super::object::Object;
 use super::read_rule::reaches_sockets;
+use super::sensitivity;
 use crate::attempt::Verdict;
 
 /// More of a path than this tells a reader nothing; the record has it whole.
@@ -58,10 +60,10 @@ pub(super) fn sentence(
     };
     let places = places(rule, &text.places);
     let programs = programs(rule, &text.programs).map(|programs| format!(", {programs}")).unwrap_or_default();
-    match places {
-        Some(places) => format!("{what}: {} {does} {places}{programs}", text.id),
-        None => format!("{what}: {} {does} {}{programs}", text.id, verdict_word(rule)),
-    }
+    let limit = limit(table, rule).map(|limit| format!(", {limit}")).unwrap_or_default();
+    let level = level(rule).map(|level| format!(", {level}")).unwrap_or_default();
+    let places = places.unwrap_or_else(|| verdict_word(rule).to_owned());
+    format!("{what}: {} {does} {places}{level}{programs}{limit}", text.id)
 }
 
 fn verdict_word(rule: &table::Rule) -> &'static str {
@@ -78,9 +80,9 @@ fn places(rule: &table::Rule, texts: &[String]) -> Option<String> {
         _ => {}
     }
     let side = match rule.object {
-        table::object::IN => "inside",
+        table::object::IN | table::object::IN_SET => "inside",
         table::object::NOT_IN => "outside",
-        table::object::TO => "to",
+        table::object::TO | table::object::TO_SET => "to",
         table::object::NOT_TO => "to all but",
         table::object::NOT_AMONG => "all but",
         _ => return None,
@@ -96,6 +98,16 @@ fn programs(rule: &table::Rule, texts: &[String]) -> Option<String> {
         _ => "where the program is not",
     };
     Some(format!("{side} {}", some_of(texts)))
+}
+
+/// `if it is confidential or regulated`
+fn level(rule: &table::Rule) -> Option<String> {
+    (rule.levels != 0).then(|| format!("if it is {}", sensitivity::text(rule.levels)))
+}
+
+/// `within 100 attempts per 1h`
+fn limit(table: &Table, rule: &table::Rule) -> Option<String> {
+    table.kernel.limits.get(rule.limit.wrapping_sub(1) as usize).map(limit_text)
 }
 
 fn some_of(texts: &[String]) -> String {
@@ -118,13 +130,16 @@ impl Table {
         programs(self.tests.get(rule)?, &self.rules.get(rule)?.programs)
     }
 
+    /// Likewise of its limit.
+    pub fn limit_text(&self, rule: usize) -> Option<String> {
+        limit(self, self.tests.get(rule)?)
+    }
+
     /// All that a rule asks of what is done and by which program, for a reader.
     pub fn objects_text(&self, rule: usize) -> String {
         let places = self.places_text(rule).unwrap_or_else(|| "any object".to_owned());
-        match self.programs_text(rule) {
-            Some(programs) => format!("{places}, {programs}"),
-            None => places,
-        }
+        let rest = [self.tests.get(rule).and_then(level), self.programs_text(rule), self.limit_text(rule)];
+        std::iter::once(places).chain(rest.into_iter().flatten()).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -9,6 +9,7 @@ use super::facts::Fact;
 use super::language::{AddressTest, Effect, Fallback, NumberTest, PathTest, Policy, ProgramTest, Rule, SetId, When};
 use super::pattern::Pattern;
 use super::problem::Report;
+use super::sensitivity::{self, Level};
 use super::words::verbs;
 
 /// Every rule is held against all before it: more rules than this are not looked at …
@@ -60,6 +61,7 @@ pub(super) fn warn(policy: &Policy, report: &mut Report) {
     }
     warn_of_capabilities(policy, report);
     turned_round(policy, report);
+    warn_of_levels(policy, report);
     let only_allows = policy.rules.iter().all(|rule| rule.effect == Effect::Allow);
     if let (Fallback::Allow, true, Some(first)) =
         (policy.default, only_allows, policy.rules.first())
@@ -82,6 +84,18 @@ fn warn_of_capabilities(policy: &Policy, report: &mut Report) {
     let text = "`default: deny` denies every capability as soon as a rule names one, and this one only looks on";
     report.warning(first.at, text, "write `allow: sys.capability` behind it, or leave it out");
     report.enter_rule(None);
+}
+
+/// Rules that ask for levels of which nothing is.
+fn warn_of_levels(policy: &Policy, report: &mut Report) {
+    let is_there = |(_, level): &(usize, &Level)| !level.paths.is_empty() || !level.to.is_empty();
+    let there = policy.levels.iter().enumerate().filter(is_there).fold(1, |bits, (level, _)| bits | 1 << level);
+    for rule in policy.rules.iter().filter(|rule| rule.when.sensitivity != 0 && rule.when.sensitivity & there == 0) {
+        report.enter_rule(Some(rule.id.clone()));
+        let text = format!("nothing is {}: the rule never holds", sensitivity::text(rule.when.sensitivity));
+        report.warning(rule.at, text, "say under `sensitivity:` which places or addresses are");
+        report.enter_rule(None);
+    }
 }
 
 /// Rules that refuse once something is approved, or allow until then.
@@ -183,7 +197,11 @@ fn holds_whenever(wide: &When, narrow: &When) -> bool {
         (Some(wide), Some(narrow)) => wide.0 <= narrow.0 && narrow.1 <= wide.1,
         (Some(_), None) => false,
     };
-    any && risk
+    // What holds up to some point does not hold whenever.
+    wide.limit.is_none()
+        && any
+        && risk
+        && (wide.sensitivity == 0 || narrow.sensitivity != 0 && narrow.sensitivity & !wide.sensitivity == 0)
         && within(&wide.labels_none, &narrow.labels_none)
         && within(&wide.facts, &narrow.facts)
 }

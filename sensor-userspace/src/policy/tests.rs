@@ -9,6 +9,7 @@ mod globs;
 mod hits;
 mod hosts;
 mod includes;
+mod limited;
 mod limits;
 mod naive;
 mod numbers;

@@ -14,6 +14,7 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "default",
     "on_unknown",
     "lists",
+    "sensitivity",
     "rules",
     "hosts",
     "tests",
@@ -24,7 +25,6 @@ pub(super) const INCLUDED_KEYS: &[&str] =
 /// Part of the language, not of this version.
 const TOP_LATER: &[(&str, &str)] = &[
     ("on_stale", "leave it out: what is in force stays in force while no daemon lives"),
-    ("sensitivity", "name the places under `lists:` and write a rule for each list"),
     (
         "exceptions",
         "write an `allow:` rule with `owner:`, `reason:` and `expires:` before the rule it excepts from",
@@ -59,15 +59,13 @@ pub(super) const RULE_KEYS: &[&str] = &[
     "scope",
 ];
 pub(super) const WHEN_KEYS: &[&str] =
-    &["label", "risk", "principal", "role", "env", "task", "time", "approval"];
+    &["label", "risk", "principal", "role", "env", "task", "time", "approval", "limit", "sensitivity"];
 const EVERY_TIME: &str =
     "leave the rule out, or write it without this condition if it shall hold always";
 const NO_CONSEQUENCE: &str = "leave it out: the effect alone is enforced and recorded";
 const RULE_LATER: &[(&str, &str)] = &[
     ("unresolved", "leave it out"),
     ("tool", "leave the rule out"),
-    ("limit", EVERY_TIME),
-    ("sensitivity", EVERY_TIME),
     ("incomplete", EVERY_TIME),
     ("alert", NO_CONSEQUENCE),
     ("contain", NO_CONSEQUENCE),
@@ -81,6 +79,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("task", "write `when: { task: … }`"),
     ("time", "write `when: { time: … }`"),
     ("approval", "write `when: { approval: … }`"),
+    ("sensitivity", "write `when: { sensitivity: \">=confidential\" }`"),
+    ("limit", "write `when: { limit: { within: 100, per: 1h } }`"),
     ("protocol", "write it before the address: `to: \"udp/*:53\"`"),
     ("port", "write it behind the address: `to: \"10.0.0.0/8:443\"`"),
 ];

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Failure, Given, headline, load};
 use crate::policy::{
-    self, Circumstances, Host, Hosts, Identity, Numbered, Object, Policy, Program, Written, place,
+    self, Circumstances, Host, Hosts, Identity, Limits, Numbered, Object, Policy, Program, Written, place,
 };
 
 #[derive(Args, Debug)]
@@ -80,6 +80,9 @@ struct Agent {
     /// What an operator has approved for it; several with commas.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     approval: Vec<String>,
+    /// A rule whose limit the attempt exceeds; several with commas.
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    exceeds: Vec<String>,
     /// When: `2026-11-21T10:00:00Z` [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<jiff::Timestamp>,
@@ -107,6 +110,12 @@ impl Agent {
             };
             return Err(Failure::Usage(format!("no rule of the policy asks for the approval `{name}`; {known}")));
         }
+        let mut exceeds = Vec::new();
+        for name in &self.exceeds {
+            let limited = |rule: &policy::Rule| rule.id == *name && rule.when.limit.is_some();
+            let rule = policy.rules.iter().position(limited);
+            exceeds.push(rule.ok_or_else(|| Failure::Usage(format!("no rule with a limit is called `{name}`")))?);
+        }
         let who = Identity {
             agent_id: &self.agent,
             principal: &self.principal,
@@ -117,7 +126,8 @@ impl Agent {
         };
         let at = self.at.unwrap_or_else(jiff::Timestamp::now);
         let facts = policy.facts_that_hold(&who, at.as_second());
-        Ok(Circumstances { labels, risk: self.risk, facts, ..Circumstances::default() })
+        let limits = Limits::Given(policy.limits_of(&exceeds));
+        Ok(Circumstances { labels, risk: self.risk, facts, limits, ..Circumstances::default() })
     }
 }
 

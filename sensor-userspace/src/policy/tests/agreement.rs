@@ -7,7 +7,7 @@ use sensor_common::action::Action;
 
 use super::{Random, naive};
 use crate::policy::{
-    Circumstances, Host, Identity, Object, Policy, Program, RULE_UNKNOWN, Variables, Written, exact, parse,
+    Circumstances, Host, Identity, Limits, Object, Policy, Program, RULE_UNKNOWN, Variables, Written, exact, parse,
 };
 
 const NAMES: [&str; 5] = ["a", "b", "ab", "a.key", ".env"];
@@ -30,6 +30,7 @@ const TO: [&str; 12] = [
 ];
 /// `nowhere` stands for nothing.
 const HOSTS: &str = "{ api.example.com: [10.1.2.3, '2001:db8::1'], two.example.com: [10.2.0.1, 11.0.0.1], nowhere.example.com: [] }";
+const SENSITIVITY: &str = "{ internal: ['/a/**', '**/*.key'], confidential: { path: [/a/b/**], to: ['10.0.0.0/8', '*:53'] }, regulated: { path: '**/.env', to: ['udp/10.1.0.0/16'] } }";
 const ADDRESSES: [&str; 9] = [
     "10.1.2.3:443",
     "10.1.2.3:80",
@@ -57,7 +58,7 @@ const PROGRAMS: [Program; 8] = [
 const SIGNALS: [&str; 6] = ["KILL", "SIGTERM", "[KILL, 64, HUP]", "{ not: KILL }", "{ not: [TERM, 1, 64] }", "34"];
 const CAPABILITIES: [&str; 4] = ["CAP_NET_RAW", "[0, 40, 63]", "{ not: CAP_NET_RAW }", "{ not: [CHOWN, 63] }"];
 const NUMBERS: [u8; 7] = [1, 9, 14, 15, 35, 41, 64];
-const WHEN: [&str; 11] = [
+const WHEN: [&str; 17] = [
     "label: x",
     "label: [x, y]",
     "label: { not: y }",
@@ -69,6 +70,12 @@ const WHEN: [&str; 11] = [
     "time: Sat UTC",
     "approval: [deploy, look]",
     "approval: { not: deploy }",
+    "sensitivity: '>=internal'",
+    "sensitivity: [public, regulated]",
+    "sensitivity: confidential, label: x",
+    "limit: { within: 3 }",
+    "limit: { beyond: 2, of: objects, per: 1m }",
+    "limit: { beyond: 1, per: 1h }, risk: '>=50'",
 ];
 const ACTIONS: [&str; 11] = [
     "proc.signal",
@@ -88,7 +95,7 @@ const ACTIONS: [&str; 11] = [
 fn random_policy(random: &mut Random, plain: bool) -> String {
     let fallback = ["allow", "deny"];
     let mut text = format!(
-        "version: 1\ndefault: {}\non_unknown: {}\nhosts: {HOSTS}\nrules:\n",
+        "version: 1\ndefault: {}\non_unknown: {}\nhosts: {HOSTS}\nsensitivity: {SENSITIVITY}\nrules:\n",
         random.pick(&fallback),
         random.pick(&fallback)
     );
@@ -104,7 +111,9 @@ fn random_policy(random: &mut Random, plain: bool) -> String {
         }
         let addressed = action.starts_with("net.");
         let sends = action.starts_with("proc.") && action != "proc.exec";
+        let mut placeless = ["proc.signal", "sys.capability"].contains(&action);
         if sends && random.one_in(2) {
+            placeless = true;
             writeln!(text, "    signal: {}", random.pick(&SIGNALS)).unwrap();
         } else if action == "sys.capability" {
             if random.one_in(2) {
@@ -135,8 +144,9 @@ fn random_policy(random: &mut Random, plain: bool) -> String {
         if plain {
             continue;
         }
-        if random.one_in(2) {
-            writeln!(text, "    when: {{ {} }}", random.pick(&WHEN)).unwrap();
+        let when = *random.pick(&WHEN);
+        if random.one_in(2) && !(when.starts_with("sensitivity") && placeless) {
+            writeln!(text, "    when: {{ {when} }}").unwrap();
         }
         if random.one_in(3) {
             writeln!(text, "    label: {}", random.pick(&["x", "y", "[x, z]"])).unwrap();
@@ -172,6 +182,7 @@ fn circumstances(random: &mut Random, policy: &Policy) -> Circumstances<'static>
         facts: policy.facts_that_hold(&who, time),
         written: *random.pick(&[Written::No, Written::Yes, Written::Unknown]),
         program: *random.pick(&PROGRAMS),
+        limits: Limits::Given(random.next() as u32),
     }
 }
 

@@ -121,7 +121,9 @@ fn rules_are_read_whole() {
             labels_any: vec![0, 1],
             labels_none: vec![],
             risk: Some((85, 100)),
-            facts: vec![0, 1]
+            facts: vec![0, 1],
+            limit: None,
+            sensitivity: 0,
         }
     );
     assert_eq!((&deny.when.labels_any, &deny.when.labels_none), (&vec![0], &vec![1]));

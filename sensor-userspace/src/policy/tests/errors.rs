@@ -72,9 +72,7 @@ fn places_of_errors_are_exact() {
 #[test]
 fn what_this_version_does_not_understand_is_an_error() {
     let keys = [
-        "limit: { count: 3 }",
         "unresolved: deny",
-        "sensitivity: x",
         "incomplete: x",
         "alert: x",
         "contain: true",
@@ -86,7 +84,7 @@ fn what_this_version_does_not_understand_is_an_error() {
         let text = format!("  - id: A\n    deny: net.connect\n    {key}\n");
         one(rule(&text), &format!("8:5 [A] `{name}:` is not supported yet | "));
     }
-    for key in ["sensitivity: x", "limit: x", "incomplete: true"] {
+    for key in ["incomplete: true"] {
         let name = key.split(':').next().unwrap();
         let text = format!("  - id: A\n    deny: net.connect\n    when: {{ {key} }}\n");
         one(rule(&text), &format!("8:13 [A] `{name}:` is not supported yet | "));
@@ -99,15 +97,11 @@ fn what_this_version_does_not_understand_is_an_error() {
         with("on_stale: keep\nrules: [{id: A, deny: '*'}]\n"),
         "5:1 [-] `on_stale:` is not supported yet",
     );
-    one(
-        with("sensitivity: x\nrules: [{id: A, deny: '*'}]\n"),
-        "5:1 [-] `sensitivity:` is not supported yet",
-    );
 }
 
 #[test]
 fn what_stands_in_the_wrong_place_is_an_error() {
-    for key in ["principal: x", "role: x", "env: x", "task: x", "time: x", "protocol: udp"] {
+    for key in ["principal: x", "role: x", "env: x", "task: x", "time: x", "limit: x", "sensitivity: x", "protocol: udp"] {
         let name = key.split(':').next().unwrap();
         let text = format!("  - id: A\n    deny: net.connect\n    {key}\n");
         one(rule(&text), &format!("8:5 [A] `{name}:` does not stand here | write "));

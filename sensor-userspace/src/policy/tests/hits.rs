@@ -5,13 +5,13 @@ use sensor_common::table::effect;
 
 use crate::attempt::{Severity, Verdict};
 use crate::policy::{
-    Circumstances, Decision, KernelHit, Object, Program, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, Written, pair,
+    Circumstances, Decision, KernelHit, Limits, Object, Program, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, Written, pair,
     parse,
 };
 
 /// Of an agent that nothing is known of.
 const NOW: Circumstances<'static> =
-    Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No, program: Program::Unknown };
+    Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No, program: Program::Unknown, limits: Limits::Given(0) };
 
 fn article() -> Table {
     let policy = parse("article.yaml", include_str!("../../../../policies/article.yaml")).unwrap();

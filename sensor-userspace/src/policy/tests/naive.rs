@@ -5,8 +5,9 @@ use sensor_common::action::Action;
 
 use crate::attempt::Verdict;
 use crate::policy::language::SetId;
+use crate::policy::sensitivity::Level;
 use crate::policy::{
-    AddressTest, Circumstances, Effect, NumberTest, Object, PathTest, Policy, Program, ProgramTest, RULE_DEFAULT,
+    AddressTest, Circumstances, Effect, Limits, NumberTest, Object, PathTest, Policy, Program, ProgramTest, RULE_DEFAULT,
     RULE_UNKNOWN, Rule, Variables, When, Written,
 };
 
@@ -161,8 +162,33 @@ fn fits(
         (NumberTest::NotIn(bits), Object::Number(which)) => yes(bits >> (which - 1) & 1 == 0),
         _ => Fits::No,
     };
-    let all = [path, to, number, exe];
-    [Fits::No, Fits::Unknown].into_iter().find(|worst| all.contains(worst)).unwrap_or(Fits::Yes)
+    let level = match (rule.when.sensitivity, object) {
+        (0, _) => Fits::Yes,
+        (_, Object::Unknown | Object::UnknownSocket) => Fits::Unknown,
+        (asked, object) => {
+            let is_of = |level: &&Level| match object {
+                Object::Path(path) => within(&level.paths, path),
+                Object::Address { address, port, protocol } => {
+                    level.to.iter().any(|to| to.holds(&hosts, address, *port, *protocol))
+                }
+                _ => false,
+            };
+            let placed = matches!(object, Object::Path(_) | Object::Abstract(_)) && action != Action::NetBind;
+            let has_one = placed || matches!(object, Object::Address { .. });
+            let level = policy.levels.iter().rposition(|level| is_of(&level)).unwrap_or(0);
+            yes(has_one && asked >> level & 1 == 1)
+        }
+    };
+    let all = [path, to, number, exe, level];
+    let worst = [Fits::No, Fits::Unknown].into_iter().find(|worst| all.contains(worst));
+    worst.unwrap_or_else(|| yes(is_on_its_side(policy, rule, now)))
+}
+
+fn is_on_its_side(policy: &Policy, rule: &Rule, now: &Circumstances) -> bool {
+    let (Some(limit), Limits::Given(bits)) = (rule.when.limit, now.limits) else { return true };
+    let limited = policy.rules.iter().filter(|rule| rule.when.limit.is_some());
+    let index = limited.take_while(|other| other.id != rule.id).count();
+    (bits >> index & 1 == 1) == limit.beyond
 }
 
 fn yes(fits: bool) -> Fits {

@@ -1,0 +1,73 @@
+//! What runs have done of what limits count: the kernel side counts it; here it is forgotten.
+
+use std::time::{Duration, Instant};
+
+use aya::maps::{HashMap as KernelMap, MapData};
+use sensor_common::table::CountKey;
+
+use super::{AgentNo, pod::Pod};
+
+/// Between two sweeps: each goes through all that is counted.
+const REST: Duration = Duration::from_secs(10);
+
+pub struct Counts {
+    map: KernelMap<MapData, Pod<CountKey>, u64>,
+    swept: Instant,
+}
+
+impl Counts {
+    pub fn new(map: KernelMap<MapData, Pod<CountKey>, u64>) -> Counts {
+        Counts { map, swept: Instant::now() }
+    }
+
+    /// Forgets all of these agents.
+    pub fn forget_all(&mut self, which: impl Fn(AgentNo) -> bool) {
+        self.remove(|key| which(key.agent));
+    }
+
+    /// Forgets windows that have ended, now and then.
+    pub fn sweep(&mut self) {
+        if self.swept.elapsed() < REST {
+            return;
+        }
+        self.swept = Instant::now();
+        let now = seconds_since_boot();
+        self.remove(|key| has_ended(key, now));
+    }
+
+    fn remove(&mut self, which: impl Fn(&CountKey) -> bool) {
+        let keys: Vec<Pod<CountKey>> = self.map.keys().flatten().filter(|key| which(&key.0)).collect();
+        for key in keys {
+            let _ = self.map.remove(&key);
+        }
+    }
+}
+
+fn has_ended(key: &CountKey, now: u64) -> bool {
+    let ends = (u64::from(key.window) + 1) * u64::from(key.seconds);
+    // A hook that began in the last moment of a window may still count in it.
+    key.seconds != 0 && now > ends
+}
+
+/// By the clock that windows are counted by, which goes on while the machine sleeps.
+fn seconds_since_boot() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a structure of ours, for the call to fill.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    now.tv_sec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_end_and_runs_do_not() {
+        let of = |window, seconds| CountKey { window, seconds, ..CountKey::default() };
+        assert!(!has_ended(&of(0, 0), u64::MAX), "the run's own");
+        assert!(!has_ended(&of(2, 10), 29), "it is the one at hand");
+        assert!(!has_ended(&of(2, 10), 30), "only just");
+        assert!(has_ended(&of(2, 10), 31));
+        assert!(!has_ended(&of(u32::MAX, u32::MAX), u64::from(u32::MAX)));
+    }
+}
