@@ -8,7 +8,7 @@ use core::hint::black_box;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use sensor_common::{
     event::{Fault, MAX_DEPTH, MAX_MOUNT_DEPTH, MOUNT_ROOM, Slot, pair},
-    table::{EdgeKey, MAX_ACTIVE, bytes, name_bit, state},
+    table::{EdgeKey, MAX_ACTIVE, bytes, state},
 };
 
 use crate::{
@@ -175,7 +175,7 @@ pub fn follow(index: u32, which: u32, hash: u64, at: u32, len: u32) -> u64 {
     if from.flags & state::LOOPS != 0 {
         be_in(index, number);
     }
-    if from.names & name_bit(hash) != 0 {
+    if from.may_lead_on(hash, |cell| maps::CELLS.get(cell)) {
         let key = EdgeKey { state: u64::from(number), name: hash };
         // SAFETY: the value is read at once.
         if let Some(to) = unsafe { maps::EDGES.get(&key) } {
