@@ -161,10 +161,10 @@ pub struct State {
     pub any: u32,
     /// Automaton over the bytes of the next name: its first cell; 0 for none.
     pub bytes: u32,
-    /// State to be in as well, for `**`; 0 for none.
+    /// State to be in as well, from here on, for `**`; 0 for none. No path ends in it, and it is come to by nothing else.
     pub star: u32,
-    /// `state::*` bits, and from `state::MASK` on a number.
-    pub flags: u32,
+    /// One less than the cells of the names' filter; 0 where the state has it itself.
+    pub mask: u32,
     /// First of the cells that say, by pattern of the byte automaton, which state it leads to.
     pub targets: u32,
     /// A bit for each name that leads on from here; of more than `names::FEW`, the first of the cells that have them.
@@ -176,7 +176,7 @@ impl State {
     /// `cell` reads `CELLS`.
     #[inline(always)]
     pub fn may_lead_on<'a>(&self, hash: u64, cell: impl FnOnce(u32) -> Option<&'a u64>) -> bool {
-        match self.flags >> state::MASK {
+        match self.mask {
             0 => self.names & names::bit_of_few(hash) != 0,
             mask => cell(self.names + names::cell(hash, mask)).is_none_or(|cell| cell & names::bit(hash) != 0),
         }
@@ -217,13 +217,6 @@ pub mod names {
 
 /// From the state at which objects' paths begin to the one for programs' paths.
 pub const PROGRAMS: u32 = 2;
-
-pub mod state {
-    /// Stays: any number of names may follow.
-    pub const LOOPS: u32 = 1;
-    /// From this bit on: one less than the cells of the names' filter; 0 where the state has it itself.
-    pub const MASK: u32 = 8;
-}
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

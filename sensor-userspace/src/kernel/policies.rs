@@ -16,7 +16,7 @@ use sensor_common::{
     hash::{self, Secret},
     table::{
         self, ALL_CANDIDATES, ALL_CELLS, ALL_RULES, ALL_STATES, Candidate, EdgeKey, MAX_POLICIES, NETWORK_BITS, NetworkKey,
-        Policy, Range, Rule, SET, State, bytes, names, state,
+        Policy, Range, Rule, SET, State, bytes, names,
     },
 };
 
@@ -298,9 +298,8 @@ impl Policies {
                 any: absolute(from.any),
                 bytes: from.bytes.map_or(0, |bytes| starts[bytes]),
                 star: absolute(from.star),
-                flags: if from.loops { state::LOOPS } else { 0 },
                 targets,
-                names: 0,
+                ..State::default()
             };
             filter.put(cell, &mut value);
             for bits in filter.cells() {
