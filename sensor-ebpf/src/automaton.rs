@@ -99,7 +99,7 @@ pub fn step_mount(index: u32) -> u64 {
         };
         let which = (left - 1) & (MAX_MOUNT_DEPTH - 1);
         let (hash, name) = (place.hashes[which], place.names[which]);
-        let (from, len) = ((name & 0xffff) as usize, name >> 16);
+        let from = (name & 0xffff) as usize;
         // The name's bytes are wanted in the area: behind what is used of it there is room for one.
         let at = used(slot);
         if at > LAST || from > MOUNT_ROOM - NAME_ROOM as usize {
@@ -109,7 +109,7 @@ pub fn step_mount(index: u32) -> u64 {
         let to = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
         let text = (&raw const place.text).cast::<u8>().add(from);
         bpf_probe_read_kernel(to.cast(), NAME_ROOM as u32, text.cast());
-        step(index, hash, at as u32, len);
+        step(index, hash, at as u32 | name & 0xffff_0000);
     }
     0
 }
@@ -129,17 +129,16 @@ pub fn step_names(index: u32) -> u64 {
             }
             let which = (left - 1) & (MAX_DEPTH - 1);
             (*slot).walk.depth = left as u32 - 1;
-            let name = (*slot).walk.names[which];
-            step(index, (*slot).walk.hashes[which], name & 0xffff, name >> 16);
+            step(index, (*slot).walk.hashes[which], (*slot).walk.names[which]);
         }
     }
     0
 }
 
-/// One name: from every state the walk is in.
+/// One name, given by its hash and as `Walk::names` has it: from every state the walk is in.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub fn step(index: u32, hash: u64, at: u32, len: u32) -> u64 {
+pub fn step(index: u32, hash: u64, name: u32) -> u64 {
     let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
     for which in 0..MAX_ACTIVE {
         // SAFETY: `slot` points to a whole map value.
@@ -151,10 +150,12 @@ pub fn step(index: u32, hash: u64, at: u32, len: u32) -> u64 {
         };
         // From most states most names lead nowhere: told without a call.
         let Some(from) = maps::STATES.get(number) else { continue };
+        // Each time anew, for what is computed once lies on the stack, of which all callers together have 512 bytes.
+        let hash = black_box(hash);
         if from.any | from.bytes == 0 && !may_lead_on(from, hash) {
             continue;
         }
-        let found = follow(index, number, hash, at, len);
+        let found = follow(index, number, hash, name);
         if found == 0 {
             continue;
         }
@@ -172,7 +173,7 @@ pub fn step(index: u32, hash: u64, at: u32, len: u32) -> u64 {
 /// calls deep: the row of the patterns that match, and in the high half the patterns' targets; 0 for none.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub fn follow(index: u32, number: u32, hash: u64, at: u32, len: u32) -> u64 {
+pub fn follow(index: u32, number: u32, hash: u64, name: u32) -> u64 {
     let Some(from) = maps::STATES.get(number) else { return 0 };
     if may_lead_on(from, hash) {
         let key = EdgeKey { state: u64::from(number), name: hash };
@@ -186,7 +187,7 @@ pub fn follow(index: u32, number: u32, hash: u64, at: u32, len: u32) -> u64 {
     }
     match from.bytes {
         0 => 0,
-        first => u64::from(row_after(index, first, at, len)) | u64::from(from.targets) << 32,
+        first => u64::from(row_after(index, first, name & 0xffff, name >> 16)) | u64::from(from.targets) << 32,
     }
 }
 
