@@ -187,9 +187,9 @@ impl State {
 /// would cost more than all else that a state does. Bits are taken from the hash's high half, its best.
 pub mod names {
     /// Most names whose bits lie in the state itself.
-    pub const FEW: usize = 8;
-    /// Bits for each name of more, at least: of others one in eight is looked for in vain, or fewer.
-    const BITS: usize = 8;
+    pub const FEW: usize = 4;
+    /// Bits for each name of more, at least: of others one in sixteen is looked for in vain, or fewer.
+    const BITS: usize = 16;
 
     /// Cells for so many names: none, or a power of two above one.
     pub const fn cells(names: usize) -> u32 {

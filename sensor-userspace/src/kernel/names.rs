@@ -77,27 +77,27 @@ mod tests {
     #[test]
     fn few_other_names_are_looked_for() {
         let others = 1_000..2_000;
-        for count in [9, 16, 17, 150, 1_000] {
+        for count in [5, 8, 9, 16, 150, 1_000] {
             let mut passed = 0;
             for random in 0..40 {
                 let secret = Secret::new(random);
                 let (filter, state) = of(count, secret);
                 passed += others.clone().filter(|n| may_lead_on(&filter, &state, name(*n, secret))).count();
             }
-            assert!(passed * 7 < others.len() * 40, "{passed} of {} beside {count} names", others.len() * 40);
+            assert!(passed * 15 < others.len() * 40, "{passed} of {} beside {count} names", others.len() * 40);
         }
     }
 
     #[test]
     fn a_filter_grows_with_its_names() {
-        assert_eq!([0, 8, 9, 16, 17, 32, 33, 1_000].map(names::cells), [0, 0, 2, 2, 4, 4, 8, 128]);
+        assert_eq!([0, 4, 5, 8, 9, 16, 17, 1_000].map(names::cells), [0, 0, 2, 2, 4, 4, 8, 256]);
     }
 
     /// What cannot be read is looked for.
     #[test]
     fn without_its_cells_every_name_may_lead_on() {
         let secret = Secret::new(1);
-        let (_, state) = of(9, secret);
+        let (_, state) = of(names::FEW + 1, secret);
         assert!((0..100).all(|n| state.may_lead_on(name(n, secret), |_| None)));
     }
 }
