@@ -308,6 +308,7 @@ impl Policies {
             }
             self.maps.states.set(own, Pod(value), 0).map_err(io::Error::other)?;
         }
+        debug_assert_eq!(cell, held.cells.first + cells, "as many cells as were counted");
         for (network, range) in table.networks.offered.keys().zip(of_networks) {
             let key = network_key(number, network.prefix, network.address);
             self.maps.networks.insert(&key, Pod(*range), 0).map_err(|error| {
