@@ -232,11 +232,12 @@ pub struct Walk {
     pub watching: [u16; MAX_WATCHED],
     /// Sets entered, a bit each.
     pub sets: [u64; MAX_SETS / 64],
-    /// States the walk is in, and will be in after this name.
+    /// States the walk is in, and will be in after this name. Those that stay, whatever names follow, stand in front of both.
     pub active: [u32; MAX_ACTIVE],
     pub next: [u32; MAX_ACTIVE],
     pub actives: u32,
     pub nexts: u32,
+    pub staying: u32,
     /// The agent as it is at this attempt.
     pub facts: u64,
     pub labels: u32,

@@ -221,29 +221,62 @@ pub struct State {
     pub any: u32,
     /// Automaton over the bytes of the next name: its first cell; 0 for none.
     pub bytes: u32,
-    /// State to be in as well, for `**`; 0 for none.
+    /// State to be in as well, from here on, for `**`; 0 for none. No path ends in it, and it is come to by nothing else.
     pub star: u32,
-    /// `state::*` bits.
-    pub flags: u32,
+    /// One less than the cells of the names' filter; 0 where the state has it itself.
+    pub mask: u32,
     /// First of the cells that say, by pattern of the byte automaton, which state it leads to.
     pub targets: u32,
-    /// `name_bit` of each name that leads on from here: what it has not is not looked for.
+    /// A bit for each name that leads on from here; of more than `names::FEW`, the first of the cells that have them.
     pub names: u32,
 }
 
-/// The bit of a name in `State::names`, by its hash.
-#[inline(always)]
-pub const fn name_bit(hash: u64) -> u32 {
-    1 << (hash >> 59)
+impl State {
+    /// Whether a name of this hash may lead on from here. One that does not is not looked for, one that seems to is.
+    /// `cell` reads `CELLS`.
+    #[inline(always)]
+    pub fn may_lead_on<'a>(&self, hash: u64, cell: impl FnOnce(u32) -> Option<&'a u64>) -> bool {
+        match self.mask {
+            0 => self.names & names::bit_of_few(hash) != 0,
+            mask => cell(self.names + names::cell(hash, mask)).is_none_or(|cell| cell & names::bit(hash) != 0),
+        }
+    }
+}
+
+/// The filter of the names that lead on from a state, in its own word or in cells: looking each name of a path up
+/// would cost more than all else that a state does. Bits are taken from the hash's high half, its best.
+pub mod names {
+    /// Most names whose bits lie in the state itself.
+    pub const FEW: usize = 4;
+    /// Bits for each name of more, at least: of others one in sixteen is looked for in vain, or fewer.
+    const BITS: usize = 16;
+
+    /// Cells for so many names: none, or a power of two above one.
+    pub const fn cells(names: usize) -> u32 {
+        if names <= FEW { 0 } else { (names * BITS).div_ceil(u64::BITS as usize).next_power_of_two() as u32 }
+    }
+
+    /// In `State::names`.
+    #[inline(always)]
+    pub const fn bit_of_few(hash: u64) -> u32 {
+        1 << (hash >> 59)
+    }
+
+    /// In its cell …
+    #[inline(always)]
+    pub const fn bit(hash: u64) -> u64 {
+        1 << (hash >> 58)
+    }
+
+    /// … which is this one behind the first; `mask` is one less than the cells.
+    #[inline(always)]
+    pub const fn cell(hash: u64, mask: u32) -> u32 {
+        (hash >> 32) as u32 & mask
+    }
 }
 
 /// From the state at which objects' paths begin to the one for programs' paths.
 pub const PROGRAMS: u32 = 2;
-
-pub mod state {
-    /// Stays: any number of names may follow.
-    pub const LOOPS: u32 = 1;
-}
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

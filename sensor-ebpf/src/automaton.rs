@@ -8,7 +8,7 @@ use core::hint::black_box;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use sensor_common::{
     event::{Fault, MAX_DEPTH, MAX_MOUNT_DEPTH, MOUNT_ROOM, Slot, pair},
-    table::{EdgeKey, MAX_ACTIVE, bytes, name_bit, state},
+    table::{EdgeKey, MAX_ACTIVE, State, bytes},
 };
 
 use crate::{
@@ -55,6 +55,7 @@ pub fn run_from(slot: *mut Slot, index: u32, root: u32) {
     unsafe {
         (*slot).walk.actives = 0;
         (*slot).walk.nexts = 0;
+        (*slot).walk.staying = 0;
     }
     enter(index, root);
     advance(slot);
@@ -68,21 +69,17 @@ pub fn run_from(slot: *mut Slot, index: u32, root: u32) {
             break;
         }
     }
-    for which in 0..MAX_ACTIVE as u32 {
-        if end(index, which) != 0 {
-            break;
-        }
-    }
+    end(index);
 }
 
-/// The states after the name become those before the next.
+/// The states after the name become those before the next, and those that stay are among the ones after it.
 #[inline(always)]
 fn advance(slot: *mut Slot) {
     // SAFETY: `slot` points to a whole map value.
     unsafe {
         (*slot).walk.active = (*slot).walk.next;
         (*slot).walk.actives = (*slot).walk.nexts;
-        (*slot).walk.nexts = 0;
+        (*slot).walk.nexts = (*slot).walk.staying;
     }
 }
 
@@ -106,7 +103,7 @@ pub fn step_mount(index: u32) -> u64 {
         };
         let which = (left - 1) & (MAX_MOUNT_DEPTH - 1);
         let (hash, name) = (place.hashes[which], place.names[which]);
-        let (from, len) = ((name & 0xffff) as usize, name >> 16);
+        let from = (name & 0xffff) as usize;
         // The name's bytes are wanted in the area: behind what is used of it there is room for one.
         let at = used(slot);
         if at > LAST || from > MOUNT_ROOM - NAME_ROOM as usize {
@@ -116,7 +113,7 @@ pub fn step_mount(index: u32) -> u64 {
         let to = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
         let text = (&raw const place.text).cast::<u8>().add(from);
         bpf_probe_read_kernel(to.cast(), NAME_ROOM as u32, text.cast());
-        step(index, hash, at as u32, len);
+        step(index, hash, at as u32 | name & 0xffff_0000);
     }
     0
 }
@@ -136,24 +133,33 @@ pub fn step_names(index: u32) -> u64 {
             }
             let which = (left - 1) & (MAX_DEPTH - 1);
             (*slot).walk.depth = left as u32 - 1;
-            let name = (*slot).walk.names[which];
-            step(index, (*slot).walk.hashes[which], name & 0xffff, name >> 16);
+            step(index, (*slot).walk.hashes[which], (*slot).walk.names[which]);
         }
     }
     0
 }
 
-/// One name: from every state the walk is in.
+/// One name, given by its hash and as `Walk::names` has it: from every state the walk is in.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub fn step(index: u32, hash: u64, at: u32, len: u32) -> u64 {
+pub fn step(index: u32, hash: u64, name: u32) -> u64 {
     let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
-    for which in 0..MAX_ACTIVE as u32 {
+    for which in 0..MAX_ACTIVE {
         // SAFETY: `slot` points to a whole map value.
-        if which >= unsafe { core::ptr::read_volatile(&raw const (*slot).walk.actives) } {
-            break;
+        let number = unsafe {
+            if which as u32 >= core::ptr::read_volatile(&raw const (*slot).walk.actives) {
+                break;
+            }
+            (*slot).walk.active[which]
+        };
+        // From most states most names lead nowhere: told without a call.
+        let Some(from) = maps::STATES.get(number) else { continue };
+        // Each time anew, for what is computed once lies on the stack, of which all callers together have 512 bytes.
+        let hash = black_box(hash);
+        if from.any | from.bytes == 0 && !may_lead_on(from, hash) {
+            continue;
         }
-        let found = follow(index, which, hash, at, len);
+        let found = follow(index, number, hash, name);
         if found == 0 {
             continue;
         }
@@ -171,15 +177,9 @@ pub fn step(index: u32, hash: u64, at: u32, len: u32) -> u64 {
 /// calls deep: the row of the patterns that match, and in the high half the patterns' targets; 0 for none.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub fn follow(index: u32, which: u32, hash: u64, at: u32, len: u32) -> u64 {
-    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 0 };
-    // SAFETY: `slot` points to a whole map value.
-    let number = unsafe { (*slot).walk.active[which as usize & (MAX_ACTIVE - 1)] };
+pub fn follow(index: u32, number: u32, hash: u64, name: u32) -> u64 {
     let Some(from) = maps::STATES.get(number) else { return 0 };
-    if from.flags & state::LOOPS != 0 {
-        be_in(index, number);
-    }
-    if from.names & name_bit(hash) != 0 {
+    if may_lead_on(from, hash) {
         let key = EdgeKey { state: u64::from(number), name: hash };
         // SAFETY: the value is read at once.
         if let Some(to) = unsafe { maps::EDGES.get(&key) } {
@@ -191,8 +191,13 @@ pub fn follow(index: u32, which: u32, hash: u64, at: u32, len: u32) -> u64 {
     }
     match from.bytes {
         0 => 0,
-        first => u64::from(row_after(index, first, at, len)) | u64::from(from.targets) << 32,
+        first => u64::from(row_after(index, first, name & 0xffff, name >> 16)) | u64::from(from.targets) << 32,
     }
+}
+
+#[inline(always)]
+fn may_lead_on(from: &State, hash: u64) -> bool {
+    from.may_lead_on(hash, |cell| maps::CELLS.get(cell))
 }
 
 /// The row of the state that the bytes of the name end in, in the table that begins at `first`; 0 without a table.
@@ -259,19 +264,19 @@ pub fn run_bytes(index: u32, first: u32, from: u32, at: u32, len: u32) -> u64 {
 fn enter(index: u32, number: u32) {
     let Some(to) = maps::STATES.get(number) else { return };
     let (star, below) = (to.star, to.below);
-    be_in(index, number);
+    be_in(index, number, 0);
     if star != 0 {
-        be_in(index, star);
+        be_in(index, star, 1);
     }
     if below.count != 0 {
         offer_range(index, below.first, below.count);
     }
 }
 
-/// Adds a state to those after this name, once.
+/// Adds a state to those after this name, once; `stays` is 1 if it is in those after all that follow as well.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub fn be_in(index: u32, number: u32) -> u64 {
+pub fn be_in(index: u32, number: u32, stays: u32) -> u64 {
     let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
     // SAFETY: `slot` points to a whole map value.
     unsafe {
@@ -289,28 +294,39 @@ pub fn be_in(index: u32, number: u32) -> u64 {
             (*slot).walk.about |= u32::from(pair::UNKNOWN);
             return 1;
         }
-        (*slot).walk.next[count & (MAX_ACTIVE - 1)] = number;
+        let mut at = count & (MAX_ACTIVE - 1);
+        if stays != 0 {
+            // In front of those that do not, the first of which moves to the end.
+            let front = (*slot).walk.staying as usize & (MAX_ACTIVE - 1);
+            (*slot).walk.next[at] = (*slot).walk.next[front];
+            (*slot).walk.staying = front as u32 + 1;
+            at = front;
+        }
+        (*slot).walk.next[at] = number;
         (*slot).walk.nexts = count as u32 + 1;
     }
     0
 }
 
-/// The path ended in this state.
+/// The path ended in the states that the walk is in.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub fn end(index: u32, which: u32) -> u64 {
+pub fn end(index: u32) -> u64 {
     let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
-    // SAFETY: `slot` points to a whole map value.
-    let number = unsafe {
-        if which >= (*slot).walk.actives {
-            return 1;
+    for which in 0..MAX_ACTIVE as u32 {
+        // SAFETY: `slot` points to a whole map value.
+        let number = unsafe {
+            let at = black_box((*slot).walk.staying) + which;
+            if at >= core::ptr::read_volatile(&raw const (*slot).walk.actives) {
+                break;
+            }
+            (*slot).walk.active[at as usize & (MAX_ACTIVE - 1)]
+        };
+        let Some(last) = maps::STATES.get(number) else { return 1 };
+        let exact = last.exact;
+        if exact.count != 0 {
+            offer_range(index, exact.first, exact.count);
         }
-        (*slot).walk.active[which as usize & (MAX_ACTIVE - 1)]
-    };
-    let Some(last) = maps::STATES.get(number) else { return 1 };
-    let exact = last.exact;
-    if exact.count != 0 {
-        offer_range(index, exact.first, exact.count);
     }
     0
 }

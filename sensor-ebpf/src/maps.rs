@@ -76,7 +76,7 @@ pub static EDGES: HashMap<EdgeKey, u32> = HashMap::with_max_entries(ALL_EDGES, N
 #[map]
 pub static CANDIDATES: Array<Candidate> = Array::with_max_entries(ALL_CANDIDATES, 0);
 
-/// Automata over bytes.
+/// Automata over bytes, and filters of names.
 #[map]
 pub static CELLS: Array<u64> = Array::with_max_entries(ALL_CELLS, 0);
 

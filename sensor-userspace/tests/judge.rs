@@ -95,6 +95,38 @@ fn the_kernel_judges_paths_as_the_daemon_does() {
     }
 }
 
+/// Places inside and beside one another, of which a path is in the middle of many at once, and at times of more than a
+/// walk can be in.
+#[test]
+fn the_kernel_judges_places_that_overlap_as_the_daemon_does() {
+    const PARTS: [&str; 8] = ["a", "b", "ab", "**", "**", "*", "a*", "?b"];
+    const NAMES: [&str; 4] = ["a", "b", "ab", "bb"];
+    let mut trial = trial();
+    let mut random = Random::new(11);
+    let (mut compared, mut unknown) = (0, 0);
+    for _ in 0..if full() { 1_000 } else { 60 } {
+        let mut text = "version: 1\nname: overlap\non_unknown: deny\nrules:\n".to_owned();
+        for n in 0..random.below(60) + 1 {
+            let glob: Vec<&str> = (0..random.below(7) + 1).map(|_| random.one_of(&PARTS)).collect();
+            let effect = random.one_of(&["deny", "allow"]);
+            text += &format!("  - {{ id: R{n}, {effect}: file.*, path: \"/{}\", when: {{ risk: \">={n}\" }} }}\n", glob.join("/"));
+        }
+        let table = table(&text);
+        trial.judge_by(&table).unwrap();
+        for _ in 0..100 {
+            let path: String = (0..random.below(12)).map(|_| format!("/{}", random.one_of(&NAMES))).collect();
+            let object = Object::Path(path.as_bytes());
+            let how = Circumstances { program: Program::Nameless, ..circumstances(&mut random) };
+            let mut said = trial.judge(Action::FileRead, object, &how).unwrap();
+            unknown += u32::from(std::mem::take(&mut said.unknown));
+            assert_eq!(said, expected(&table, Action::FileRead, object, &how), "{path} under {how:?} by {text}");
+            compared += 1;
+        }
+    }
+    println!("{compared} compared, {unknown} in more places than a walk can be in");
+    assert!(unknown > compared / 100 && unknown < compared / 2, "{unknown} of {compared}: too few to tell");
+}
+
 #[test]
 fn the_kernel_judges_what_has_no_path_as_the_daemon_does() {
     let text = r#"

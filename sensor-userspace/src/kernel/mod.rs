@@ -13,6 +13,7 @@ mod guard;
 mod hooks;
 mod load;
 mod meaning;
+mod names;
 mod object;
 mod pending;
 pub mod pins;

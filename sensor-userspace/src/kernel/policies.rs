@@ -16,11 +16,11 @@ use sensor_common::{
     hash::{self, Secret},
     table::{
         self, ALL_CANDIDATES, ALL_CELLS, ALL_RULES, ALL_STATES, Candidate, EdgeKey, MAX_POLICIES, NETWORK_BITS, NetworkKey,
-        Policy, Range, Rule, SET, State, bytes, name_bit, state,
+        Policy, Range, Rule, SET, State, bytes, names,
     },
 };
 
-use super::{guard, pod::Pod};
+use super::{guard, names::Filter, pod::Pod};
 use crate::policy::{ByteAutomaton, Table};
 
 pub struct Maps {
@@ -136,7 +136,7 @@ impl Policies {
             rules: Room::new("rules", ALL_RULES),
             states: Room::new("places", ALL_STATES),
             candidates: Room::new("places", ALL_CANDIDATES),
-            cells: Room::new("wildcards", ALL_CELLS),
+            cells: Room::new("cells of wildcards and names", ALL_CELLS),
         }
     }
 
@@ -243,7 +243,7 @@ impl Policies {
         let lists: Vec<&Vec<Candidate>> = by_state.chain(by_network).chain(by_action).collect();
         let candidates = lists.iter().map(|list| list.len() as u32).sum();
         let cells: u32 = automaton.bytes.iter().map(cells_of).sum::<u32>()
-            + automaton.states.iter().map(|state| state.targets.len() as u32).sum::<u32>();
+            + automaton.states.iter().map(|state| state.targets.len() as u32 + names::cells(state.names.len())).sum::<u32>();
         held.rules = taken(&mut self.rules, table.tests.len() as u32)?;
         held.states = taken(&mut self.states, automaton.states.len() as u32)?;
         held.candidates = taken(&mut self.candidates, candidates)?;
@@ -282,28 +282,33 @@ impl Policies {
                 self.maps.cells.set(cell, u64::from(absolute(*target)), 0).map_err(io::Error::other)?;
                 cell += 1;
             }
-            let mut names = 0;
+            let mut filter = Filter::new(from.names.len());
             for (name, to) in &from.names {
                 let key = EdgeKey { state: own.into(), name: hash::component(self.secret, name) };
-                names |= name_bit(key.name);
+                filter.add(key.name);
                 // Two names of one state with one hash would be judged alike: refused, and all but impossible.
                 self.maps.edges.insert(Pod(key), absolute(*to), NO_EXIST).map_err(|error| {
                     io::Error::other(format!("the policy's places do not fit the kernel's table: {error}"))
                 })?;
                 held.edges.push(key);
             }
-            let value = State {
+            let mut value = State {
                 below: of_states[2 * index],
                 exact: of_states[2 * index + 1],
                 any: absolute(from.any),
                 bytes: from.bytes.map_or(0, |bytes| starts[bytes]),
                 star: absolute(from.star),
-                flags: if from.loops { state::LOOPS } else { 0 },
                 targets,
-                names,
+                ..State::default()
             };
+            filter.put(cell, &mut value);
+            for bits in filter.cells() {
+                self.maps.cells.set(cell, *bits, 0).map_err(io::Error::other)?;
+                cell += 1;
+            }
             self.maps.states.set(own, Pod(value), 0).map_err(io::Error::other)?;
         }
+        debug_assert_eq!(cell, held.cells.first + cells, "as many cells as were counted");
         for (network, range) in table.networks.offered.keys().zip(of_networks) {
             let key = network_key(number, network.prefix, network.address);
             self.maps.networks.insert(&key, Pod(*range), 0).map_err(|error| {

@@ -26,6 +26,7 @@ pub struct State {
     pub any: u32,
     /// Behind `**`.
     pub star: u32,
+    /// It is one of those: no path ends in it, and nothing else leads to it.
     pub loops: bool,
     /// Which of the byte automata, and the state that each of its globs leads to.
     pub bytes: Option<usize>,
