@@ -1,7 +1,6 @@
 //! From a `Policy` to the table that the kernel and the daemon both judge by.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use sensor_common::action::Action;
 use sensor_common::guard::NONE_IN_FORCE;
@@ -12,9 +11,10 @@ use sha2::{Digest, Sha256};
 
 use super::automaton::{Automaton, Globs, PROGRAM_ROOT, ROOT};
 use super::address::{Destination, Host};
-use super::facts::{Fact, Identity, Words, approvals, held};
+use super::compiled::{Table, TableRule, effect_number};
 use super::hosts::{Hosts, destinations};
-use super::language::{AddressTest, Effect, NumberTest, PathTest, Policy, ProgramTest, Rule, SetId};
+use super::kernel_rule::{is_leveled, kernel_rule};
+use super::language::{AddressTest, PathTest, Policy, Rule, SetId};
 use super::limit::Counted;
 use super::networks::{Network, Networks};
 use super::numbers::Numbered;
@@ -22,57 +22,11 @@ use super::pattern::{Part, Variables};
 use super::problem::{At, Errors, Report};
 use super::read_rule::{has_place, reaches_sockets};
 use super::words::verbs;
-use crate::attempt::{Severity, Verdict};
 
 /// What concerns a file as a whole is told here.
 const TOP: At = At::TOP;
 /// Rules named in an error that concerns many.
 const NAMED: usize = 3;
-
-/// What userspace keeps of a rule beside the kernel's form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableRule {
-    pub id: String,
-    pub description: Option<String>,
-    pub severity: Severity,
-    pub tags: Vec<String>,
-    pub timeout: Option<Duration>,
-    /// The rule's places, or destinations, as written, variables and all; or its signals or capabilities.
-    pub places: Vec<String>,
-    /// Likewise the programs.
-    pub programs: Vec<String>,
-    /// What it adds to the risk.
-    pub risk: i8,
-    /// How long each of its labels lasts, where not for the whole run.
-    pub lasts: Vec<(usize, Duration)>,
-}
-
-/// A compiled policy.
-#[derive(Clone, Debug)]
-pub struct Table {
-    pub name: String,
-    /// Hex SHA-256 of the policy's text.
-    pub hash: String,
-    /// The same for the text and the variables' values: equal tables are one in the kernel.
-    pub identity: [u8; 32],
-    /// What the kernel gets as the head; whoever loads it puts the numbers of its own in.
-    pub kernel: table::Policy,
-    /// In the policy's order, as are `rules`.
-    pub tests: Vec<table::Rule>,
-    pub rules: Vec<TableRule>,
-    pub labels: Vec<String>,
-    pub facts: Vec<Fact>,
-    pub automaton: Automaton,
-    pub networks: Networks,
-    /// What the rules' host names stand for.
-    pub hosts: Hosts,
-    /// Likewise, by address: names with commas between them.
-    pub named: BTreeMap<[u8; 16], String>,
-    /// By action: what neither automaton nor networks offer.
-    pub always: Vec<Vec<Candidate>>,
-    /// By action: the first rules, for objects of unknown place.
-    pub unknown: Vec<Vec<Candidate>>,
-}
 
 impl Policy {
     /// Puts the variables' values in and builds the table. No host name stands for anything.
@@ -93,16 +47,6 @@ impl Policy {
         report.finish()?;
         table.identity = identity.finalize().into();
         Ok(table)
-    }
-}
-
-impl Table {
-    /// Whether any rule, or the default, may refuse the action.
-    pub fn may_refuse(&self, action: Action) -> bool {
-        let refuses = |effect: u8| effect == table::effect::DENY || effect == table::effect::CHALLENGE;
-        let unsure = refuses(self.kernel.on_unknown);
-        refuses(self.kernel.default_effect)
-            || self.tests.iter().any(|rule| rule.actions & action.bit() != 0 && (unsure || refuses(rule.effect)))
     }
 }
 
@@ -428,11 +372,6 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// How sensitive an object is, is known once all sets are; so is then what such a rule asks of its place.
-fn is_leveled(rule: &Rule) -> bool {
-    rule.when.sensitivity != 0
-}
-
 /// The sets of places that a rule names.
 fn places_of(rule: &Rule) -> &[SetId] {
     match &rule.path {
@@ -458,113 +397,5 @@ fn named(names: impl Iterator<Item = String>) -> String {
     match more {
         0 => names.join(", "),
         more => format!("{} and {more} more", names.join(", ")),
-    }
-}
-
-impl Table {
-    /// The approvals that its rules ask for; bits that a policy before it left are not its own.
-    pub fn approvals(&self) -> Vec<&str> {
-        approvals(self.facts_in(self.uses().facts))
-    }
-
-    /// What a rule asks of operators.
-    pub fn approval_of(&self, rule: usize) -> Option<&Words> {
-        self.facts_in(self.tests.get(rule)?.facts).find_map(Fact::approval)
-    }
-
-    /// The facts that these bits stand for.
-    fn facts_in(&self, bits: u64) -> impl Iterator<Item = &Fact> {
-        self.facts.iter().enumerate().filter(move |(bit, _)| bits >> bit & 1 == 1).map(|(_, fact)| fact)
-    }
-
-    /// A bit for each fact that holds, by `FactId`.
-    pub fn facts_that_hold(&self, who: &Identity<'_>, unix_seconds: i64) -> u64 {
-        held(&self.facts, who, unix_seconds)
-    }
-
-    /// The table of no policy: everything is allowed, by `RULE_DEFAULT`.
-    pub fn allow_all() -> Table {
-        let Policy { name, hash, .. } = Policy::allow_all();
-        Table {
-            name,
-            hash,
-            identity: [0; 32],
-            kernel: table::Policy::default(),
-            tests: Vec::new(),
-            rules: Vec::new(),
-            labels: Vec::new(),
-            facts: Vec::new(),
-            automaton: Automaton::default(),
-            networks: Networks::default(),
-            hosts: Hosts::default(),
-            named: BTreeMap::new(),
-            always: vec![Vec::new(); ACTIONS],
-            unknown: vec![Vec::new(); ACTIONS],
-        }
-    }
-}
-
-fn kernel_rule(rule: &Rule, set: u32, programs: u32, limit: u32) -> table::Rule {
-    let object = match (&rule.path, &rule.to, rule.number) {
-        (PathTest::In(_), ..) if is_leveled(rule) => table::object::IN_SET,
-        (_, AddressTest::In(_), _) if is_leveled(rule) => table::object::TO_SET,
-        (PathTest::In(_), ..) => table::object::IN,
-        (PathTest::NotIn(_), ..) => table::object::NOT_IN,
-        (PathTest::Written(true), ..) => table::object::WRITTEN,
-        (PathTest::Written(false), ..) => table::object::NOT_WRITTEN,
-        (_, AddressTest::In(_), _) => table::object::TO,
-        (_, AddressTest::NotIn(_), _) => table::object::NOT_TO,
-        (.., NumberTest::In(_)) => table::object::AMONG,
-        (.., NumberTest::NotIn(_)) => table::object::NOT_AMONG,
-        _ => table::object::ANY,
-    };
-    let bits = |numbers: &[usize]| numbers.iter().fold(0_u64, |bits, number| bits | 1 << (number & 63));
-    let (risk_min, risk_max) = rule.when.risk.unwrap_or((0, u8::MAX));
-    let set_labels: Vec<usize> = rule.labels.iter().map(|set| set.label).collect();
-    table::Rule {
-        actions: rule.actions,
-        effect: match rule.effect {
-            Effect::Allow => table::effect::ALLOW,
-            Effect::Deny => table::effect::DENY,
-            Effect::Challenge => table::effect::CHALLENGE,
-            Effect::Watch => table::effect::WATCH,
-        },
-        observe: rule.observe.into(),
-        object,
-        otherwise_allow: (rule.otherwise.verdict() == Verdict::Allow).into(),
-        set,
-        risk_min,
-        risk_max,
-        errno: rule.errno.unwrap_or(0),
-        program: match rule.exe {
-            ProgramTest::Any => table::program::ANY,
-            ProgramTest::In(_) => table::program::IN,
-            ProgramTest::NotIn(_) => table::program::NOT_IN,
-        },
-        facts: bits(&rule.when.facts),
-        labels_any: bits(&rule.when.labels_any) as u32,
-        labels_none: bits(&rule.when.labels_none) as u32,
-        labels_set: bits(&set_labels) as u32,
-        programs,
-        limit,
-        levels: rule.when.sensitivity,
-        numbers: rule.number.named(),
-    }
-}
-
-pub(super) fn effect_number(verdict: Verdict) -> u8 {
-    match verdict {
-        Verdict::Allow => table::effect::ALLOW,
-        Verdict::Deny => table::effect::DENY,
-        Verdict::Challenge => table::effect::CHALLENGE,
-    }
-}
-
-/// What is not an effect is a corrupt table, and fails closed.
-pub(super) fn verdict_of(effect: u8) -> Verdict {
-    match effect {
-        table::effect::ALLOW => Verdict::Allow,
-        table::effect::CHALLENGE => Verdict::Challenge,
-        _ => Verdict::Deny,
     }
 }

@@ -4,7 +4,7 @@ use sensor_common::action::Action;
 use sensor_common::table;
 use serde_json::{Value, json};
 
-use super::compile::{Table, verdict_of};
+use super::compiled::{Table, verdict_of};
 use super::decision::Decision;
 use super::limit::limit_text;
 use super::problem::Problem;

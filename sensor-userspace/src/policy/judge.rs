@@ -6,7 +6,7 @@ use sensor_common::action::Action;
 use sensor_common::guard::Guard;
 use sensor_common::table;
 
-use super::compile::{Table, verdict_of};
+use super::compiled::{Table, verdict_of};
 use super::decision::{Consequences, Decision, KernelHit, Single, Step, StepResult};
 use super::limit::{Limits, counting};
 use super::object::{Object, Written};

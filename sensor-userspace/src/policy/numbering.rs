@@ -4,7 +4,7 @@
 use sensor_common::table::MAX_LABELS;
 use sha2::{Digest, Sha256};
 
-use super::compile::Table;
+use super::compiled::Table;
 use super::facts::Fact;
 
 /// Facts of one agent: bits of a word.

@@ -6,7 +6,7 @@ use sensor_common::action::Action;
 use sensor_common::table::{self, Candidate, LEVELS, SET};
 
 use super::automaton::{ABSTRACT, ROOT};
-use super::compile::Table;
+use super::compiled::Table;
 use super::judge::Circumstances;
 use super::object::{Object, Written};
 use super::place::components;

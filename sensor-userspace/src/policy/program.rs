@@ -6,7 +6,7 @@ use sensor_common::action::Action;
 use sensor_common::table::{self, SET};
 
 use super::automaton::PROGRAM_ROOT;
-use super::compile::Table;
+use super::compiled::Table;
 use super::object::Object;
 use super::place::components;
 

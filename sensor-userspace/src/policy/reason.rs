@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use sensor_common::action::Action;
 use sensor_common::table;
 
-use super::compile::{Table, verdict_of};
+use super::compiled::{Table, verdict_of};
 use super::decision::Single;
 use super::limit::limit_text;
 use super::numbers::Numbered;
