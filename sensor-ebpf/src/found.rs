@@ -13,9 +13,9 @@ use crate::{
     kernel::{off, read, read_kernel_str},
     maps,
     program::see_program,
-    rules,
     section::{header, used},
     walk::{HEADER, LAST, NAME_ROOM},
+    watch,
 };
 
 const NO_PLACE: u32 = u32::MAX;
@@ -224,7 +224,7 @@ fn settle(slot: *mut Slot, pairs_before: u32, sections: u64, object: u64) {
         if used(slot) == sections {
             no_object(slot);
         }
-        rules::tell_watching(slot);
+        watch::tell_watching(slot);
         (*slot).walk.before = sections as u32;
         (*slot).walk.object = object;
         (*slot).walk.judged |= 1 << (u32::from(pair_at(slot, count - 1).action) & 31);

@@ -17,6 +17,7 @@ use crate::{
     maps, rules,
     slot::DENIED,
     walk::{hash_name, take_name, walk},
+    watch,
     written::is_written,
 };
 
@@ -246,7 +247,7 @@ pub fn verdict(index: u32, action: u32, how: u32, guard: u32) -> u64 {
         // SAFETY: as above.
         unsafe { refuse_with(slot, decision.errno) };
     } else {
-        rules::consequences(index);
+        watch::consequences(index);
     }
     u64::from(refused)
 }

@@ -36,6 +36,7 @@ mod system;
 mod turn;
 mod unix;
 mod walk;
+mod watch;
 mod who;
 mod written;
 

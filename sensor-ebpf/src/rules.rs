@@ -5,19 +5,17 @@ use core::hint::black_box;
 use aya_ebpf::maps::lpm_trie::Key;
 use sensor_common::{
     action::Action,
-    event::{Fault, NO_RULE, Slot, pair, program, section},
+    event::{NO_RULE, Slot, pair, program},
     guard::FIRST_RULE,
     table::{
-        self, Candidate, LEVELS, MAX_ALWAYS, MAX_LABELS, MAX_OFFERED, MAX_SETS, MAX_WATCHED, NETWORK_BITS, Policy, Rule, SET, effect, object,
+        self, Candidate, LEVELS, MAX_ALWAYS, MAX_OFFERED, MAX_SETS, NETWORK_BITS, Policy, Rule, SET, effect, object,
     },
 };
 
 use crate::{
-    emit,
     limits::come_to_limited,
     maps,
-    section::{header, used},
-    walk::LAST,
+    watch::watch,
 };
 
 /// Of a walk's `best`: the policy's word on objects of unknown place decides.
@@ -182,29 +180,6 @@ pub fn take(slot: *mut Slot, number: u32, rule: &Rule) {
         } else if number < (*walk).best {
             (*walk).best = number;
         }
-    }
-}
-
-/// Notes a watching rule, once.
-#[inline(always)]
-unsafe fn watch(slot: *mut Slot, number: u16) {
-    // SAFETY: the caller's `slot` points to a whole map value.
-    unsafe {
-        let count = core::ptr::read_volatile(&raw const (*slot).walk.watched) as usize;
-        for which in 0..MAX_WATCHED {
-            if which >= black_box(count) {
-                break;
-            }
-            if (*slot).walk.watching[which] == number {
-                return;
-            }
-        }
-        if count >= MAX_WATCHED {
-            emit::fault(Fault::SectionsFull);
-            return;
-        }
-        (*slot).walk.watching[count & (MAX_WATCHED - 1)] = number;
-        (*slot).walk.watched = count as u32 + 1;
     }
 }
 
@@ -394,63 +369,4 @@ pub fn decide(index: u32) -> Decision {
     // A challenge cannot be held yet: it acts as its `otherwise`.
     let passes = rule.effect == effect::CHALLENGE && rule.otherwise_allow != 0;
     Decision { effect: rule.effect, rule: best as u16, would, errno: rule.errno, passes: observes || passes }
-}
-
-/// Tells the daemon which watching rules matched the pair just noted.
-#[inline(always)]
-pub unsafe fn tell_watching(slot: *mut Slot) {
-    // SAFETY: the caller's `slot` points to a whole map value.
-    unsafe {
-        let count = core::ptr::read_volatile(&raw const (*slot).walk.watched) as u64;
-        let at = used(slot);
-        if count == 0 || count > MAX_WATCHED as u64 {
-            return;
-        }
-        if at > LAST {
-            emit::fault(Fault::SectionsFull);
-            return;
-        }
-        let to = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
-        header(to, section::WATCHED, 2 + 2 * count as u16);
-        to.add(4).cast::<u16>().write_unaligned(u16::from((*slot).attempt.pairs).wrapping_sub(1));
-        for which in 0..MAX_WATCHED {
-            to.add(6 + 2 * which).cast::<u16>().write_unaligned((*slot).walk.watching[which]);
-        }
-        (*slot).attempt.sections = (at + 6 + 2 * count) as u32;
-    }
-}
-
-/// The action goes ahead: labels of the deciding and of the watching rules are set from now on.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub fn consequences(index: u32) -> u64 {
-    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
-    // SAFETY: `slot` points to a whole map value, here and below.
-    let (best, watched, agent) =
-        unsafe { ((*slot).walk.best, (*slot).walk.watched, (*slot).attempt.head.agent) };
-    let mut labels = 0;
-    if let Some(rule) = rule_of(slot, best) {
-        labels |= rule.labels_set;
-    }
-    for which in 0..MAX_WATCHED {
-        if which as u32 >= black_box(watched) {
-            break;
-        }
-        // SAFETY: as above.
-        let number = u32::from(unsafe { (*slot).walk.watching[which] });
-        if let Some(rule) = rule_of(slot, number) {
-            labels |= rule.labels_set;
-        }
-    }
-    if labels == 0 {
-        return 0;
-    }
-    let Some(governed) = maps::GOVERNED.get_ptr_mut(agent) else { return 1 };
-    for label in 0..MAX_LABELS {
-        if labels & (1 << label) != 0 {
-            // SAFETY: a pointer into a map value.
-            unsafe { (*governed).labels[label] = 1 };
-        }
-    }
-    0
 }
