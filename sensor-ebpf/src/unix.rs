@@ -4,7 +4,7 @@
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::{
     action::Action,
-    event::{Slot, UNCOUNTED, pair},
+    event::{Slot, UNCOUNTABLE, UNCOUNTED, pair},
     syscalls::UNLISTED,
 };
 
@@ -84,9 +84,13 @@ pub fn unix_may_send(ctx: LsmContext) -> i32 {
         let rule = broker::guard(slot, index, other);
         guard::expect(slot, rule);
         let refused = reaches(slot, index, other, action);
-        // A sender that has to wait is asked again.
+        // A sender that has to wait is asked again; where nobody can count, nobody can.
         // SAFETY: as above.
-        unsafe { (*slot).walk.sent = UNCOUNTED };
+        unsafe {
+            if (*slot).walk.sent != UNCOUNTABLE {
+                (*slot).walk.sent = UNCOUNTED;
+            }
+        }
         refused
     })
 }

@@ -67,7 +67,7 @@ impl Pins {
         make_dir(&root)?;
         let dir = own_dir();
         let active = match read_active(&dir) {
-            Some(active) if fits(&dir, object)? => active,
+            Some(active) if active != 0 && fits(&dir, object)? => active,
             // Of a start that was not completed, or of an end that was not.
             _ => {
                 remove_tree(&dir)?;
