@@ -124,7 +124,7 @@ fn told(node: &Node, report: &mut Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::parse;
+    use crate::policy::{Circumstances, Object, RULE_DEFAULT, RULE_UNKNOWN, Variables, Written, parse};
 
     #[test]
     fn levels_and_what_is_above_and_below() {
@@ -144,6 +144,17 @@ mod tests {
             assert_eq!(one_of(text), bits, "{text}");
         }
         assert_eq!(super::text(0b1100), "confidential or regulated");
+    }
+
+    /// Nobody knows whether it was written, and it is not of the level anyway.
+    #[test]
+    fn a_known_place_has_its_level_whoever_has_written_it() {
+        let text = "version: 1\nsensitivity: { internal: /a/** }\nrules:\n  - { id: A, deny: file.read, path: { written_by_agent: true }, when: { sensitivity: internal } }\n";
+        let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+        let how = Circumstances { written: Written::Unknown, ..Circumstances::default() };
+        let of = |path: &[u8]| table.judge(&[(Action::FileRead, Object::Path(path))], &how).rule_id;
+        assert_eq!(of(b"/b"), RULE_DEFAULT);
+        assert_eq!(of(b"/a/b"), RULE_UNKNOWN);
     }
 
     #[test]
