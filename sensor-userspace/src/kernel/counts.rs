@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use aya::maps::{HashMap as KernelMap, MapData};
 use sensor_common::table::CountKey;
 
-use super::{AgentNo, pod::Pod};
+use super::{
+    AgentNo,
+    pod::{Pod, remove_where},
+};
 
 /// Between two sweeps: each goes through all that is counted.
 const REST: Duration = Duration::from_secs(10);
@@ -22,7 +25,7 @@ impl Counts {
 
     /// Forgets all of these agents.
     pub fn forget_all(&mut self, which: impl Fn(AgentNo) -> bool) {
-        self.remove(|key| which(key.agent));
+        remove_where(&mut self.map, |key| which(key.agent));
     }
 
     /// Forgets windows that have ended, now and then.
@@ -32,14 +35,7 @@ impl Counts {
         }
         self.swept = Instant::now();
         let now = seconds_since_boot();
-        self.remove(|key| has_ended(key, now));
-    }
-
-    fn remove(&mut self, which: impl Fn(&CountKey) -> bool) {
-        let keys: Vec<Pod<CountKey>> = self.map.keys().flatten().filter(|key| which(&key.0)).collect();
-        for key in keys {
-            let _ = self.map.remove(&key);
-        }
+        remove_where(&mut self.map, |key| has_ended(key, now));
     }
 }
 

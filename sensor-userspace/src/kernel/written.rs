@@ -13,7 +13,11 @@ use std::{
 use aya::maps::{HashMap as KernelMap, MapData};
 use sensor_common::event::WrittenKey;
 
-use super::{AgentNo, pod::Pod, sys};
+use super::{
+    AgentNo,
+    pod::{Pod, remove_where},
+    sys,
+};
 
 pub struct Written {
     map: KernelMap<MapData, Pod<WrittenKey>, u32>,
@@ -69,10 +73,7 @@ impl Written {
 
     /// Forgets what was noted of these agents.
     pub fn forget_all(&mut self, which: impl Fn(AgentNo) -> bool) {
-        let keys: Vec<Pod<WrittenKey>> = self.map.keys().flatten().filter(|key| which(key.0.agent)).collect();
-        for key in keys {
-            let _ = self.map.remove(&key);
-        }
+        remove_where(&mut self.map, |key| which(key.agent));
     }
 }
 

@@ -69,9 +69,12 @@ impl Policy {
             limits: Limits::Given(self.limits_of(&case.exceeds)),
         }
     }
-}
 
-impl Policy {
+    /// The rule of this name, if it has a limit.
+    pub fn limited(&self, id: &str) -> Option<usize> {
+        self.rules.iter().position(|rule| rule.id == id && rule.when.limit.is_some())
+    }
+
     /// A bit for the limit of each of these rules.
     pub fn limits_of(&self, rules: &[usize]) -> u32 {
         let limited = self.rules.iter().enumerate().filter(|(_, rule)| rule.when.limit.is_some());

@@ -1,26 +1,26 @@
 //! From a `Policy` to the table that the kernel and the daemon both judge by.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use sensor_common::action::Action;
 use sensor_common::guard::NONE_IN_FORCE;
 use sensor_common::table::{
-    self, ACTIONS, Candidate, MAX_ALWAYS, MAX_LIMITS, MAX_OFFERED, MAX_RULES, MAX_SETS, SET,
+    self, Candidate, MAX_ALWAYS, MAX_LIMITS, MAX_OFFERED, MAX_RULES, MAX_SETS, SET,
 };
 use sha2::{Digest, Sha256};
 
-use super::automaton::{Automaton, Globs, PROGRAM_ROOT, ROOT};
+use super::automaton::{Globs, PROGRAM_ROOT, ROOT};
 use super::address::{Destination, Host};
 use super::compiled::{Table, TableRule, effect_number};
 use super::hosts::{Hosts, destinations};
 use super::kernel_rule::{is_leveled, kernel_rule};
 use super::language::{AddressTest, PathTest, Policy, Rule, SetId};
 use super::limit::Counted;
-use super::networks::{Network, Networks};
+use super::networks::Network;
 use super::numbers::Numbered;
 use super::pattern::{Part, Variables};
 use super::problem::{At, Errors, Report};
-use super::read_rule::{has_place, reaches_sockets};
+use super::read_rule::may_have_place;
 use super::words::verbs;
 
 /// What concerns a file as a whole is told here.
@@ -71,6 +71,17 @@ enum Listed<'a> {
 
 fn candidate(rule: u32) -> Candidate {
     Candidate { rule, low: 0, high: u16::MAX, protocol: 0 }
+}
+
+/// A rule, or a set, of this destination's ports.
+fn candidate_to(rule: u32, to: &Destination) -> Candidate {
+    let (low, high) = to.ports;
+    Candidate { rule, low, high, protocol: to.protocol.unwrap_or(0).into() }
+}
+
+/// Of these actions those whose object may have a place.
+fn placed(actions: u32) -> u32 {
+    verbs(actions).filter(|action| may_have_place(*action)).fold(0, |bits, action| bits | action.bit())
 }
 
 impl<'a> Compiler<'a> {
@@ -126,18 +137,12 @@ impl<'a> Compiler<'a> {
         Table {
             name: policy.name.clone(),
             hash: policy.hash.clone(),
-            identity: [0; 32],
             kernel,
             tests,
             rules,
             labels: policy.labels.clone(),
             facts: policy.facts.clone(),
-            automaton: Automaton::default(),
-            networks: Networks::default(),
-            hosts: Hosts::default(),
-            named: BTreeMap::new(),
-            always: vec![Vec::new(); ACTIONS],
-            unknown: vec![Vec::new(); ACTIONS],
+            ..Table::allow_all()
         }
     }
 
@@ -149,8 +154,7 @@ impl<'a> Compiler<'a> {
         if kernel.leveled == 0 {
             return;
         }
-        let placed = verbs(kernel.leveled).filter(|action| has_place(*action) || reaches_sockets(*action));
-        kernel.walks |= placed.fold(0, |bits, action| bits | action.bit());
+        kernel.walks |= placed(kernel.leveled);
         for (number, level) in policy.levels.iter().enumerate() {
             // More sets than fit are an error.
             if !level.paths.is_empty() {
@@ -175,8 +179,7 @@ impl<'a> Compiler<'a> {
         if limit.of == Counted::Objects {
             kernel.objects |= rule.actions;
             // An object's place is what tells it from others.
-            let placed = verbs(rule.actions).filter(|action| has_place(*action) || reaches_sockets(*action));
-            kernel.walks |= placed.fold(0, |bits, action| bits | action.bit());
+            kernel.walks |= placed(rule.actions);
         }
         count + 1
     }
@@ -302,9 +305,7 @@ impl<'a> Compiler<'a> {
                 _ => index as u32,
             };
             for to in destinations(rule) {
-                let Destination { ports: (low, high), protocol, .. } = to;
-                let protocol = protocol.unwrap_or(0).into();
-                let candidate = Candidate { rule: rule_or_set, low: *low, high: *high, protocol };
+                let candidate = candidate_to(rule_or_set, to);
                 match &to.host {
                     Host::Net { address, prefix } => {
                         table.networks.add(Network::new(*address, *prefix), candidate);
@@ -322,10 +323,7 @@ impl<'a> Compiler<'a> {
             let Some(set) = self.sets.get(&Listed::OfLevel(number)) else { continue };
             for to in &level.to {
                 let Host::Net { address, prefix } = &to.host else { continue };
-                let Destination { ports: (low, high), protocol, .. } = to;
-                let protocol = protocol.unwrap_or(0).into();
-                let candidate = Candidate { rule: SET | set, low: *low, high: *high, protocol };
-                table.networks.add(Network::new(*address, *prefix), candidate);
+                table.networks.add(Network::new(*address, *prefix), candidate_to(SET | set, to));
             }
         }
         if !hosts.is_empty() {

@@ -67,6 +67,12 @@ impl Table {
             || self.tests.iter().any(|rule| rule.actions & action.bit() != 0 && (unsure || refuses(rule.effect)))
     }
 
+    /// A rule's limit, and which of the policy's it is.
+    pub(super) fn limit_of(&self, rule: &table::Rule) -> Option<(usize, &table::Limit)> {
+        let index = rule.limit.checked_sub(1)? as usize;
+        self.kernel.limits.get(index).map(|limit| (index, limit))
+    }
+
     /// The approvals that its rules ask for; bits that a policy before it left are not its own.
     pub fn approvals(&self) -> Vec<&str> {
         approvals(self.facts_in(self.uses().facts))

@@ -80,7 +80,7 @@ impl Table {
                 },
                 "programs": rule.programs,
                 "sensitivity": (kernel.levels != 0).then(|| sensitivity::text(kernel.levels)),
-                "limit": kernel.limit.checked_sub(1).and_then(|at| self.kernel.limits.get(at as usize)).map(limit_text),
+                "limit": self.limit_of(kernel).map(|(_, limit)| limit_text(limit)),
                 "severity": rule.severity.name(),
                 "tags": rule.tags,
                 "timeout_ms": rule.timeout.map(|timeout| timeout.as_millis() as u64),

@@ -30,6 +30,13 @@ pub struct Circumstances<'a> {
     pub limits: Limits<'a>,
 }
 
+#[cfg(test)]
+impl Circumstances<'static> {
+    /// An agent of which nothing holds, as a constant.
+    pub const PLAIN: Circumstances<'static> =
+        Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No, program: Program::Unknown, limits: Limits::Given(0) };
+}
+
 impl Table {
     /// Judges an attempt: each action with the object it applies to; deny over challenge over allow.
     pub fn judge(&self, attempt: &[(Action, Object<'_>)], how: &Circumstances) -> Decision {
@@ -201,8 +208,7 @@ impl Table {
         how: &Circumstances,
         found: &mut Single,
     ) -> bool {
-        let index = rule.limit.wrapping_sub(1) as usize;
-        let Some(limit) = self.kernel.limits.get(index).filter(|_| !in_vain) else { return true };
+        let Some((index, limit)) = self.limit_of(rule).filter(|_| !in_vain) else { return true };
         let attempt = counting(*limit, object);
         found.counted.push(attempt);
         match how.limits.exceeded(index, &attempt) {

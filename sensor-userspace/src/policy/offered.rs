@@ -10,7 +10,7 @@ use super::compiled::Table;
 use super::judge::Circumstances;
 use super::object::{Object, Written};
 use super::place::components;
-use super::read_rule::{has_place, reaches_sockets};
+use super::read_rule::may_have_place;
 
 /// What came to be offered for one object.
 #[derive(Default)]
@@ -59,7 +59,7 @@ impl Table {
     pub(super) fn level(&self, offered: &Offered, action: Action, object: Object<'_>) -> u32 {
         let sets = match object {
             // Binding a unix socket has neither.
-            Object::Path(_) | Object::Abstract(_) if !has_place(action) && !reaches_sockets(action) => return 0,
+            Object::Path(_) | Object::Abstract(_) if !may_have_place(action) => return 0,
             Object::Path(_) | Object::Abstract(_) => &self.kernel.level_places,
             Object::Address { .. } => &self.kernel.level_addresses,
             _ => return 0,

@@ -250,10 +250,9 @@ fn labels(entry: &Entry, policy: &Policy, report: &mut Report) -> Vec<LabelId> {
 
 /// Rules whose limits the case's attempt exceeds.
 fn exceeds(entry: &Entry, policy: &Policy, report: &mut Report) -> Vec<usize> {
-    let limited = |word: &str| policy.rules.iter().position(|rule| rule.id == word && rule.when.limit.is_some());
     let mut rules = Vec::new();
     for word in words(entry, report).unwrap_or_default() {
-        match limited(&word) {
+        match policy.limited(&word) {
             Some(rule) => rules.push(rule),
             None => {
                 let known = policy.rules.iter().filter(|rule| rule.when.limit.is_some());

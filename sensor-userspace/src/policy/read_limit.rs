@@ -24,10 +24,12 @@ pub(super) fn limit(entry: &Entry, report: &mut Report) -> Option<Limit> {
         return None;
     };
     let get = |key: &str| entries.iter().find(|entry| entry.key == key);
+    let mut known = true;
     for odd in entries.iter().filter(|entry| !KEYS.contains(&entry.key.as_str())) {
         unknown_key(odd, KEYS, true, report);
+        known = false;
     }
-    if entries.iter().any(|entry| !KEYS.contains(&entry.key.as_str())) {
+    if !known {
         return None;
     }
     let (side, beyond) = match (get("within"), get("beyond")) {

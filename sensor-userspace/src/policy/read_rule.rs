@@ -44,6 +44,11 @@ pub fn reaches_sockets(action: Action) -> bool {
     matches!(action, Action::NetConnect | Action::NetSend)
 }
 
+/// Actions whose object may have a place: its own, or that of a unix socket's file.
+pub(super) fn may_have_place(action: Action) -> bool {
+    has_place(action) || reaches_sockets(action)
+}
+
 /// Actions whose object is an address.
 pub fn has_address(action: Action) -> bool {
     matches!(action, Action::NetConnect | Action::NetSend | Action::NetBind)

@@ -107,7 +107,7 @@ fn level(rule: &table::Rule) -> Option<String> {
 
 /// `within 100 attempts per 1h`
 fn limit(table: &Table, rule: &table::Rule) -> Option<String> {
-    table.kernel.limits.get(rule.limit.wrapping_sub(1) as usize).map(limit_text)
+    table.limit_of(rule).map(|(_, limit)| limit_text(limit))
 }
 
 fn some_of(texts: &[String]) -> String {

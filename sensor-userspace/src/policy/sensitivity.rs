@@ -8,7 +8,7 @@ use super::language::SetId;
 use super::problem::Report;
 use super::read::Reading;
 use super::read_object::{destinations, sets};
-use super::read_rule::{has_address, has_place, reaches_sockets};
+use super::read_rule::{has_address, may_have_place};
 use super::words::{suggestion, unknown_key};
 use super::yaml::{Entry, Kind, Node};
 
@@ -27,7 +27,7 @@ pub type Levels = [Level; LEVELS];
 
 /// Actions whose object has a level.
 pub(super) fn has_level(action: Action) -> bool {
-    has_place(action) || has_address(action) || reaches_sockets(action)
+    may_have_place(action) || has_address(action)
 }
 
 /// `internal, confidential`

@@ -112,8 +112,7 @@ impl Agent {
         }
         let mut exceeds = Vec::new();
         for name in &self.exceeds {
-            let limited = |rule: &policy::Rule| rule.id == *name && rule.when.limit.is_some();
-            let rule = policy.rules.iter().position(limited);
+            let rule = policy.limited(name);
             exceeds.push(rule.ok_or_else(|| Failure::Usage(format!("no rule with a limit is called `{name}`")))?);
         }
         let who = Identity {

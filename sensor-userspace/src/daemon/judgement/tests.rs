@@ -3,7 +3,7 @@ use sensor_common::{action::Action, guard::Guard, table::effect};
 use super::*;
 use crate::attempt::{ArgumentRead, Attempt, Credentials};
 use crate::kernel::{AttemptKey, HookVerdict, Operand};
-use crate::policy::{Limits, Variables, parse};
+use crate::policy::{Variables, parse};
 
 const ARTICLE: &str = "version: 1\nname: article\nmode: enforce\ndefault: allow\non_unknown: deny\nrules:\n  \
     - id: RULE_FILE_DELETE_BLOCK\n    deny: file.delete\n    path: { not: [\"/tmp/**\"] }\n    severity: high\n";
@@ -82,8 +82,7 @@ fn told(seen: &Seen, observe: bool, mode: Mode) -> (Verdict, Enforcement, Judged
     )
 }
 
-const NOW: Circumstances<'static> =
-    Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No, program: Program::Unknown, limits: Limits::Given(0) };
+const NOW: Circumstances<'static> = Circumstances::PLAIN;
 const RULE: &str = "RULE_FILE_DELETE_BLOCK";
 
 #[test]

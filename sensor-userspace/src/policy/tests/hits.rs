@@ -5,13 +5,12 @@ use sensor_common::table::effect;
 
 use crate::attempt::{Severity, Verdict};
 use crate::policy::{
-    Circumstances, Decision, KernelHit, Limits, Object, Program, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, Written, pair,
+    Circumstances, Decision, KernelHit, Object, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, pair,
     parse,
 };
 
 /// Of an agent that nothing is known of.
-const NOW: Circumstances<'static> =
-    Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No, program: Program::Unknown, limits: Limits::Given(0) };
+const NOW: Circumstances<'static> = Circumstances::PLAIN;
 
 fn article() -> Table {
     let policy = parse("article.yaml", include_str!("../../../../policies/article.yaml")).unwrap();

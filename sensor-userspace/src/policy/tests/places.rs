@@ -6,11 +6,10 @@ use sensor_common::action::Action;
 
 use crate::attempt::Verdict;
 use crate::policy::place::normalise;
-use crate::policy::{Circumstances, Limits, Object, Program, Variables, Written, parse};
+use crate::policy::{Circumstances, Object, Variables, parse};
 
 /// Of an agent that nothing is known of.
-const NOW: Circumstances<'static> =
-    Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No, program: Program::Unknown, limits: Limits::Given(0) };
+const NOW: Circumstances<'static> = Circumstances::PLAIN;
 
 #[test]
 fn arguments_are_resolved_lexically() {

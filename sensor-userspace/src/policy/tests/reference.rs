@@ -8,12 +8,11 @@ use sensor_common::action::Action;
 use super::Random;
 use crate::attempt::Verdict;
 use crate::policy::{
-    Circumstances, Limits, Object, Policy, Program, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, Written, has_place, parse,
+    Circumstances, Object, Policy, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, has_place, parse,
 };
 
 /// Of an agent that nothing is known of.
-const NOW: Circumstances<'static> =
-    Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No, program: Program::Unknown, limits: Limits::Given(0) };
+const NOW: Circumstances<'static> = Circumstances::PLAIN;
 
 const NAMES: [&str; 6] = ["a", "b", "ab", "tmp", "a-name-of-more-than-sixteen-bytes", "ü x"];
 
