@@ -148,7 +148,7 @@ impl Table {
             let watches = rule.effect == table::effect::WATCH;
             if rule.actions & action.bit() == 0 {
                 step(StepResult::OtherAction);
-            } else if !asks_place && !(offered.takes(rule, action, object, written) && rule.takes_level(level)) {
+            } else if !unknown_place && !rule.takes_level(level) || !asks_place && !offered.takes(rule, action, object, written) {
                 step(StepResult::OtherObject);
             } else if !acting.is_spoken_of(rule) {
                 step(StepResult::OtherProgram);
