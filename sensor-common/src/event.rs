@@ -269,6 +269,9 @@ pub struct Walk {
     pub limited: u32,
     /// How sensitive the object is, a bit; 0: it has neither a place nor an address.
     pub level: u32,
+    /// Labels that watching rules set if the action goes ahead, of however many rules.
+    pub watched_labels: u32,
+    pub reserved: u32,
     /// How many bytes go out by the message at hand …
     pub sent: u64,
     /// … and by what is judged; `UNCOUNTED`: limits are asked, and count nothing.
@@ -279,6 +282,8 @@ pub struct Walk {
 
 /// Of `Walk::sent` and `Walk::amount`: another hook counts it.
 pub const UNCOUNTED: u64 = u64::MAX;
+/// Likewise: it was counted already, and is asked again.
+pub const COUNTED_ALREADY: u64 = u64::MAX - 2;
 /// Likewise: nobody can, for more comes of it than hooks are asked about.
 pub const UNCOUNTABLE: u64 = u64::MAX - 1;
 

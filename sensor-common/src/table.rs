@@ -333,6 +333,10 @@ pub struct Policy {
     pub objects: u32,
     /// Actions of which some rule asks how sensitive their object is, a bit each.
     pub leveled: u32,
+    /// Actions that more rules speak of than are asked about an object of unknown place, a bit each: some of the rest would have
+    /// to know the place.
+    pub unasked: u32,
+    pub reserved2: u32,
     /// By level: the set of its places plus one, and that of its addresses; 0: there is none.
     pub level_places: [u16; LEVELS],
     pub level_addresses: [u16; LEVELS],

@@ -195,6 +195,7 @@ fn begin(slot: *mut Slot, action: u8, about: u8) -> Option<bool> {
         (*walk).best = u32::from(NO_RULE);
         (*walk).would = u32::from(NO_RULE);
         (*walk).watched = 0;
+        (*walk).watched_labels = 0;
         (*walk).limited = 0;
         (*walk).level = 0;
         (*walk).place = 0;

@@ -5,7 +5,7 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use sensor_common::{
-    event::{Fault, MAX_DEPTH, Slot, UNCOUNTABLE, UNCOUNTED, pair},
+    event::{COUNTED_ALREADY, Fault, MAX_DEPTH, Slot, UNCOUNTABLE, UNCOUNTED, pair},
     table::{CountKey, Limit, MAX_LIMITS, counted, effect},
 };
 
@@ -88,8 +88,9 @@ fn exceeds(slot: *mut Slot, limit: &Limit) -> Option<bool> {
     };
     let key = CountKey { limit: limit.id, object: 0, agent, window, seconds: limit.seconds, reserved: 0 };
     match (limit.of, amount) {
-        (counted::OBJECTS, _) => meets_too_many(slot, limit, &key, amount == UNCOUNTED),
+        (counted::OBJECTS, _) => meets_too_many(slot, limit, &key, amount == UNCOUNTED || amount == COUNTED_ALREADY),
         (_, UNCOUNTED) => Some(standing(&key) >= limit.most),
+        (_, COUNTED_ALREADY) => Some(standing(&key) > limit.most),
         (_, UNCOUNTABLE) => None,
         (counted::BYTES, amount) => Some(counted_to(&key, amount)? > limit.most),
         _ => Some(counted_to(&key, 1)? > limit.most),

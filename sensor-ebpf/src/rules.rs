@@ -154,14 +154,32 @@ fn offer(index: u32, number: u32) -> u64 {
             return 0;
         }
         if rule.effect == effect::WATCH && asks_program_in_vain(slot, rule) {
-            return 0;
-        }
-        if rule.limit != 0 {
-            (*walk).limited |= 1 << ((rule.limit - 1) & 31);
-            return 0;
+            return watch_unknown(slot, number, rule);
         }
     }
-    take(slot, number, rule);
+    note(slot, number, rule);
+    0
+}
+
+/// The rule matches: it holds, or its limit is to be asked.
+#[inline(always)]
+fn note(slot: *mut Slot, number: u32, rule: &Rule) {
+    if rule.limit == 0 {
+        take(slot, number, rule);
+        return;
+    }
+    // SAFETY: `slot` points to a whole map value.
+    unsafe { (*slot).walk.limited |= 1 << ((rule.limit - 1) & 31) };
+}
+
+/// What the rule watches cannot be told to be this, or not: the policy's word on what is unknown goes for it as well.
+#[inline(always)]
+fn watch_unknown(slot: *mut Slot, number: u32, rule: &Rule) -> u64 {
+    // SAFETY: `slot` points to a whole map value.
+    let policy = maps::POLICIES.get(unsafe { (*slot).walk.policy });
+    if policy.is_none_or(|policy| policy.on_unknown != effect::ALLOW) {
+        note(slot, number, rule);
+    }
     0
 }
 
@@ -172,6 +190,7 @@ pub fn take(slot: *mut Slot, number: u32, rule: &Rule) {
     unsafe {
         let walk = &raw mut (*slot).walk;
         if rule.effect == effect::WATCH {
+            (*walk).watched_labels |= rule.labels_set;
             watch(slot, number as u16);
         } else if rule.observe != 0 {
             if number < (*walk).would {
@@ -260,11 +279,11 @@ pub fn consider_unknown(index: u32, candidate: u32) -> u64 {
         if socket && matches!(rule.object, object::TO | object::NOT_TO | object::TO_SET) {
             return 0;
         }
-        if rule.effect == effect::WATCH
-            || !rule.holds_for((*walk).labels, (*walk).risk, (*walk).facts)
-            || !speaks_of_program(slot, rule)
-        {
+        if !rule.holds_for((*walk).labels, (*walk).risk, (*walk).facts) || !speaks_of_program(slot, rule) {
             return 0;
+        }
+        if rule.effect == effect::WATCH {
+            return watch_unknown(slot, number, rule);
         }
         if rule.observe != 0 {
             if number < (*walk).would {
@@ -352,6 +371,9 @@ pub fn decide(index: u32) -> Decision {
     let would = if would < best || best == BY_UNKNOWN { would as u16 } else { NO_RULE };
     let observes = policy.observe != 0;
     if best == BY_UNKNOWN {
+        return Decision { effect: policy.on_unknown, rule: NO_RULE, would, errno: 0, passes: observes };
+    }
+    if best == u32::from(NO_RULE) && unknown && policy.unasked & (1 << (action & 31)) != 0 {
         return Decision { effect: policy.on_unknown, rule: NO_RULE, would, errno: 0, passes: observes };
     }
     if best == u32::from(NO_RULE) {

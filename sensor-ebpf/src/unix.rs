@@ -4,7 +4,7 @@
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::{
     action::Action,
-    event::{Slot, UNCOUNTABLE, UNCOUNTED, pair},
+    event::{COUNTED_ALREADY, Slot, UNCOUNTABLE, pair},
     syscalls::UNLISTED,
 };
 
@@ -88,7 +88,7 @@ pub fn unix_may_send(ctx: LsmContext) -> i32 {
         // SAFETY: as above.
         unsafe {
             if (*slot).walk.sent != UNCOUNTABLE {
-                (*slot).walk.sent = UNCOUNTED;
+                (*slot).walk.sent = COUNTED_ALREADY;
             }
         }
         refused

@@ -3,7 +3,7 @@
 use core::hint::black_box;
 
 use sensor_common::{
-    event::{Fault, Slot, section},
+    event::{Fault, SECTION_ROOM, Slot, section},
     table::{MAX_LABELS, MAX_WATCHED},
 };
 
@@ -12,8 +12,10 @@ use crate::{
     maps,
     rules::rule_of,
     section::{header, used},
-    walk::LAST,
 };
+
+/// How much may be used of the area for a section of watching rules still to fit.
+const ROOM: u64 = (SECTION_ROOM - (6 + 2 * MAX_WATCHED)) as u64;
 
 /// Notes a watching rule, once.
 #[inline(always)]
@@ -48,7 +50,7 @@ pub unsafe fn tell_watching(slot: *mut Slot) {
         if count == 0 || count > MAX_WATCHED as u64 {
             return;
         }
-        if at > LAST {
+        if at > ROOM {
             emit::fault(Fault::SectionsFull);
             return;
         }
@@ -68,21 +70,10 @@ pub unsafe fn tell_watching(slot: *mut Slot) {
 pub fn consequences(index: u32) -> u64 {
     let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
     // SAFETY: `slot` points to a whole map value, here and below.
-    let (best, watched, agent) =
-        unsafe { ((*slot).walk.best, (*slot).walk.watched, (*slot).attempt.head.agent) };
-    let mut labels = 0;
+    let (best, mut labels, agent) =
+        unsafe { ((*slot).walk.best, (*slot).walk.watched_labels, (*slot).attempt.head.agent) };
     if let Some(rule) = rule_of(slot, best) {
         labels |= rule.labels_set;
-    }
-    for which in 0..MAX_WATCHED {
-        if which as u32 >= black_box(watched) {
-            break;
-        }
-        // SAFETY: as above.
-        let number = u32::from(unsafe { (*slot).walk.watching[which] });
-        if let Some(rule) = rule_of(slot, number) {
-            labels |= rule.labels_set;
-        }
     }
     if labels == 0 {
         return 0;

@@ -1,5 +1,5 @@
-// Makes the kernel side unsure: `unsure down DEPTH LENGTH` reads a file below so many directories with names of that length,
-// `unsure slots COUNT` has so many threads open something and stay. Tells what came of it.
+// Makes the kernel side unsure: `unsure down DEPTH LENGTH` reads a file below so many directories with names of that length, lists
+// the last of them, and makes a file elsewhere; `unsure slots COUNT` has so many threads open something and stay. Tells what came of it.
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -10,6 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static void tell(int fd)
+{
+    puts(fd >= 0 ? "done" : errno == EACCES ? "refused" : strerror(errno));
+}
+
 static int down(int depth, size_t length)
 {
     char name[256] = {0};
@@ -19,8 +24,9 @@ static int down(int depth, size_t length)
     int fd = open("f", O_CREAT | O_WRONLY, 0644);
     if (fd < 0) return 2;
     close(fd);
-    fd = open("f", O_RDONLY);
-    puts(fd >= 0 ? "done" : errno == EACCES ? "refused" : strerror(errno));
+    tell(open("f", O_RDONLY));
+    tell(open(".", O_RDONLY | O_DIRECTORY));
+    tell(open("/data/unsure/after/x", O_CREAT | O_WRONLY, 0644));
     return 0;
 }
 

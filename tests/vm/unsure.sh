@@ -1,5 +1,5 @@
 # Sourced by families.sh: ways to be unsure, each provoked. `fact` and a daemon are there.
-mkdir -p /data/unsure/crowd/abcdefghijk /data/unsure/crowd/abc /data/unsure/deep /data/unsure/long
+mkdir -p /data/unsure/crowd/abcdefghijk /data/unsure/crowd/abc /data/unsure/deep /data/unsure/long /data/unsure/after
 for file in crowd/abcdefghijk/f crowd/abc/f; do echo some >/data/unsure/$file; done
 
 faults() { cat /ledger/*/*.jsonl | grep '"kind":"faults"' | grep -c "\"$1\":[1-9]"; }

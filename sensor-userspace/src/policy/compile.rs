@@ -363,6 +363,10 @@ impl<'a> Compiler<'a> {
                 self.report.error(TOP, text, "give them paths, or put their conditions together");
             }
             // Past these the policy's own word on unknown objects holds.
+            let rest = unknown.iter().skip(MAX_ALWAYS as usize).filter_map(|each| table.tests.get(each.rule as usize));
+            if rest.into_iter().any(|rule| rule.object != table::object::ANY || rule.levels != 0) {
+                table.kernel.unasked |= action.bit();
+            }
             unknown.truncate(MAX_ALWAYS as usize);
             table.always[*action as usize] = always;
             table.unknown[*action as usize] = unknown;

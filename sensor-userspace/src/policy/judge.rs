@@ -163,15 +163,13 @@ impl Table {
                 step(StepResult::OtherCircumstances);
             } else if decided && !watches {
                 // Only what watches is still looked for.
-            } else if !self.is_on_its_side(rule, asks && (watches || asks_place || rule.observe == 0), object, how, &mut found) {
+            } else if watches && asks && self.kernel.on_unknown == table::effect::ALLOW {
+                step(StepResult::OtherObject);
+            } else if !self.is_on_its_side(rule, asks && !watches && (asks_place || rule.observe == 0), object, how, &mut found) {
                 step(StepResult::OtherSideOfLimit);
             } else if watches {
-                if asks {
-                    step(StepResult::OtherObject);
-                } else {
-                    step(StepResult::Watches);
-                    found.watched.push(index);
-                }
+                step(StepResult::Watches);
+                found.watched.push(index);
             } else if rule.observe != 0 {
                 step(StepResult::Observed);
                 let effect = if asks { self.kernel.on_unknown } else { rule.effect };
@@ -192,6 +190,11 @@ impl Table {
         }
         if !decided {
             self.pass_over(others, action, tell);
+            if unknown_place && self.kernel.unasked & action.bit() != 0 {
+                found.unknown = true;
+                found.verdict = verdict_of(self.kernel.on_unknown);
+                return found;
+            }
             let asked = !action.is_named_alone() || self.names(action);
             found.verdict = if asked { verdict_of(self.kernel.default_effect) } else { Verdict::Allow };
         }

@@ -82,11 +82,15 @@ fn explain_tells_another_program_from_an_unknown_one() {
 
 /// It sets nothing where nobody knows whether it matches.
 #[test]
-fn a_rule_that_watches_a_program_does_not_guess() {
+fn a_rule_that_watches_leaves_an_unknown_program_to_on_unknown() {
     let watched = |program| table().judge(&[(Action::FileRead, Object::Path(b"/etc/x"))], &by(program)).watched;
     assert_eq!(watched(Program::Path(b"/usr/bin/git")), [2]);
     assert!(watched(Program::Path(b"/usr/bin/curl")).is_empty());
-    assert!(watched(Program::Unknown).is_empty());
+    assert_eq!(watched(Program::Unknown), [2], "on_unknown: deny");
+    let lenient = parse("t.yaml", &TEXT.replace("on_unknown: deny", "on_unknown: allow")).unwrap();
+    let lenient = lenient.compile(&Variables::default().or_stand_ins()).unwrap();
+    let decision = lenient.judge(&[(Action::FileRead, Object::Path(b"/etc/x"))], &by(Program::Unknown));
+    assert!(decision.watched.is_empty());
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! What a policy may come to, and that reading it stays quick.
 
+use sensor_common::action::Action;
+
 use super::errors::{one, rule, told, with};
+use crate::attempt::Verdict;
+use crate::policy::{Circumstances, Object, RULE_DEFAULT, RULE_UNKNOWN, Variables, parse};
 
 #[test]
 fn limits_are_errors() {
@@ -48,4 +52,20 @@ fn limits_are_errors() {
         rule(&format!("  - id: A\n    deny: file.read\n    path: [{}]\n", bombs.join(", "))),
         "8:...[A] with braces and lists written out the policy has more than 262144",
     );
+}
+
+/// The kernel asks the first 128 rules of an action about an object of unknown place.
+#[test]
+fn rules_behind_those_that_are_asked_leave_an_unknown_place_to_on_unknown() {
+    let unlabelled: String = (0..128)
+        .map(|n| format!("  - {{ id: R{n}, deny: file.read, path: /a/{n}, when: {{ label: never }} }}\n"))
+        .collect();
+    let of = |last: &str| {
+        let text = format!("version: 1\ndefault: allow\non_unknown: deny\nrules:\n{unlabelled}  - {{ id: LAST, {last} }}\n");
+        let table = parse("t.yaml", &text).unwrap().compile(&Variables::default()).unwrap();
+        let decision = table.judge(&[(Action::FileRead, Object::Unknown)], &Circumstances::default());
+        (decision.verdict, decision.rule_id)
+    };
+    assert_eq!(of("deny: file.read, path: /b"), (Verdict::Deny, RULE_UNKNOWN.to_owned()));
+    assert_eq!(of("deny: file.write, path: /b"), (Verdict::Allow, RULE_DEFAULT.to_owned()));
 }

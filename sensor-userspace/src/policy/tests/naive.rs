@@ -7,7 +7,7 @@ use crate::attempt::Verdict;
 use crate::policy::language::SetId;
 use crate::policy::sensitivity::Level;
 use crate::policy::{
-    AddressTest, Circumstances, Effect, Limits, NumberTest, Object, PathTest, Policy, Program, ProgramTest, RULE_DEFAULT,
+    AddressTest, Circumstances, Effect, Fallback, Limits, NumberTest, Object, PathTest, Policy, Program, ProgramTest, RULE_DEFAULT,
     RULE_UNKNOWN, Rule, Variables, When, Written,
 };
 
@@ -50,8 +50,11 @@ pub fn judge(
             found = Some((verdict, name));
         }
         let watching = policy.rules.iter().filter(|rule| rule.effect == Effect::Watch);
-        let watching = watching
-            .filter(|rule| fits(policy, variables, rule, *action, object, now) == Fits::Yes);
+        let watching = watching.filter(|rule| match fits(policy, variables, rule, *action, object, now) {
+            Fits::Yes => true,
+            Fits::No => false,
+            Fits::Unknown => policy.on_unknown == Fallback::Deny && is_on_its_side(policy, rule, now),
+        });
         for rule in watching.chain(rule) {
             if !consequences.iter().any(|known| known.id == rule.id) {
                 consequences.push(rule);

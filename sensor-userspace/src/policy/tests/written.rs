@@ -52,7 +52,7 @@ fn what_nobody_knows_is_left_to_on_unknown() {
         let decision = table.judge(&[(Action::ProcExec, Object::Path(b"/w/a"))], &how);
         (decision.verdict, decision.rule_id, decision.watched.len())
     };
-    assert_eq!(said(Written::Unknown), (Verdict::Deny, "RULE_UNKNOWN".to_owned(), 0));
+    assert_eq!(said(Written::Unknown), (Verdict::Deny, "RULE_UNKNOWN".to_owned(), 1));
     assert_eq!(said(Written::Yes), (Verdict::Deny, "NO_OWN".to_owned(), 1));
     assert_eq!(said(Written::No), (Verdict::Allow, "RULE_DEFAULT".to_owned(), 0));
 }
