@@ -460,7 +460,7 @@ pub enum Fault {
     WrittenFull = 9,
     /// A file counted as written by its time of change alone.
     WrittenByTime = 10,
-    /// What a rule's limit counts could not be counted: the limit was taken as reached.
+    /// What a rule's limit counts could not be counted: a rule that allows did not hold, any other did.
     CountsFull = 11,
 }
 

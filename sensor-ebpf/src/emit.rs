@@ -5,6 +5,9 @@ use sensor_common::event::{Attempt, Fault, Head, Lifecycle, Ring, SECTION_ROOM, 
 
 use crate::{kernel::add, maps};
 
+/// In the nanoseconds that the kernel's clocks count.
+pub const SECOND: u64 = 1_000_000_000;
+
 #[inline(always)]
 pub fn now() -> u64 {
     // SAFETY: takes nothing.

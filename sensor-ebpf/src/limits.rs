@@ -10,14 +10,13 @@ use sensor_common::{
 };
 
 use crate::{
-    emit,
+    emit::{self, SECOND},
     kernel::add,
     maps,
     rules::{self, asks_program_in_vain, rule_of},
     turn::is_ours,
 };
 
-const SECOND: u64 = 1_000_000_000;
 /// Of the kernel's map update: fail if the key is there.
 const NO_EXIST: u64 = 1;
 const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -170,7 +169,7 @@ fn object_of(slot: *mut Slot) -> Option<u64> {
         }
         match ((*walk).which, (*walk).place) {
             (0, 0) => Some(NO_OBJECT),
-            (0, place) => Some(place | 2),
+            (0, place) => Some(place),
             (which, _) => Some(u64::from(which) << 2),
         }
     }

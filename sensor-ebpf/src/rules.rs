@@ -113,14 +113,20 @@ fn speaks_of(candidate: &Candidate, port: u16, protocol: u16) -> bool {
     port >= candidate.low && port <= candidate.high && (candidate.protocol == 0 || candidate.protocol == u32::from(protocol))
 }
 
+/// Whether the walk has entered the set.
+#[inline(always)]
+fn is_in(slot: *mut Slot, set: u32) -> bool {
+    let set = set as usize & (MAX_SETS - 1);
+    // SAFETY: `slot` points to a whole map value.
+    unsafe { (*slot).walk.sets[set / 64] & (1 << (set % 64)) != 0 }
+}
+
 /// Whether the rule speaks of the program that acts. One that could not be told may be any.
 #[inline(always)]
 fn speaks_of_program(slot: *mut Slot, rule: &Rule) -> bool {
     // SAFETY: `slot` points to a whole map value.
-    let (about, inside) = unsafe {
-        let set = rule.programs as usize & (MAX_SETS - 1);
-        ((*slot).walk.program as u8, (*slot).walk.sets[set / 64] & (1 << (set % 64)) != 0)
-    };
+    let about = unsafe { (*slot).walk.program as u8 };
+    let inside = is_in(slot, rule.programs);
     match rule.program {
         table::program::ANY => true,
         _ if about & program::UNKNOWN != 0 => true,
@@ -228,11 +234,8 @@ pub fn consider_always(index: u32, candidate: u32) -> u64 {
     let number = candidate.rule;
     let Some(rule) = rule_of(slot, number) else { return 1 };
     // SAFETY: `slot` points to a whole map value.
-    let (about, action, which, outside) = unsafe {
-        let set = rule.set as usize & (MAX_SETS - 1);
-        let outside = (*slot).walk.sets[set / 64] & (1 << (set % 64)) == 0;
-        ((*slot).walk.about as u8, (*slot).walk.action, (*slot).walk.which, outside)
-    };
+    let (about, action, which) = unsafe { ((*slot).walk.about as u8, (*slot).walk.action, (*slot).walk.which) };
+    let outside = !is_in(slot, rule.set);
     let matches = match rule.object {
         object::ANY => true,
         object::NOT_IN if about & pair::NAMELESS != 0 => {
@@ -308,17 +311,14 @@ pub fn guarded(slot: *mut Slot, word: u32) -> Decision {
 /// How sensitive the object is, by the sets that it was found to be in.
 #[inline(always)]
 fn level_of(slot: *mut Slot, policy: &Policy) -> u32 {
-    // SAFETY: `slot` points to a whole map value, here and below.
+    // SAFETY: `slot` points to a whole map value.
     let about = unsafe { (*slot).walk.about as u8 };
     if about & (pair::NAMELESS | pair::BARE) != 0 {
         return 0;
     }
     let sets = if about & pair::ADDRESS != 0 { &policy.level_addresses } else { &policy.level_places };
     for level in (1..LEVELS).rev() {
-        let set = (sets[level] as usize).wrapping_sub(1);
-        // SAFETY: as above; the index is within.
-        let inside = unsafe { (*slot).walk.sets[(set & (MAX_SETS - 1)) / 64] & (1 << (set % 64)) != 0 };
-        if sets[level] != 0 && inside {
+        if sets[level] != 0 && is_in(slot, u32::from(sets[level]).wrapping_sub(1)) {
             return 1 << level;
         }
     }

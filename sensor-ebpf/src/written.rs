@@ -7,7 +7,7 @@
 use sensor_common::event::{Fault, Governed, WrittenKey};
 
 use crate::{
-    emit,
+    emit::{self, SECOND},
     kernel::{current_task, off, read},
     maps,
     slot::{FMODE_CREATED, S_IFMT, S_IFREG},
@@ -17,7 +17,6 @@ use crate::{
 const FMODE_WRITE: u32 = 2;
 /// Of a stamp's nanoseconds the highest bit is the kernel's own.
 const NANOSECONDS: u32 = 0x7fff_ffff;
-const SECOND: u64 = 1_000_000_000;
 
 /// Filesystems whose files keep number and generation as long as they are: ext4 and its kin, xfs, btrfs, f2fs,
 /// tmpfs, ramfs, hugetlbfs.
