@@ -176,23 +176,23 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
     let (socket, message, size) = (word(&ctx, 0), word(&ctx, 1), word(&ctx, 2));
     slot::in_hook(|slot, index| {
         // Of many messages at once to one that is named, the kernel asks about the first alone.
-        let (name, flags) = (read::<u64>(message + off::off_msg_name()), read::<u32>(message + off::off_msg_flags()));
-        let batch = flags.unwrap_or(MSG_BATCH) & MSG_BATCH != 0;
-        let named = name.unwrap_or(1) != 0;
+        let batch = read::<u32>(message + off::off_msg_flags()).unwrap_or(MSG_BATCH) & MSG_BATCH != 0;
+        let named = read::<u64>(message + off::off_msg_name()).unwrap_or(1) != 0;
         // SAFETY: `slot` points to a whole map value.
         unsafe { (*slot).walk.sent = if batch && named { UNCOUNTABLE } else { size & 0xffff_ffff } };
-        sends(slot, index, socket, message, name.unwrap_or(0), flags.unwrap_or(0))
+        sends(slot, index, socket, message)
     })
 }
 
 #[inline(always)]
-fn sends(slot: *mut Slot, index: u32, socket: u64, message: u64, name: u64, flags: u32) -> u32 {
+fn sends(slot: *mut Slot, index: u32, socket: u64, message: u64) -> u32 {
     let sock = sock_of(socket);
     if is_unix(sock) {
         return unix::sends(slot, index, socket, sock);
     }
+    let name = read::<u64>(message + off::off_msg_name()).unwrap_or(0);
     let length = read::<u32>(message + off::off_msg_namelen()).unwrap_or(0);
-    let connects = flags & MSG_FASTOPEN != 0;
+    let connects = read::<u32>(message + off::off_msg_flags()).unwrap_or(0) & MSG_FASTOPEN != 0;
     // A connected stream pays no heed to an address that comes with what is sent.
     let stream = read::<u16>(socket + off::off_socket_type()) == Some(SOCK_STREAM);
     let about = if name != 0 && (!stream || connects) {
