@@ -71,15 +71,17 @@ const RENAME_EXCHANGE: u64 = 2;
 pub fn path_rename(ctx: LsmContext) -> i32 {
     let (from, to) = (word(&ctx, 1), word(&ctx, 3));
     slot::in_hook(|slot, index| {
-        let away = placed(slot, index, Action::FileRename, from) | placed(slot, index, Action::FileDelete, from);
-        // Only what stands there can be renamed over.
-        let over = match read::<u64>(to + off::off_dentry_inode()) {
-            Some(inode) if inode != 0 => Action::FileDelete,
-            _ => Action::FileCreate,
-        };
+        let mut refused = placed(slot, index, Action::FileRename, from) | placed(slot, index, Action::FileDelete, from);
         // SAFETY: `slot` points to a whole map value.
         let exchanges = unsafe { (*slot).attempt.syscall == RENAMEAT2 && (*slot).attempt.args[4] & RENAME_EXCHANGE != 0 };
-        let back = if exchanges { placed(slot, index, Action::FileRename, to) } else { 0 };
-        away | back | placed(slot, index, over, to)
+        if exchanges {
+            refused |= placed(slot, index, Action::FileCreate, from) | placed(slot, index, Action::FileRename, to);
+        }
+        refused |= placed(slot, index, Action::FileCreate, to);
+        // Only what stands there can be renamed over.
+        if read::<u64>(to + off::off_dentry_inode()).unwrap_or(0) != 0 {
+            refused |= placed(slot, index, Action::FileDelete, to);
+        }
+        refused
     })
 }

@@ -44,6 +44,16 @@ pub enum End {
     Pending,
 }
 
+/// A call that returns one of these goes on, and may well succeed: connecting without waiting.
+pub const GOES_ON: [i32; 2] = [libc::EINPROGRESS, libc::EALREADY];
+
+impl End {
+    /// The kernel itself said no.
+    pub fn is_refused(self) -> bool {
+        matches!(self, End::Returned(result) if result < 0 && !GOES_ON.iter().any(|errno| result == -i64::from(*errno)))
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Argv {
     /// Already masked: secrets never reach this far.

@@ -140,6 +140,20 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether it asks for what a daemon does for all its agents alike, and another does not.
+    pub fn asks_of_all(&self, base: &Config) -> bool {
+        self.outcome_wait < base.outcome_wait
+            || self.heartbeat != base.heartbeat
+            || self.hosts_refresh != base.hosts_refresh
+            || self.canary != base.canary
+    }
+
+    /// Whether one `section.key=value` does.
+    pub fn is_of_all(given: &str) -> bool {
+        let mut config = Config::default();
+        config.set_all(&[given.to_owned()]).is_ok() && config.asks_of_all(&Config::default())
+    }
+
     pub fn set_all(&mut self, sets: &[String]) -> Result<(), ConfigError> {
         for given in sets {
             let fault = |problem| ConfigError::Set {

@@ -78,12 +78,15 @@ def entry(data):
 class Run:
     """One run's trajectory and risk, from its start or from where the ledger at hand begins."""
 
-    def __init__(self, data=None):
+    def __init__(self, data=None, carried=None):
         self.length = None  # trajectory.length; known once a trajectory shows less than all
-        factors = data["risk_factors"] if data else {"actions": 0, "previous": 50}
-        self.actions, self.score = factors["actions"], factors["previous"]
+        self.actions, self.score = 0, 50
+        if data:
+            self.actions, self.score = data["risk_factors"]["actions"], data["risk_factors"]["previous"]
+        elif carried:  # from another ledger, where the run began
+            self.actions, self.score = carried["actions"], carried["live_risk_score"]
         self.last = None
-        self.trajectory = list(data["behavioral_trajectory"]) if data else []
+        self.trajectory = list((data or carried or {}).get("behavioral_trajectory", []))
 
     def check(self, data):
         factors = data["risk_factors"]
@@ -144,7 +147,7 @@ class Ledger:
         self.prev, self.next = hashlib.sha256(line).hexdigest(), self.next + 1
         self.records += 1
         if category == "sandbox.event" and data["kind"] in ("start", "adopt"):
-            self.runs[data["run_id"]] = Run()
+            self.runs[data["run_id"]] = Run(carried=data if "actions" in data else None)
         if "outcome_of" in data:
             self.outcome(data)
         elif action:

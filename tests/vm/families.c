@@ -485,6 +485,8 @@ static void places(void)
 	TRY("file.create mknod", "/data/create/n", mknod("/data/create/n", S_IFIFO | 0644, 0));
 	TRY("file.create there", "/data/create/there", opens("/data/create/there", O_CREAT | O_WRONLY));
 	TRY("file.create tmpfile", "/data/create/t", opens("/data/create", O_TMPFILE | O_WRONLY));
+	TRY("file.create rename over", "/data/create/there", rename("/data/tree/over", "/data/create/there"));
+	TRY("file.create exchange", "/data/create/there", exchanges("/data/tree/other", "/data/create/there"));
 	TRY("file.link", "/data/link/l", link("/data/link/x", "/data/link/l"));
 	TRY("file.link symlink", "/data/link/s", symlink("x", "/data/link/s"));
 	TRY("file.rename", "/data/rename/x", rename("/data/rename/x", "/data/y"));

@@ -6,7 +6,7 @@ prepare() {
     rm -rf /data 2>/dev/null
     mkdir -p /data/read /data/write /data/list /data/create /data/link /data/rename /data/attr /data/exec /data/map
     mkdir -p /data/mount /data/mounted /data/tree /data/errno /data/run /data/inside /data/others
-    for file in read/x write/x create/there link/x rename/x attr/x map/x errno/x errno/z others/x; do
+    for file in read/x write/x create/there link/x rename/x attr/x map/x errno/x errno/z others/x tree/over tree/other; do
         echo some >/data/$file
     done
     chmod 600 /data/others/x

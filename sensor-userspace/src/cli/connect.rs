@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
-use crate::config::RUNTIME_DIR;
+use crate::config::{Config, RUNTIME_DIR};
 use crate::control::client::Client;
 use crate::control::protocol::{Answer, Request};
 use crate::control::socket_path;
@@ -42,7 +42,8 @@ pub fn no_daemon(cause: &io::Error) -> anyhow::Error {
 }
 
 /// A connection for `exec`: to the daemon that runs, to one just starting, or to one started here.
-pub fn join_or_start() -> Result<Client> {
+/// What is set for a whole daemon goes to one that is started here.
+pub fn join_or_start(set: &[String]) -> Result<Client> {
     if let Ok(client) = Client::connect() {
         return Ok(client);
     }
@@ -52,11 +53,22 @@ pub fn join_or_start() -> Result<Client> {
     }
     let _alone = StartLock::take()?;
     let deadline = Instant::now() + STARTING;
-    // Another `exec` may have started one while this one waited, or a permanent one is on its way.
+    loop {
+        if let Some(client) = join(deadline)? {
+            return Ok(client);
+        }
+        if let Some(client) = start(set, deadline)? {
+            return Ok(client);
+        }
+    }
+}
+
+/// Waits for a daemon that is on its way: another `exec` may have started one, or somebody a permanent one.
+fn join(deadline: Instant) -> Result<Option<Client>> {
     loop {
         match Client::connect() {
-            Ok(client) => return Ok(client),
-            Err(_) if daemon::holder().is_none() => break,
+            Ok(client) => return Ok(Some(client)),
+            Err(_) if daemon::holder().is_none() => return Ok(None),
             Err(cause) if Instant::now() >= deadline => {
                 bail!(
                     "a daemon holds the lock but does not answer at {}: {cause}",
@@ -66,7 +78,6 @@ pub fn join_or_start() -> Result<Client> {
             Err(_) => std::thread::sleep(STEP),
         }
     }
-    start(deadline)
 }
 
 fn wait_as_user() -> Result<Client> {
@@ -89,7 +100,8 @@ fn log_path() -> PathBuf {
     Path::new(RUNTIME_DIR).join("ephemeral.log")
 }
 
-fn start(deadline: Instant) -> Result<Client> {
+/// None: another came in between, and has the lock.
+fn start(set: &[String], deadline: Instant) -> Result<Option<Client>> {
     let log = log_path();
     let file = fs::OpenOptions::new()
         .write(true)
@@ -98,18 +110,17 @@ fn start(deadline: Instant) -> Result<Client> {
         .mode(0o600)
         .open(&log)
         .with_context(|| format!("cannot open {}", log.display()))?;
-    let mut child = spawn(&file).context("the daemon could not be started")?;
+    let mut child = spawn(set, &file).context("the daemon could not be started")?;
     loop {
         if let Ok(client) = Client::connect() {
-            return Ok(client);
+            return Ok(Some(client));
         }
         if let Some(status) = child
             .try_wait()
             .context("the daemon could not be awaited")?
         {
-            // A daemon that came in between has the lock.
-            if let Ok(client) = Client::connect() {
-                return Ok(client);
+            if daemon::holder().is_some() {
+                return Ok(None);
             }
             bail!(
                 "the daemon could not start ({status}): {}",
@@ -127,7 +138,7 @@ fn start(deadline: Instant) -> Result<Client> {
     }
 }
 
-fn spawn(log: &File) -> io::Result<Child> {
+fn spawn(set: &[String], log: &File) -> io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("rgt")
@@ -137,6 +148,9 @@ fn spawn(log: &File) -> io::Result<Child> {
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log.try_clone()?);
+    for given in set.iter().filter(|given| Config::is_of_all(given)) {
+        command.args(["--set", given]);
+    }
     for name in ["PATH", "RUST_LOG", "TZ"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);

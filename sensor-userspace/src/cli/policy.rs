@@ -206,7 +206,7 @@ fn show(
         writeln!(out, "{}", table.to_json())?;
         return Ok(0);
     }
-    let mode = if table.kernel.observe != 0 { "observe" } else { "enforce" };
+    let mode = if table.observes() { "observe" } else { "enforce" };
     let effects = (effect_word(table.kernel.default_effect), effect_word(table.kernel.on_unknown));
     writeln!(
         out,

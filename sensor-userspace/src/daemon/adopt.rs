@@ -71,7 +71,7 @@ impl<S: EventSource> Engine<S> {
         let all = kept.labels.len().min(MAX_LABELS);
         let busy = Busy { labels: (1_u64 << all).wrapping_sub(1) as u32, facts: 0 };
         table.renumber(&kept.labels, &[], busy).map_err(|error| anyhow!(error))?;
-        let observe = table.kernel.observe != 0;
+        let observe = table.observes();
         let ledger = self.desk.ledgers.join(&config, kept.reader_gid)?;
         self.guard_places(&config, &ledger);
         let mut agent = new_agent(number, kept.run, table, &config, &self.options.config, ledger)?;
@@ -108,7 +108,7 @@ impl<S: EventSource> Engine<S> {
         let standing = &self.desk.standing;
         let fields = [
             ("reason", Field::Str("another daemon goes on with it; trajectory and score begin anew")),
-            ("mode", Field::Str(if observe { "observe" } else { standing.mode.name() })),
+            ("mode", Field::Str(standing.mode_of(&agent.table).name())),
             ("degraded", Field::Bool(standing.degraded)),
             ("policy", Field::Str(&agent.table.name)),
             ("policy_hash", Field::Str(&agent.table.hash)),

@@ -60,7 +60,7 @@ fn describe(agent: &Agent, mode: Mode, live: u32) -> Value {
             Phase::Leftover { .. } => "left",
             Phase::Killed { .. } => "killed",
         },
-        "mode": if agent.table.kernel.observe != 0 { "observe" } else { mode.name() },
+        "mode": if agent.table.observes() { Mode::Observe } else { mode }.name(),
         "policy": agent.table.name,
         "policy_hash": agent.table.hash,
         "ledger": agent.ledger.to_string_lossy(),

@@ -42,7 +42,7 @@ pub(super) fn from_argument(seen: &Seen, table: &Table, how: &Circumstances) -> 
             Operand::First => first,
             Operand::Second => second.unwrap_or(first),
         };
-        (*action, object)
+        (*action, object.reached_by(*action))
     });
     let meant: Vec<_> = meant.collect();
     let how = Circumstances { written: written(seen), ..*how };

@@ -94,7 +94,7 @@ impl<S: EventSource> Engine<S> {
             policy,
             workspace: variables.workspace,
             home: variables.home,
-            observe: table.kernel.observe != 0,
+            observe: table.observes(),
             sets,
             ledger: ledger.clone(),
             own_ledger,
@@ -156,18 +156,14 @@ impl<S: EventSource> Engine<S> {
     }
 
     fn introduce(&mut self, number: AgentNo, agent: &mut Agent) -> Result<()> {
-        let observe = agent.table.kernel.observe != 0;
+        let observe = agent.table.observes();
         agent.generation = self
             .source
             .set_policy(number, &agent.table, observe)
             .context("the policy could not be loaded into the kernel")?;
         self.source.stand(number, &agent.how);
         let standing = &self.desk.standing;
-        let mode = if observe {
-            "observe"
-        } else {
-            standing.mode.name()
-        };
+        let mode = standing.mode_of(&agent.table).name();
         let ledger = self
             .desk
             .ledgers

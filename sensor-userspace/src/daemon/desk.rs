@@ -138,6 +138,7 @@ fn attempt(agent: &mut Agent, mut seen: Seen, ledgers: &mut Ledgers, standing: &
         End::Returned(sent) => u64::try_from(sent).unwrap_or(0),
         _ => 0,
     };
+    agent.how.risk = agent.recorder.risk();
     let how = Circumstances { limits: Limits::Counted { tally: &agent.limits, seconds, bytes }, ..agent.how };
     let (mut judgement, consequences) = judgement::judge(&seen, agent.table_of(&seen), standing, &how);
     // One whose outcome was awaited counts but once.
@@ -145,8 +146,7 @@ fn attempt(agent: &mut Agent, mut seen: Seen, ledgers: &mut Ledgers, standing: &
         consequences.counted.iter().for_each(|counted| agent.limits.count(counted, seconds, bytes));
     }
     // What did not happen sets nothing.
-    let succeeded = !matches!(seen.attempt.end, End::Returned(result) if result < 0);
-    if judgement.goes_ahead() && succeeded {
+    if judgement.goes_ahead() && !seen.attempt.end.is_refused() {
         agent.undergo(&consequences);
     } else {
         judgement.labels.clear();

@@ -45,8 +45,8 @@ pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstance
     let approval = decision.rule.and_then(|rule| table.approval_of(rule));
     let judgement = Judgement {
         verdict: decision.verdict,
-        enforcement: enforcement(decision.verdict, blocked, observing, seen.attempt.end),
-        mode: standing.mode,
+        enforcement: enforcement(decision.verdict, blocked, observing, judged, seen.attempt.end),
+        mode: standing.mode_of(table),
         degraded: standing.degraded,
         rule_id: decision.rule_id,
         reason,
@@ -65,18 +65,15 @@ pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstance
     (judgement, consequences)
 }
 
-fn enforcement(verdict: Verdict, blocked: bool, observing: bool, end: End) -> Enforcement {
+fn enforcement(verdict: Verdict, blocked: bool, observing: bool, judged: Judged, end: End) -> Enforcement {
     if blocked {
         return Enforcement::Blocked;
     }
-    let refused = match end {
-        End::Returned(result) => result < 0,
-        End::Killed => true,
-        End::Unknown | End::Pending => false,
-    };
     match verdict {
         Verdict::Allow => Enforcement::Passed,
-        Verdict::Deny | Verdict::Challenge if refused => Enforcement::NotReached,
+        // The hook that said so was reached: what the kernel refused, it refused afterwards.
+        Verdict::Deny | Verdict::Challenge if observing && judged == Judged::Kernel => Enforcement::WouldBlock,
+        Verdict::Deny | Verdict::Challenge if end.is_refused() || end == End::Killed => Enforcement::NotReached,
         Verdict::Deny | Verdict::Challenge if observing => Enforcement::WouldBlock,
         // It went by the hooks and took place: the record must not look better than that.
         Verdict::Deny | Verdict::Challenge => Enforcement::Passed,

@@ -183,6 +183,7 @@ impl<S: EventSource> Engine<S> {
         let Some(agent) = self.desk.agents.get_mut(&number) else {
             return;
         };
+        let (mut actions, mut trajectory) = (0, b"[]".to_vec());
         let answer = match joined {
             Ok(key) => {
                 for kept in self.state.agents.iter_mut().filter(|kept| kept.number == number) {
@@ -193,16 +194,17 @@ impl<S: EventSource> Engine<S> {
                 agent.own_ledger = false;
                 // Outcomes would name records of another chain.
                 agent.pending.clear();
+                (actions, trajectory) = agent.recorder.so_far();
                 self.desk.ledgers.leave(&old)
             }
             Err(error) => Err(error),
         };
-        let fields = [(
-            "reason",
-            Field::Str(
-                "the ledger of its command is closed; what the command left behind is told here",
-            ),
-        )];
+        // Whoever has this ledger alone can go on from there.
+        let fields = [
+            ("reason", Field::Str("the ledger of its command is closed; what the command left behind is told here")),
+            ("actions", Field::Uint(actions)),
+            ("behavioral_trajectory", Field::Raw(&trajectory)),
+        ];
         self.desk.sandbox(number, "adopt", &fields);
         if let Err(error) = self.keep() {
             tracing::error!("{error:#}");

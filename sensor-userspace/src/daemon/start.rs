@@ -150,7 +150,7 @@ impl<S: EventSource> Engine<S> {
             "cgroup": agent.cgroup.to_string_lossy(),
             "ledger": agent.ledger.to_string_lossy(),
             "mode": self.desk.standing.mode.name(),
-            "observing": agent.table.kernel.observe != 0 || self.desk.standing.mode == Mode::Observe,
+            "observing": self.desk.standing.mode_of(&agent.table) == Mode::Observe,
             "degraded": self.desk.standing.degraded,
             "notes": self.desk.standing.notes,
             "ephemeral": self.options.ephemeral,
@@ -202,12 +202,9 @@ impl<S: EventSource> Engine<S> {
         let base = &self.options.config;
         let mut config = base.clone();
         config.set_all(&request.set)?;
-        if config.outcome_wait < base.outcome_wait
-            || config.heartbeat != base.heartbeat
-            || config.hosts_refresh != base.hosts_refresh
-        {
+        if config.asks_of_all(base) {
             bail!(
-                "--set record.outcome_wait below the daemon's, record.heartbeat and hosts.refresh hold for all agents of a daemon: set them for `rgt run`"
+                "--set record.outcome_wait below the daemon's, record.heartbeat, enforce.canary and hosts.refresh hold for all agents of the daemon that runs: set them for `rgt run`"
             );
         }
         let mut own_ledger = true;

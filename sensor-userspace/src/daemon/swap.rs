@@ -109,7 +109,7 @@ impl<S: EventSource> Engine<S> {
     /// Puts it in force; the hash of the policy before.
     pub(super) fn swap(&mut self, next: Next, cause: Cause) -> Result<String> {
         let Next { number, table, written } = next;
-        let observe = table.kernel.observe != 0;
+        let observe = table.observes();
         // Whichever daemon comes next must find what is in force: written down first, taken back where it fails.
         let before = self.state.agents.clone();
         for kept in self.state.agents.iter_mut().filter(|kept| kept.number == number) {
@@ -167,7 +167,7 @@ impl<S: EventSource> Engine<S> {
             ("policy_hash", Field::Str(&agent.table.hash)),
             ("replaced", Field::Str(name)),
             ("replaced_hash", Field::Str(hash)),
-            ("mode", Field::Str(if agent.table.kernel.observe != 0 { "observe" } else { self.desk.standing.mode.name() })),
+            ("mode", Field::Str(self.desk.standing.mode_of(&agent.table).name())),
         ];
         if let Cause::Operator(peer) = cause {
             fields.push(("uid", Field::Uint(peer.uid.into())));

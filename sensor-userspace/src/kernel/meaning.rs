@@ -25,6 +25,9 @@ pub fn meaning(row: &Syscall, nr_args: &[u64; 6], flags: u32, result: Option<i64
                 if how & libc::RENAME_NOREPLACE == 0 {
                     means.push((Action::FileDelete, Second));
                 }
+                if how & libc::RENAME_EXCHANGE != 0 {
+                    means.extend([(Action::FileRename, Second), (Action::FileCreate, First)]);
+                }
                 means
             }
             "link" | "linkat" => vec![(Action::FileLink, First), (Action::FileCreate, Second)],
@@ -157,8 +160,10 @@ mod tests {
         assert_eq!(verbs("openat", &[FileCreate], &make), [FileCreate, FileWrite]);
         assert_eq!(verbs("creat", &[FileCreate, FileWrite], &make), [FileCreate, FileWrite]);
         assert_eq!(verbs("open", &[DirList], &[FileRead]), [DirList]);
-        let renamed = [FileRename, FileDelete, FileCreate];
-        assert_eq!(verbs("rename", &[FileRename, FileDelete], &renamed), [FileRename, FileDelete]);
+        let renamed = [FileRename, FileDelete, FileCreate, FileDelete];
+        let made = [FileRename, FileDelete, FileCreate];
+        assert_eq!(verbs("rename", &made, &renamed), renamed);
+        assert_eq!(verbs("rename", &[FileRename], &renamed), [FileRename]);
         assert_eq!(verbs("execve", &[ProcExec, FileMapExec], &[ProcExec]), [ProcExec, FileMapExec]);
         assert_eq!(verbs("mmap", &[FileMapExec], &[FileMapExec, FileRead]), [FileMapExec]);
     }

@@ -33,6 +33,7 @@ pub use object::LoadError;
 pub use rings::uptime_ns;
 
 use crate::attempt::{Attempt, Mode};
+use crate::policy::Table;
 
 /// An agent's number: an index into the kernel's per-agent arrays, given by the daemon.
 pub type AgentNo = u32;
@@ -131,6 +132,13 @@ pub struct Standing {
     pub notes: Vec<String>,
     /// Hooks in force, by name.
     pub hooks: Vec<String>,
+}
+
+impl Standing {
+    /// What is in force for an agent under this policy.
+    pub fn mode_of(&self, policy: &Table) -> Mode {
+        if policy.observes() { Mode::Observe } else { self.mode }
+    }
 }
 
 /// One program, and whether this kernel takes it.

@@ -59,6 +59,11 @@ pub struct Table {
 }
 
 impl Table {
+    /// Nothing is refused, whatever its rules say.
+    pub fn observes(&self) -> bool {
+        self.kernel.observe != 0
+    }
+
     /// Whether any rule, or the default, may refuse the action.
     pub fn may_refuse(&self, action: Action) -> bool {
         let refuses = |effect: u8| effect == table::effect::DENY || effect == table::effect::CHALLENGE;

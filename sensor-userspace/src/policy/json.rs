@@ -4,7 +4,7 @@ use sensor_common::action::Action;
 use sensor_common::table;
 use serde_json::{Value, json};
 
-use super::compiled::{Table, verdict_of};
+use super::compiled::Table;
 use super::decision::Decision;
 use super::limit::limit_text;
 use super::problem::Problem;
@@ -14,10 +14,11 @@ use crate::attempt::Verdict;
 
 /// The word of the language for an effect's number.
 pub fn effect_word(effect: u8) -> &'static str {
-    match verdict_of(effect) {
-        Verdict::Allow => "allow",
-        Verdict::Deny => "deny",
-        Verdict::Challenge => "challenge",
+    match effect {
+        table::effect::ALLOW => "allow",
+        table::effect::CHALLENGE => "challenge",
+        table::effect::WATCH => "watch",
+        _ => "deny",
     }
 }
 
@@ -90,7 +91,7 @@ impl Table {
         json!({
             "name": self.name,
             "hash": self.hash,
-            "mode": if self.kernel.observe != 0 { "observe" } else { "enforce" },
+            "mode": if self.observes() { "observe" } else { "enforce" },
             "default": effect_word(self.kernel.default_effect),
             "on_unknown": effect_word(self.kernel.on_unknown),
             "rules": rules.collect::<Vec<_>>(),

@@ -1,5 +1,7 @@
 //! What actions apply to.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use sensor_common::action::Action;
 
 /// What an action applies to.
@@ -50,6 +52,24 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Whom the action reaches by this object: who connects or sends to no address goes to himself. The kernel side's
+    /// hooks do the same.
+    pub fn reached_by(self, action: Action) -> Object<'a> {
+        const ANY: [u8; 16] = Ipv6Addr::UNSPECIFIED.octets();
+        const ANY_V4: [u8; 16] = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().octets();
+        match self {
+            Object::Address { address, port, protocol } if matches!(action, Action::NetConnect | Action::NetSend) => {
+                let address = match address {
+                    ANY => Ipv6Addr::LOCALHOST.octets(),
+                    ANY_V4 => Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets(),
+                    address => address,
+                };
+                Object::Address { address, port, protocol }
+            }
+            object => object,
+        }
+    }
+
     pub(super) fn is_unknown(&self) -> bool {
         matches!(self, Object::Unknown | Object::UnknownSocket)
     }
@@ -77,7 +97,7 @@ pub fn pair<'a>(
             Some(second) if again || *action == Action::FileCreate => second,
             _ => first,
         };
-        (*action, object)
+        (*action, object.reached_by(*action))
     };
     actions.iter().map(of).collect()
 }

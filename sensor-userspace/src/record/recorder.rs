@@ -95,6 +95,11 @@ impl Recorder {
         self.risk.score()
     }
 
+    /// How many actions there were, and the last of them as canonical bytes.
+    pub fn so_far(&self) -> (u64, Vec<u8>) {
+        (self.risk.actions(), [b"[", self.trajectory.window(), b"]"].concat())
+    }
+
     /// Records an attempt: scores it, writes it, then appends it to the trajectory.
     pub fn attempt(&mut self, a: &Attempt, j: &Judgement, ledger: &mut Ledger) -> Result<RecordId> {
         let time = self.clock.format(a.at);

@@ -328,6 +328,8 @@ fn identity_assertion() -> Value {
 fn sandbox_event() -> Value {
     let (mut properties, mut required) = about_run(&text());
     properties["live_risk_score"] = json!({ "type": "integer", "minimum": 0, "maximum": 100 });
+    properties["actions"] = natural();
+    properties["behavioral_trajectory"] = trajectory();
     required.push("live_risk_score");
     titled(
         open(properties, &required),

@@ -79,6 +79,10 @@ impl Risk {
         self.score
     }
 
+    pub fn actions(&self) -> u64 {
+        self.actions
+    }
+
     /// Counts an action in, in the order in which the run's actions are recorded.
     ///
     /// One that was recorded late may be older than its predecessor: the difference is then

@@ -30,6 +30,8 @@ pub const PLACES: &[Case] = &[
     at("file.create", "openat", "/data/create/x", "NO_CREATE"),
     at("file.create mkdir", "mkdir", "/data/create/d", "NO_CREATE"),
     at("file.create mknod", "mknodat", "/data/create/n", "NO_CREATE"),
+    at("file.create rename over", "rename", "/data/create/there", "NO_CREATE"),
+    at("file.create exchange", "renameat2", "/data/create/there", "NO_CREATE"),
     at("file.link", "link", "/data/link/x", "NO_LINK"),
     at("file.link symlink", "symlink", "/data/link/s", "NO_LINK"),
     at("file.rename", "rename", "/data/rename/x", "NO_RENAME"),

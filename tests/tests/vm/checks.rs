@@ -234,11 +234,10 @@ pub fn refuses_under_load(told: &Told, kernel: &str, mode: Mode) -> Done {
     Ok(())
 }
 
-pub fn observes_when_told_to(told: &Told, _: &str, mode: Mode) -> Done {
+pub fn observes_when_told_to(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.fact("exec observe"), "0");
     assert_eq!(told.fact("observed left"), "0");
-    // A record's mode is what the kernel could have done.
-    would_block(told, "observe", "/data/observed", mode.name());
+    would_block(told, "observe", "/data/observed", "observe");
     assert_eq!(kind(told, "observe", "start")["mode"], "observe");
     Ok(())
 }

@@ -86,7 +86,7 @@ fn govern(args: &ExecArgs, path: &Path) -> Result<u8> {
     let request = request(args, path)?;
     let deadline = Instant::now() + RETRY;
     let (mut client, child, started) = loop {
-        let mut client = connect::join_or_start()?;
+        let mut client = connect::join_or_start(&request.set)?;
         // Forked once the daemon is there: the child waits, and nothing it does is covered before it may.
         let child = Child::prepare(path, &args.command, enforces(args), bound(args))?;
         let mut request = request.clone();

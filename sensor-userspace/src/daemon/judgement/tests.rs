@@ -206,9 +206,21 @@ fn the_kernels_verdict_stands() {
     assert_eq!(told(&seen, false, Mode::Lsm), expected);
     seen.hooks = vec![hook(effect::DENY, Some(0), false)];
 
-    // Refused by the file's own permissions behind a hook that only observed.
+    // Refused by the file's own permissions behind a hook that only observed, and would have been the first.
     seen.attempt.end = End::Returned(-1);
-    assert_eq!(told(&seen, true, Mode::Lsm).1, Enforcement::NotReached);
+    assert_eq!(told(&seen, true, Mode::Lsm).1, Enforcement::WouldBlock);
+}
+
+#[test]
+fn a_call_that_goes_on_is_not_refused() {
+    for (result, enforcement) in [
+        (-libc::EINPROGRESS, Enforcement::WouldBlock),
+        (-libc::EALREADY, Enforcement::WouldBlock),
+        (-libc::ECONNREFUSED, Enforcement::NotReached),
+    ] {
+        let seen = unlink(b"/etc/x", None, i64::from(result));
+        assert_eq!(told(&seen, true, Mode::Observe).1, enforcement, "{result}");
+    }
 }
 
 #[test]

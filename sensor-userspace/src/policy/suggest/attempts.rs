@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sensor_common::action::Action;
 use serde::Deserialize;
 
+use crate::attempt::End;
 use crate::policy::object::Object;
 use crate::policy::place::resolve;
 use crate::policy::{Host, exact, has_address, has_place};
@@ -50,7 +51,9 @@ impl Thing {
             Thing::Said(_) if !has_address(action) => Object::None,
             // The record does not say by which protocol; no pattern that is suggested asks.
             Thing::Said(text) => match std::str::from_utf8(text).ok().map(exact) {
-                Some(Ok((Host::Net { address, .. }, port, protocol))) => Object::Address { address, port, protocol },
+                Some(Ok((Host::Net { address, .. }, port, protocol))) => {
+                    Object::Address { address, port, protocol }.reached_by(action)
+                }
                 _ => Object::OtherSocket,
             },
         }
@@ -194,7 +197,7 @@ impl Observed {
             return;
         }
         let time = data.timestamp.get(..19).unwrap_or(&data.timestamp).to_owned();
-        let refused = attempted.result.is_some_and(|result| result < 0);
+        let refused = attempted.result.is_some_and(|result| End::Returned(result).is_refused());
         // An outcome is the same attempt, but what it meant is known better now.
         let once = u64::from(data.outcome_of.is_none());
         let stat = Stat {
