@@ -72,6 +72,8 @@ pub mod section {
     pub const ABSTRACT: u32 = 0xffff_fffe;
     /// In place of a filesystem's number: four bytes follow, the signal or capability as `Walk::which` has it.
     pub const NUMBERED: u32 = 0xffff_fffd;
+    /// In place of a filesystem's number: sixteen bytes of address follow, as the kernel had it, and four of port.
+    pub const ADDRESSED: u32 = 0xffff_fffc;
     /// Watching rules that matched: the pair's position, then their indices, two bytes each.
     pub const WATCHED: u16 = 9;
 }

@@ -136,6 +136,9 @@ pub fn judge_unplaced(index: u32, action: u32, about: u32) -> u64 {
         settle(slot, pairs, sections, dentry);
     } else {
         number(slot, which);
+        if about & u32::from(pair::ADDRESS) != 0 {
+            address(slot);
+        }
         settle(slot, pairs, sections, u64::from(which));
     }
     u64::from(refused)
@@ -280,6 +283,25 @@ fn number(slot: *mut Slot, which: u32) {
         begin.add(4).cast::<u32>().write_unaligned(section::NUMBERED);
         begin.add(8).cast::<u32>().write_unaligned(which);
         (*slot).attempt.sections = at as u32 + 12;
+    }
+}
+
+/// Whom a pair reaches.
+#[inline(always)]
+fn address(slot: *mut Slot) {
+    let at = used(slot);
+    if at > LAST {
+        return;
+    }
+    // SAFETY: 28 bytes lie within the area, by the test above.
+    unsafe {
+        let begin = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
+        header(begin, section::OBJECT, 24);
+        begin.add(4).cast::<u32>().write_unaligned(section::ADDRESSED);
+        let address = (&raw const (*slot).walk.address).cast::<[u64; 2]>().read_unaligned();
+        begin.add(8).cast::<[u64; 2]>().write_unaligned(address);
+        begin.add(24).cast::<u32>().write_unaligned(u32::from((*slot).walk.port));
+        (*slot).attempt.sections = at as u32 + 28;
     }
 }
 

@@ -325,6 +325,16 @@ mod tests {
     }
 
     #[test]
+    fn some_settings_are_of_a_whole_daemon() {
+        for given in ["record.outcome_wait=100ms", "record.heartbeat=10s", "hosts.refresh=30s", "enforce.canary=5s"] {
+            assert!(Config::is_of_all(given), "{given}");
+        }
+        for given in ["record.outcome_wait=10s", "trajectory.length=3", "seal.mode=static", "hosts.refresh=x", "x"] {
+            assert!(!Config::is_of_all(given), "{given}");
+        }
+    }
+
+    #[test]
     fn a_file_is_read() {
         let config = read(
             "agents = [{name = \"a\", cgroup = \"/x/*\", policy = \"p.yaml\"}, {unit = \"b.service\"}]\n\

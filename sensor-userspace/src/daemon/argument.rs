@@ -75,14 +75,8 @@ pub(super) fn destination<'a>(attempt: &'a Attempt, path: &'a [u8]) -> Object<'a
             _ => Object::OtherSocket,
         };
     };
-    match std::str::from_utf8(argument).ok().and_then(|text| text.parse::<SocketAddr>().ok()) {
-        Some(to) => {
-            let address = match to.ip() {
-                IpAddr::V4(address) => address.to_ipv6_mapped(),
-                IpAddr::V6(address) => address,
-            };
-            Object::Address { address: address.octets(), port: to.port(), protocol: 0 }
-        }
+    match internet(argument) {
+        Some(address) => address,
         None => match argument.as_slice() {
             [b'@', name @ ..] => Object::Abstract(name),
             [b'/', ..] => place(path),
@@ -91,6 +85,20 @@ pub(super) fn destination<'a>(attempt: &'a Attempt, path: &'a [u8]) -> Object<'a
             _ => Object::UnknownSocket,
         },
     }
+}
+
+/// What a hook found: a name, or whom a network action reaches.
+pub(super) fn reached(name: &[u8]) -> Object<'_> {
+    internet(name).unwrap_or_else(|| Object::of(Some(name)))
+}
+
+fn internet(text: &[u8]) -> Option<Object<'static>> {
+    let to: SocketAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
+    let address = match to.ip() {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    Some(Object::Address { address: address.octets(), port: to.port(), protocol: 0 })
 }
 
 /// A signal or a capability by its name; what is none matches no rule that asks for one.

@@ -1,6 +1,6 @@
 //! The verdict on an attempt: the kernel's where a hook judged it, else by the argument as written.
 
-use super::argument::{destination, from_argument, numbered};
+use super::argument::{destination, from_argument, numbered, reached};
 use crate::attempt::{Approval, End, Enforcement, Judged, Judgement, Mode, Verdict};
 use crate::kernel::{Seen, Standing};
 use crate::policy::{
@@ -52,10 +52,7 @@ pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstance
         reason,
         judged,
         severity: decision.severity,
-        host: match destination(&seen.attempt, b"") {
-            Object::Address { address, .. } => table.named.get(&address).cloned(),
-            _ => None,
-        },
+        host: host(seen, table),
         policy_hash: table.hash.clone(),
         watched: decision.watched.iter().filter_map(|rule| Some(table.rules.get(*rule)?.id.clone())).collect(),
         labels: consequences.labels.iter().filter_map(|(label, _)| table.labels.get(*label).cloned()).collect(),
@@ -80,6 +77,16 @@ fn enforcement(verdict: Verdict, blocked: bool, observing: bool, judged: Judged,
     }
 }
 
+/// The policy's names of where it went: as a hook had it, else as written.
+fn host(seen: &Seen, table: &Table) -> Option<String> {
+    let found = seen.hooks.iter().filter_map(|hook| hook.object.as_deref()).map(reached);
+    let mut all = found.chain(std::iter::once_with(|| destination(&seen.attempt, b"")));
+    match all.find(|object| matches!(object, Object::Address { .. }))? {
+        Object::Address { address, .. } => table.named.get(&address).cloned(),
+        _ => None,
+    }
+}
+
 /// Deny over challenge over allow among what the hooks found; none if no hook saw the attempt.
 fn from_hooks(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Decision> {
     let decisions = seen.hooks.iter().map(|hook| {
@@ -88,9 +95,9 @@ fn from_hooks(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Decisio
             _ if hook.unknown && reaches_sockets(hook.action) => Object::UnknownSocket,
             _ if hook.unknown => Object::Unknown,
             Some(name) if Numbered::of(hook.action).is_some() => numbered(hook.action, name),
-            // What a hook gave no name has none: an address, a signal.
+            // What a hook gave no name has none.
             None => Object::None,
-            named => Object::of(named),
+            Some(name) => reached(name),
         };
         let hit = KernelHit {
             rule: hook.rule,

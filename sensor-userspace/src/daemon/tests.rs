@@ -14,7 +14,7 @@ use crate::attempt::{Argv, End, Mode, Run};
 use crate::config::Config;
 use crate::kernel::{Event, Seen, Standing, Totals};
 use crate::ledger::Reader;
-use crate::policy::{Circumstances, Table, Tally};
+use crate::policy::{Circumstances, Table, Tally, Variables, parse};
 use crate::record::{Recorder, RecorderOptions};
 
 /// A pid that /proc does not know.
@@ -125,6 +125,21 @@ fn an_outcome_follows_what_was_pending() {
     assert!(records[0]["action_attempted"].get("result").is_none());
     assert_eq!(records[1]["outcome_of"], records[0]["record"]);
     assert_eq!(records[1]["action_attempted"]["result"], 0);
+}
+
+/// Not that of whenever the kernel was told last.
+#[test]
+fn a_condition_on_risk_sees_the_score_of_the_record_before() {
+    let mut scene = Scene::new("risk", Duration::ZERO);
+    let text = "version: 1\nrules:\n  - {id: HOT, deny: '*', when: {risk: '>=60'}}\n  - {id: W, watch: '*', risk: +10}\n";
+    let agent = scene.desk.agents.get_mut(&1).unwrap();
+    agent.table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+    for _ in 0..3 {
+        scene.attempt(End::Returned(0), |_| {});
+    }
+    let records = scene.attempts();
+    let told: Vec<_> = records.iter().map(|data| (data["live_risk_score"].as_u64().unwrap(), &data["policy_rule_id"])).collect();
+    assert_eq!(told, [(58, &"RULE_DEFAULT".into()), (66, &"RULE_DEFAULT".into()), (74, &"HOT".into())]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A kernel event's bytes → what they say. The bytes come from the kernel, yet are read as any outside bytes.
 
+use std::net::{Ipv6Addr, SocketAddr};
+
 use sensor_common::{
     action::Action,
     event::{self, end, flag, kind, pair, program, section},
@@ -163,6 +165,9 @@ impl Reader<'_> {
             let which = names.try_into().map(u32::from_le_bytes).ok()?;
             return Some(Numbered::of(action)?.name(u8::try_from(which).ok()?).into_bytes());
         }
+        if number == section::ADDRESSED {
+            return reached(names);
+        }
         let below = path_from_names(names);
         match (self.place)(number) {
             Some(place) if below == b"/" && !place.is_empty() => Some(place),
@@ -170,6 +175,14 @@ impl Reader<'_> {
             None => Some([b"foreign:".as_slice(), &below].concat()),
         }
     }
+}
+
+/// An address as a hook had it: `1.2.3.4:80`, `[::1]:80`.
+fn reached(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (address, port) = bytes.split_first_chunk::<16>()?;
+    let port = u16::try_from(port.try_into().map(u32::from_le_bytes).ok()?).ok()?;
+    let to = SocketAddr::new(Ipv6Addr::from(*address).to_canonical(), port);
+    Some(to.to_string().into_bytes())
 }
 
 /// An attempt; `pending` for one that is still under way.
@@ -433,6 +446,19 @@ mod tests {
         let section = [&section::ABSTRACT.to_le_bytes()[..], b"a/b\0c"].concat();
         assert_eq!(reader.object(&section, Action::NetConnect, false).as_deref(), Some(&b"@a/b\0c"[..]));
         assert_eq!(reader.object(&section[..4], Action::NetConnect, false).as_deref(), Some(&b"@"[..]));
+    }
+
+    #[test]
+    fn who_is_reached_is_called_as_people_write_it() {
+        let reader = Reader { clock_offset: 0, place: &|_| None };
+        let object = |address: Ipv6Addr, port: u32| {
+            let section = [&section::ADDRESSED.to_le_bytes()[..], &address.octets(), &port.to_le_bytes()].concat();
+            reader.object(&section, Action::NetSend, false).map(|name| String::from_utf8(name).unwrap())
+        };
+        let mapped = std::net::Ipv4Addr::new(1, 2, 3, 4).to_ipv6_mapped();
+        assert_eq!(object(mapped, 80).as_deref(), Some("1.2.3.4:80"));
+        assert_eq!(object(Ipv6Addr::LOCALHOST, 53).as_deref(), Some("[::1]:53"));
+        assert_eq!(object(Ipv6Addr::LOCALHOST, 65_536), None);
     }
 
     #[test]

@@ -56,23 +56,23 @@ pub const ERRNOS: &[Case] = &[
     // A ring would try again without end.
     at("errno ring again", "io_uring", "/data/errno/x", "NO_WRITE"),
     Case { met: EPERM, ..at("errno exec", "execve", "/data/errno/busybox", "NO_EXEC") },
-    Case { met: libc::EHOSTUNREACH as u8, ..at("errno connect", "connect", "", "NO_CONNECT") },
+    Case { met: libc::EHOSTUNREACH as u8, ..at("errno connect", "connect", "127.0.0.1:7777", "NO_CONNECT") },
     Case { met: libc::EBUSY as u8, ..at("errno of the first", "rename", "/data/errno/x", "NO_RENAME") },
     Case { met: libc::EROFS as u8, ..at("errno unlink", "unlink", "/data/errno/z", "NO_DELETE") },
     Case { met: EPERM, ..at("errno of the kernel", "unshare", "", "NO_NAMESPACE") },
 ];
 
 pub const BARE: &[Case] = &[
-    at("net.connect", "connect", "", "NO_CONNECT"),
+    at("net.connect", "connect", "127.0.0.1:7777", "NO_CONNECT"),
     // Nobody listens there.
     Case { free: libc::ENOENT as u8, ..at("net.connect unix", "connect", "", "NO_CONNECT") },
-    at("net.send", "sendto", "", "NO_SEND"),
-    at("net.send message", "sendmsg", "", "NO_SEND"),
+    at("net.send", "sendto", "127.0.0.1:7777", "NO_SEND"),
+    at("net.send message", "sendmsg", "127.0.0.1:7777", "NO_SEND"),
     at("net.send write", "unlisted", "", "NO_SEND"),
     at("net.send sendfile", "unlisted", "", "NO_SEND"),
     at("net.send splice", "unlisted", "", "NO_SEND"),
-    at("net.bind", "bind", "", "NO_BIND"),
-    at("net.listen", "listen", "", "NO_LISTEN"),
+    at("net.bind", "bind", "127.0.0.1:7777", "NO_BIND"),
+    at("net.listen", "listen", "0.0.0.0:0", "NO_LISTEN"),
     at("proc.signal", "kill", "", "NO_SIGNAL"),
     at("proc.ptrace", "ptrace", "", "NO_PTRACE"),
     at("proc.ptrace traceme", "ptrace", "", "NO_PTRACE"),

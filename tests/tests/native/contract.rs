@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rgt_tests::native::{Dir, Done, Exec, native, verify};
+use rgt_tests::native::daemon::Daemon;
+use rgt_tests::native::{Dir, Done, Exec, Ledger, native, verify, verify_by_python, wait_for};
 
 #[test]
 fn exit_status_passes_through() {
@@ -83,6 +84,39 @@ fn copy(done: &Done, to: &Path) -> PathBuf {
         }
     }
     segment.unwrap()
+}
+
+/// The daemon's ledger has none of the run's earlier records.
+#[test]
+fn scores_of_what_is_left_behind_can_be_worked_out() {
+    native("scores_of_what_is_left_behind_can_be_worked_out", &["setsid"], |dir| {
+        let common = dir.join("common");
+        let daemon = Daemon::start(dir, &common);
+        let done = Exec::new(dir, "own").sh("for n in 1 2 3 4 5 6 7 8 9 10; do cat /absent; done; setsid sh -c 'sleep 1; cat /etc/hostname' & exit 0");
+        assert_eq!(done.code, 0, "{}", done.err);
+        let behind = || Ledger::read(&common).attempts.iter().any(|each| each.argument() == "/etc/hostname").then_some(());
+        wait_for("what it left behind", behind);
+        assert_eq!(daemon.stop(), 0);
+        let told = Ledger::read(&common);
+        assert!(told.others.iter().any(|(_, data)| data["kind"] == "adopt" && data["actions"].as_u64() > Some(10)));
+        let (agrees, why) = verify_by_python(&common, &dir.key());
+        assert!(agrees, "{why}");
+    });
+}
+
+/// Whoever comes first has the lock; the other must not fail for it.
+#[test]
+fn a_command_and_a_daemon_may_start_at_once() {
+    native("a_command_and_a_daemon_may_start_at_once", &[], |dir| {
+        for round in 0..4_u64 {
+            let running = Exec::new(dir, &format!("own-{round}")).start(["true"]);
+            std::thread::sleep(std::time::Duration::from_millis(round));
+            let daemon = Daemon::start(dir, &dir.join("common"));
+            let done = running.done();
+            assert_eq!(done.code, 0, "{}", done.err);
+            assert_eq!(daemon.stop(), 0);
+        }
+    });
 }
 
 #[test]

@@ -211,6 +211,23 @@ fn the_kernels_verdict_stands() {
     assert_eq!(told(&seen, true, Mode::Lsm).1, Enforcement::WouldBlock);
 }
 
+/// What was written may have changed since.
+#[test]
+fn where_a_connection_goes_is_told_as_the_hook_had_it() {
+    let text = "version: 1\nrules:\n  - {id: A, deny: net.connect, to: '10.0.0.0/8'}\n";
+    let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+    let mut seen = unlink(b"1.2.3.4:80", None, -13);
+    seen.attempt.action = Action::NetConnect;
+    seen.hooks = vec![HookVerdict {
+        action: Action::NetConnect,
+        object: Some(b"10.0.0.1:443".to_vec()),
+        ..hook(effect::DENY, Some(0), true)
+    }];
+    seen.means = vec![(Action::NetConnect, Operand::First)];
+    let reason = judge(&seen, &table, &standing(Mode::Lsm), &NOW).0.reason;
+    assert!(reason.contains("net.connect to 10.0.0.1:443"), "{reason}");
+}
+
 #[test]
 fn a_call_that_goes_on_is_not_refused() {
     for (result, enforcement) in [

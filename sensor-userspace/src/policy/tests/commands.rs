@@ -155,6 +155,27 @@ fn explain_a_connection() {
     }
 }
 
+/// As the kernel has it.
+#[test]
+fn who_goes_to_no_address_goes_to_himself() {
+    let text = "version: 1\ndefault: deny\nrules:\n  - { id: A, allow: [net.connect, net.send, net.bind], to: ['127.0.0.1:80', '[::1]:80'] }\n\
+        tests:\n  - { action: net.send, to: '0.0.0.0:80', verdict: allow }\n  - { action: net.bind, to: '[::]:80', verdict: deny }\n";
+    let policy = file("himself.yaml", text);
+    let policy = policy.to_string_lossy();
+    for (action, to, verdict) in [
+        ("net.connect", "0.0.0.0:80", "ALLOW"),
+        ("net.connect", "[::]:80", "ALLOW"),
+        ("net.send", "0.0.0.0:80", "ALLOW"),
+        ("net.connect", "0.0.0.1:80", "DENY"),
+        ("net.bind", "0.0.0.0:80", "DENY"),
+    ] {
+        let out = rgt_policy(&["explain", "--action", action, "--to", to, &policy]).1;
+        assert!(out.starts_with(verdict), "{action} {to}: {out}");
+    }
+    let (status, out, _) = rgt_policy(&["test", &policy]);
+    assert_eq!(status, 0, "{out}");
+}
+
 #[test]
 fn explain_knows_the_circumstances() {
     let text = "version: 1\nrules:\n  - { id: L, deny: net.connect, when: { label: s } }\n  - { id: R, deny: net.connect, when: { risk: '>=50' } }\n  - { id: W, deny: net.connect, when: { role: ops, env: prod, task: t, principal: p, time: Sat UTC } }\n  - { id: A, deny: net.connect, scope: a }\n  - { id: S, watch: file.read, label: s }\n  - { id: V, deny: net.connect, when: { approval: { not: [x, y] }, env: stage } }\n";
@@ -208,6 +229,11 @@ fn show() {
     let table: Value =
         serde_json::from_str(&rgt_policy(&["show", "--json", &article()]).1).unwrap();
     assert_eq!(table["rules"][0]["actions"][0], "file.delete");
+    let watching = file("watching.yaml", "version: 1\nrules:\n  - { id: W, watch: file.read, path: /x, label: seen }\n");
+    let watching = watching.to_string_lossy();
+    assert!(rgt_policy(&["show", &watching]).1.contains("W: watch inside /x"));
+    let table: Value = serde_json::from_str(&rgt_policy(&["show", "--json", &watching]).1).unwrap();
+    assert_eq!(table["rules"][0]["effect"], "watch");
     let variables = file(
         "variables.yaml",
         "version: 1\nrules:\n  - { id: A, deny: file.read, path: \"${workspace}/x\" }\n",
