@@ -102,6 +102,12 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// A command line without `rgt` itself.
+#[cfg(test)]
+fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once(&"rgt").chain(words))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

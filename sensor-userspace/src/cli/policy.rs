@@ -16,7 +16,7 @@ use self::explain::{Explain, explain};
 use super::suggest::{self, SuggestArgs};
 use crate::policy::{self, Decision, Errors, Policy, Problem, Variables, effect_word, read_text};
 
-/// A policy has errors, or a case of its tests fails.
+/// A policy has errors, a case of its tests fails, or no daemon is there to apply it.
 const EXIT_UNSOUND: u8 = 1;
 /// The question itself cannot be answered: a file that cannot be read, an action that does not exist.
 const EXIT_USAGE: u8 = 2;
@@ -107,6 +107,10 @@ pub fn execute(args: &PolicyArgs, out: &mut dyn Write, err: &mut dyn Write) -> i
             writeln!(err, "rgt policy: {text}")?;
             Ok(EXIT_USAGE)
         }
+        Err(Failure::Undone(text)) => {
+            writeln!(err, "rgt policy: {text}")?;
+            Ok(EXIT_UNSOUND)
+        }
     }
 }
 
@@ -114,6 +118,8 @@ enum Failure {
     Output(io::Error),
     Unsound(Errors),
     Usage(String),
+    /// Nothing is wrong with the question, and it could not be done.
+    Undone(String),
 }
 
 impl From<io::Error> for Failure {
@@ -165,7 +171,7 @@ fn check(
                 status = status.max(EXIT_UNSOUND);
                 (errors.0, false)
             }
-            Err(Failure::Usage(text)) => {
+            Err(Failure::Usage(text) | Failure::Undone(text)) => {
                 status = status.max(EXIT_USAGE);
                 if json {
                     writeln!(out, "{}", json!({ "file": name, "ok": false, "error": text }))?;

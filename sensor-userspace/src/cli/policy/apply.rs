@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{EXIT_UNSOUND, Failure};
+use super::Failure;
 use crate::cli::connect;
 use crate::control::protocol::{ApplyRequest, Request};
 use crate::policy::{self, read_text};
@@ -33,13 +33,10 @@ pub(super) fn apply(args: &Apply, out: &mut dyn Write, err: &mut dyn Write) -> R
     }
     let request = ApplyRequest { agent: args.agent.clone(), policy: text, policy_name: name, policy_includes };
     let answer = connect::try_ask(&Request::Apply(Box::new(request)))
-        .map_err(|cause| Failure::Usage(connect::no_daemon(&cause).to_string()))?;
+        .map_err(|cause| Failure::Undone(connect::no_daemon(&cause).to_string()))?;
     let done = match answer {
         Ok(done) => done,
-        Err(refusal) => {
-            writeln!(err, "rgt policy: {}", refusal.error)?;
-            return Ok(EXIT_UNSOUND);
-        }
+        Err(refusal) => return Err(Failure::Undone(refusal.error)),
     };
     if args.json {
         writeln!(out, "{done}")?;
