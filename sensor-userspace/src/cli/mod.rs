@@ -116,4 +116,20 @@ mod tests {
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn every_help_has_an_example() {
+        fn look(command: &clap::Command, path: &str, lacking: &mut Vec<String>) {
+            let path = format!("{path} {}", command.get_name()).trim_start().to_owned();
+            let help = command.clone().render_long_help().to_string();
+            let examples = help.split("Example").nth(1).unwrap_or_default();
+            if !examples.contains(&path) {
+                lacking.push(path.clone());
+            }
+            command.get_subcommands().for_each(|below| look(below, &path, lacking));
+        }
+        let mut lacking = Vec::new();
+        look(&Cli::command(), "", &mut lacking);
+        assert_eq!(lacking, Vec::<String>::new());
+    }
 }

@@ -22,6 +22,12 @@ const EXIT_UNSOUND: u8 = 1;
 const EXIT_USAGE: u8 = 2;
 
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  rgt policy check policies/*.yaml\n  rgt policy test policies/article.yaml\n  \
+    rgt policy explain policies/article.yaml --action file.delete --path /prod/db\n\n\
+    Exit status: 0; 1 where a policy has errors, a case fails, or it could not be applied; 2 where the question cannot \
+    be answered."
+)]
 pub struct PolicyArgs {
     #[command(subcommand)]
     verb: Verb,
@@ -30,6 +36,9 @@ pub struct PolicyArgs {
 #[derive(Subcommand, Debug)]
 enum Verb {
     /// Tell every error of policy files, with line, column and the way out.
+    #[command(
+        after_help = "Examples:\n  rgt policy check policy.yaml\n  rgt policy check --json policies/*.yaml | jq .problems"
+    )]
     Check {
         /// One JSON object a file.
         #[arg(long)]
@@ -42,6 +51,10 @@ enum Verb {
     /// Say which rule decides an attempt, and why.
     Explain(Box<Explain>),
     /// Show a policy as it is compiled.
+    #[command(
+        after_help = "Examples:\n  rgt policy show policy.yaml\n  \
+        rgt policy show policy.yaml --workspace \"$PWD\" --json | jq .rules"
+    )]
     Show {
         #[command(flatten)]
         variables: Given,
@@ -52,6 +65,9 @@ enum Verb {
         file: PathBuf,
     },
     /// Run the policy's own table of cases (`tests:`).
+    #[command(
+        after_help = "Examples:\n  rgt policy test policy.yaml\n  rgt policy test policy.yaml --json | jq 'select(.passed | not)'"
+    )]
     Test {
         #[command(flatten)]
         variables: Given,

@@ -33,7 +33,10 @@ fn no_root() {
         let policy = root().join("policies/article.yaml");
         let text = fs::read(policy).unwrap();
         fs::write(dir.join("policy.yaml"), text).unwrap();
-        assert_eq!(by_nobody(&rgt, &["policy", "check", dir.join("policy.yaml").to_str().unwrap()]).0, 0);
+        let policy = dir.join("policy.yaml");
+        let policy = policy.to_str().unwrap();
+        assert_eq!(by_nobody(&rgt, &["policy", "check", policy]).0, 0);
+        says(nobody(&["policy", "apply", policy, "--agent", "a"]), 1, &["no daemon is ready", "sudo rgt run"]);
     });
 }
 

@@ -11,6 +11,11 @@ use crate::control::protocol::{ApplyRequest, Request};
 use crate::policy::{self, read_text};
 
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  sudo rgt policy apply stricter.yaml --agent review\n  \
+    sudo rgt policy apply stricter.yaml --agent exec/1000/claude --json\n\n\
+    Exit status: 0 in force; 1 it has errors, was refused, or no daemon runs; 2 the file cannot be read."
+)]
 pub(super) struct Apply {
     /// The agent's name, as `rgt agents` shows it; all of that name get the policy.
     #[arg(long, value_name = "NAME")]
