@@ -66,6 +66,8 @@ fn configuration() {
         says(by_root(&["exec", "--set", "ledger.dri=/x", "--", "true"]), 125, &[near]);
         says(by_root(&["exec", "--set", "seal.mode", "--", "true"]), 125, &["section.key=value"]);
         says(by_root(&["exec", "--unknown-option"]), 2, &["--unknown-option"]);
+        says(by_root(&["exec", "--name", "../../x", "--", "true"]), 2, &["--name", "a part of the name is `..`"]);
+        says(by_root(&["tail", "--since", "yesterday"]), 2, &["--since", "10m"]);
 
         let policy = dir.join("policy.yaml");
         fs::write(&policy, "version: 1\nrules:\n  - idd: R\n").unwrap();

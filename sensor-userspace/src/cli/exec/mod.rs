@@ -16,6 +16,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::connect;
+use crate::agent::check_name;
 use crate::config::Config;
 use crate::control::client::Client;
 use crate::control::protocol::{Answer, ExecRequest, Kind, Request, WantedMode};
@@ -43,7 +44,7 @@ pub struct ExecArgs {
     #[arg(long, value_name = "F")]
     policy: Option<PathBuf>,
     /// What the agent is called [default: exec/UID/COMMAND]; an ordinary user's is called exec/UID/N
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = called)]
     name: Option<String>,
     /// Record what the policy would have denied; deny nothing
     #[arg(long, conflicts_with = "enforce")]
@@ -60,6 +61,10 @@ pub struct ExecArgs {
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
+}
+
+fn called(name: &str) -> Result<String, String> {
+    check_name(name).map(|()| name.to_owned())
 }
 
 pub fn run(args: ExecArgs) -> ExitCode {
@@ -263,5 +268,31 @@ fn tell_next(ended: &Request) -> Option<Answer> {
             Err(_) if Instant::now() >= deadline => return None,
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ExecArgs,
+    }
+
+    fn args(options: &[&str]) -> Result<ExecArgs, clap::Error> {
+        let words = ["exec"].iter().chain(options).chain(&["--", "true"]);
+        Line::try_parse_from(words).map(|line| line.args)
+    }
+
+    #[test]
+    fn names_that_climb_are_wrong_usage() {
+        let error = args(&["--name", "../../x"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("--name") && error.to_string().contains("`..`"), "{error}");
+        assert!(args(&["--name", "team/a.b"]).is_ok());
     }
 }
