@@ -6,6 +6,7 @@ mod inherited;
 mod wait;
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -208,9 +209,10 @@ fn warn(args: &ExecArgs, started: &Value) {
         .flatten()
         .filter_map(Value::as_str);
     let why: Vec<&str> = notes.collect();
-    if enforces(args) && text("mode") == "observe" {
+    let said = observing(args, text("mode"), std::io::stderr().is_terminal());
+    if let Some(word) = said {
         eprintln!(
-            "rgt exec: OBSERVING ONLY: nothing is denied on this kernel ({}); `rgt doctor` says what is missing",
+            "rgt exec: {word}: nothing is denied on this kernel ({}); `rgt doctor` says what is missing",
             why.join("; ")
         );
     } else if started.get("degraded").and_then(Value::as_bool) == Some(true)
@@ -226,6 +228,16 @@ fn warn(args: &ExecArgs, started: &Value) {
         })
     {
         eprintln!("rgt exec: this command's records are in {}", text("ledger"));
+    }
+}
+
+/// How it is said that this kernel denies nothing, to whom wants to know. Without a policy nothing is to be denied: a
+/// person is told, a log is not filled by it.
+fn observing(args: &ExecArgs, mode: &str, terminal: bool) -> Option<&'static str> {
+    match mode {
+        "observe" if enforces(args) => Some("OBSERVING ONLY"),
+        "observe" if !args.observe && terminal => Some("observing only"),
+        _ => None,
     }
 }
 
@@ -294,5 +306,20 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("--name") && error.to_string().contains("`..`"), "{error}");
         assert!(args(&["--name", "team/a.b"]).is_ok());
+    }
+
+    #[test]
+    fn that_nothing_is_denied_is_said_to_whom_it_matters() {
+        let said = |options: &[&str], mode, terminal| observing(&args(options).unwrap(), mode, terminal);
+        for terminal in [false, true] {
+            assert_eq!(said(&["--policy", "p.yaml"], "observe", terminal), Some("OBSERVING ONLY"));
+            assert_eq!(said(&["--policy", "p.yaml"], "lsm", terminal), None);
+            assert_eq!(said(&[], "fmod_ret", terminal), None);
+            // Who asks for it knows.
+            assert_eq!(said(&["--observe"], "observe", terminal), None);
+            assert_eq!(said(&["--policy", "p.yaml", "--observe"], "observe", terminal), None);
+        }
+        assert_eq!(said(&[], "observe", true), Some("observing only"));
+        assert_eq!(said(&[], "observe", false), None);
     }
 }
