@@ -201,9 +201,10 @@ fn object(action: &Value) -> String {
     };
     // What a symbolic link says is text, and starts from no directory; the object is the link itself.
     let symbolic = matches!(action["syscall"].as_str(), Some("symlink" | "symlinkat"));
-    let first = match symbolic {
-        true => argument("argument"),
-        false => argument("object").or_else(|| written("argument", "directory")),
+    let first = if symbolic {
+        argument("argument")
+    } else {
+        argument("object").or_else(|| written("argument", "directory"))
     };
     if action["verb"] == "proc.exec"
         && let Some(args) = action["argv"].as_array().filter(|args| !args.is_empty())
