@@ -12,6 +12,7 @@ use thiserror::Error;
 use toml::de::{DeTable, DeValue};
 
 pub use keys::duration;
+use crate::agent::check_name;
 use keys::{KEYS, kafka, unknown};
 
 pub const DEFAULT_FILE: &str = "/etc/rgt/rgt.toml";
@@ -250,7 +251,10 @@ fn agent(fields: &DeTable<'_>, dir: &Path) -> Result<AgentRule, (Option<Range<us
             .filter(|text| !text.is_empty())
             .ok_or_else(|| fault(format!("agents.{}: a string is wanted", key.get_ref())))?;
         match key.get_ref().as_ref() {
-            "name" => name = Some(text),
+            "name" => {
+                check_name(&text).map_err(|why| fault(format!("agents.name: {why}")))?;
+                name = Some(text);
+            }
             "policy" => policy = Some(dir.join(text)),
             "role" => role = Some(text),
             "task" => task = Some(text),
@@ -379,6 +383,7 @@ mod tests {
                 "t.toml:2:10: trajectory.length: `65` is no number from 0 to 64",
             ),
             ("agents = [{name = \"a\"}]", "t.toml:1:11: an agent needs"),
+            ("agents = [{name = \"a/../b\", unit = \"b\"}]", "t.toml:1:19: agents.name: a part of the name is `..`"),
             ("agents = [{unit = \"a\", cgroup = \"b\"}]", "not by both"),
             ("[seal\n", "t.toml:1:6: "),
             ("zzzzzzzzzzzzzzzz = 1\n", "there are: seal.mode"),

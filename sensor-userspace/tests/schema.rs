@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::fs;
 
 use jsonschema::Validator;
@@ -44,6 +45,13 @@ fn records_fit() {
     let article = fs::read_to_string(repository().join("docs/schema/article.json")).unwrap();
     let article = validator(&serde_json::from_str(&article).unwrap());
     let envelope = validator(&schema::by_name("envelope").unwrap());
+    // As a consumer has them: the files alone, each by its own `$id`.
+    let published: HashMap<Value, Validator> = fs::read_dir(repository().join("docs/schema"))
+        .unwrap()
+        .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+        .map(|text| serde_json::from_str::<Value>(&text).unwrap())
+        .map(|schema| (schema["$id"].clone(), validator(&schema)))
+        .collect();
     let mut reader = Reader::open(&scratch.ledger()).unwrap();
     let mut line = Vec::new();
     let mut seen = std::collections::BTreeMap::<String, usize>::new();
@@ -55,10 +63,12 @@ fn records_fit() {
             .strip_prefix("rgt.")
             .unwrap()
             .to_string();
-        let own = validator(&schema::by_name(&category).unwrap());
+        let own = published
+            .get(&event["dataschema"])
+            .unwrap_or_else(|| panic!("no published schema is {}", event["dataschema"]));
         let mut wanted = vec![
             ("envelope", &envelope, &event),
-            ("its own", &own, &event["data"]),
+            ("its own", own, &event["data"]),
         ];
         if category.starts_with("policy.") {
             wanted.push(("the article's", &article, &event["data"]));

@@ -2,11 +2,13 @@
 
 pub mod cgroup;
 mod glob;
+mod name;
 mod numbers;
 mod user;
 mod watch;
 
 pub use glob::matches;
+pub use name::{check_name, stays_in_uri};
 pub use numbers::Numbers;
 pub use user::{User, principal};
 pub use watch::{Found, Watch};

@@ -102,6 +102,12 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// A command line without `rgt` itself.
+#[cfg(test)]
+fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once(&"rgt").chain(words))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +115,21 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_has_an_example() {
+        fn look(command: &clap::Command, path: &str, lacking: &mut Vec<String>) {
+            let path = format!("{path} {}", command.get_name()).trim_start().to_owned();
+            let help = command.clone().render_long_help().to_string();
+            let examples = help.split("Example").nth(1).unwrap_or_default();
+            if !examples.contains(&path) {
+                lacking.push(path.clone());
+            }
+            command.get_subcommands().for_each(|below| look(below, &path, lacking));
+        }
+        let mut lacking = Vec::new();
+        look(&Cli::command(), "", &mut lacking);
+        assert_eq!(lacking, Vec::<String>::new());
     }
 }

@@ -16,12 +16,18 @@ use self::explain::{Explain, explain};
 use super::suggest::{self, SuggestArgs};
 use crate::policy::{self, Decision, Errors, Policy, Problem, Variables, effect_word, read_text};
 
-/// A policy has errors, or a case of its tests fails.
+/// A policy has errors, a case of its tests fails, or no daemon is there to apply it.
 const EXIT_UNSOUND: u8 = 1;
 /// The question itself cannot be answered: a file that cannot be read, an action that does not exist.
 const EXIT_USAGE: u8 = 2;
 
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  rgt policy check policies/*.yaml\n  rgt policy test policies/article.yaml\n  \
+    rgt policy explain policies/article.yaml --action file.delete --path /prod/db\n\n\
+    Exit status: 0; 1 where a policy has errors, a case fails, or it could not be applied; 2 where the question cannot \
+    be answered."
+)]
 pub struct PolicyArgs {
     #[command(subcommand)]
     verb: Verb,
@@ -30,6 +36,9 @@ pub struct PolicyArgs {
 #[derive(Subcommand, Debug)]
 enum Verb {
     /// Tell every error of policy files, with line, column and the way out.
+    #[command(
+        after_help = "Examples:\n  rgt policy check policy.yaml\n  rgt policy check --json policies/*.yaml | jq .problems"
+    )]
     Check {
         /// One JSON object a file.
         #[arg(long)]
@@ -42,6 +51,10 @@ enum Verb {
     /// Say which rule decides an attempt, and why.
     Explain(Box<Explain>),
     /// Show a policy as it is compiled.
+    #[command(
+        after_help = "Examples:\n  rgt policy show policy.yaml\n  \
+        rgt policy show policy.yaml --workspace \"$PWD\" --json | jq .rules"
+    )]
     Show {
         #[command(flatten)]
         variables: Given,
@@ -52,6 +65,9 @@ enum Verb {
         file: PathBuf,
     },
     /// Run the policy's own table of cases (`tests:`).
+    #[command(
+        after_help = "Examples:\n  rgt policy test policy.yaml\n  rgt policy test policy.yaml --json | jq 'select(.passed | not)'"
+    )]
     Test {
         #[command(flatten)]
         variables: Given,
@@ -107,6 +123,10 @@ pub fn execute(args: &PolicyArgs, out: &mut dyn Write, err: &mut dyn Write) -> i
             writeln!(err, "rgt policy: {text}")?;
             Ok(EXIT_USAGE)
         }
+        Err(Failure::Undone(text)) => {
+            writeln!(err, "rgt policy: {text}")?;
+            Ok(EXIT_UNSOUND)
+        }
     }
 }
 
@@ -114,6 +134,8 @@ enum Failure {
     Output(io::Error),
     Unsound(Errors),
     Usage(String),
+    /// Nothing is wrong with the question, and it could not be done.
+    Undone(String),
 }
 
 impl From<io::Error> for Failure {
@@ -165,7 +187,7 @@ fn check(
                 status = status.max(EXIT_UNSOUND);
                 (errors.0, false)
             }
-            Err(Failure::Usage(text)) => {
+            Err(Failure::Usage(text) | Failure::Undone(text)) => {
                 status = status.max(EXIT_USAGE);
                 if json {
                     writeln!(out, "{}", json!({ "file": name, "ok": false, "error": text }))?;

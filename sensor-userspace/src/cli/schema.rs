@@ -10,8 +10,9 @@ use serde_json::{Map, Value};
 use crate::record::schema;
 
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  rgt schema policy.decision > policy.decision.json\n  rgt schema | jq keys")]
 pub struct SchemaArgs {
-    /// Which schema: envelope, attempt, or a category such as audit.chain; all when left out.
+    /// Which schema: envelope, or a category such as policy.decision; all when left out.
     pub name: Option<String>,
 }
 

@@ -13,7 +13,8 @@ use crate::seal::{SealConfig, SealKey};
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes: 0 whole and authentic; 1 cannot be read; 2 usage; 10 modified; 11 missing; \
+    after_help = "Examples:\n  rgt verify /var/lib/rgt/ledger\n  rgt verify --key-file key.hex ./evidence\n  \
+rgt verify --json ./evidence | jq .problem\n\nExit codes: 0 whole and authentic; 1 cannot be read; 2 usage; 10 modified; 11 missing; \
 12 reordered; 13 truncated; 14 duplicated; 15 unknown key; 16 broken boot chain; 17 malformed."
 )]
 pub struct VerifyArgs {

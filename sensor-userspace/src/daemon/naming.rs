@@ -1,12 +1,10 @@
 //! What an agent is called, and who may call it so.
 
-use crate::agent::matches;
+use crate::agent::{check_name, matches, stays_in_uri};
 use crate::config::{AgentRule, Whose};
 
 /// Begins the names of those that nobody vouched for: `exec/UID/NAME`.
 const OWN: &str = "exec/";
-/// Longest `--name`.
-const MAX_NAME: usize = 200;
 
 /// The `agent_id` of a command. Root's word holds as it stands. Another user's names bear his number, so that two users'
 /// are told apart, and none of his can be root's or the configuration's.
@@ -18,11 +16,10 @@ pub(super) fn agent_id(
     rules: &[AgentRule],
 ) -> Result<String, String> {
     let Some(name) = name else {
+        stays_in_uri(command).map_err(|why| format!("the command {command}: {why}"))?;
         return Ok(format!("{OWN}{uid}/{command}"));
     };
-    if name.is_empty() || name.len() > MAX_NAME {
-        return Err(format!("--name takes 1 to {MAX_NAME} bytes"));
-    }
+    check_name(name).map_err(|why| format!("--name {name}: {why}"))?;
     if by_root {
         return Ok(name.to_owned());
     }
@@ -82,6 +79,14 @@ mod tests {
         }
         assert!(called("", true, 0).is_err());
         assert!(called(&"x".repeat(201), true, 0).is_err());
+        for climbing in ["../../x", "..", "a/./b"] {
+            for (by_root, uid) in [(true, 0), (false, 1000)] {
+                let error = called(climbing, by_root, uid).unwrap_err();
+                assert!(error.starts_with(&format!("--name {climbing}: ")), "{error}");
+            }
+            // As only another program than `rgt exec` would have it.
+            assert!(agent_id(None, climbing, false, 1000, &[]).is_err());
+        }
     }
 
     #[test]

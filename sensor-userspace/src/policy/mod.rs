@@ -78,6 +78,7 @@ pub use read::{Included, parse, parse_file, parse_given};
 pub use read_exe::NAMELESS as NAMELESS_PROGRAM;
 pub use read_rule::{has_address, has_place, reaches_sockets};
 pub use window::Window;
+pub(crate) use words::suggestion;
 pub use words::{MAX_NAME, is_name, verbs};
 
 /// The rule id of the policy's `default:`.

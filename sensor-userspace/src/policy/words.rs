@@ -160,7 +160,7 @@ pub fn verbs(actions: u32) -> impl Iterator<Item = Action> {
 }
 
 /// "did you mean …", when one of `words` is near.
-pub(super) fn suggestion<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn suggestion<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<String> {
     // Distances to a monster cost its length each, and nothing is near it.
     if word.len() > 64 {
         return None;

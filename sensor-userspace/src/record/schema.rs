@@ -16,20 +16,16 @@ const TEXT: &str = r##"^([ !#$'-;=?-\[\]-~]|%[0-9A-F]{2})*$"##;
 pub fn all() -> Vec<(&'static str, Value)> {
     vec![
         ("envelope", envelope()),
-        ("attempt", attempt()),
+        (Category::PolicyDecision.name(), decision()),
+        (Category::PolicyBreach.name(), breach()),
         (Category::IdentityAssertion.name(), identity_assertion()),
         (Category::SandboxEvent.name(), sandbox_event()),
         (Category::AuditChain.name(), audit_chain()),
     ]
 }
 
-/// The schema of this name: a category's, `attempt` or `envelope`.
+/// The schema of this name: a category's, or `envelope`.
 pub fn by_name(name: &str) -> Option<Value> {
-    // Attempts and their breaches are one shape under two names.
-    let name = match name {
-        "policy.decision" | "policy.breach" => "attempt",
-        other => other,
-    };
     all()
         .into_iter()
         .find(|(known, _)| *known == name)
@@ -206,9 +202,20 @@ fn trajectory() -> Value {
     json!({ "type": "array", "items": entry, "maxItems": MAX_LENGTH })
 }
 
-fn attempt() -> Value {
+fn decision() -> Value {
+    let schema = attempt(&["ALLOW", "CHALLENGE"]);
+    titled(schema, Category::PolicyDecision.name(), "data of an attempt that was not denied")
+}
+
+fn breach() -> Value {
+    let schema = attempt(&["DENY"]);
+    titled(schema, Category::PolicyBreach.name(), "data of an attempt that was denied, or would have been")
+}
+
+/// Whole under each of its names: whoever has one file needs no other.
+fn attempt(verdicts: &[&str]) -> Value {
     let score = json!({ "type": "integer", "minimum": 0, "maximum": 100 });
-    let schema = closed(
+    closed(
         json!({
             "action_attempted": action_attempted(),
             "agent_id": text(),
@@ -232,7 +239,7 @@ fn attempt() -> Value {
             "outcome_of": { "type": "string", "pattern": "^[0-9a-f]{16}-[0-9]+$" },
             "policy_hash": text(),
             "policy_rule_id": text(),
-            "policy_verdict": { "type": "string", "enum": ["ALLOW", "DENY", "CHALLENGE"] },
+            "policy_verdict": { "type": "string", "enum": verdicts },
             "principal": text(),
             "risk_factors": closed(
                 json!({
@@ -274,11 +281,6 @@ fn attempt() -> Value {
             "timestamp",
             "trace_id",
         ],
-    );
-    titled(
-        schema,
-        "attempt",
-        "data of an attempt (policy.decision, policy.breach)",
     )
 }
 

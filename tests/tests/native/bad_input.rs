@@ -33,7 +33,10 @@ fn no_root() {
         let policy = root().join("policies/article.yaml");
         let text = fs::read(policy).unwrap();
         fs::write(dir.join("policy.yaml"), text).unwrap();
-        assert_eq!(by_nobody(&rgt, &["policy", "check", dir.join("policy.yaml").to_str().unwrap()]).0, 0);
+        let policy = dir.join("policy.yaml");
+        let policy = policy.to_str().unwrap();
+        assert_eq!(by_nobody(&rgt, &["policy", "check", policy]).0, 0);
+        says(nobody(&["policy", "apply", policy, "--agent", "a"]), 1, &["no daemon is ready", "sudo rgt run"]);
     });
 }
 
@@ -63,6 +66,8 @@ fn configuration() {
         says(by_root(&["exec", "--set", "ledger.dri=/x", "--", "true"]), 125, &[near]);
         says(by_root(&["exec", "--set", "seal.mode", "--", "true"]), 125, &["section.key=value"]);
         says(by_root(&["exec", "--unknown-option"]), 2, &["--unknown-option"]);
+        says(by_root(&["exec", "--name", "../../x", "--", "true"]), 2, &["--name", "a part of the name is `..`"]);
+        says(by_root(&["tail", "--since", "yesterday"]), 2, &["--since", "10m"]);
 
         let policy = dir.join("policy.yaml");
         fs::write(&policy, "version: 1\nrules:\n  - idd: R\n").unwrap();

@@ -41,6 +41,56 @@ fn command_passes_through() {
     });
 }
 
+/// Says what comes to it, until it is told to end.
+const LISTENER: &str = r#"
+import signal
+every = signal.valid_signals()
+signal.pthread_sigmask(signal.SIG_BLOCK, every)
+print("ready", flush=True)
+while True:
+    got = signal.sigwaitinfo(every)
+    print(got.si_signo, got.si_code, flush=True)
+    if got.si_signo == signal.SIGTERM:
+        break
+"#;
+
+#[test]
+fn signals_pass_through() {
+    native("signals_pass_through", &[], |dir| {
+        let running = Exec::new(dir, "ledger").start(["python3", "-c", LISTENER]);
+        let pid = libc::pid_t::try_from(running.pid()).unwrap();
+        let heard = |line: &str| {
+            wait_for(&format!("{line:?}"), || {
+                let said = fs::read_to_string(dir.join("ledger.out")).unwrap();
+                said.lines().any(|said| said == line).then_some(())
+            });
+        };
+        heard("ready");
+        // Those by which `rgt exec` itself stops or fails, and the library's own two.
+        let own = [
+            libc::SIGKILL, libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGSEGV, libc::SIGBUS,
+            libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS, 32, 33,
+        ];
+        let passed: Vec<i32> =
+            (1..=libc::SIGRTMAX()).filter(|signal| !own.contains(signal) && *signal != libc::SIGTERM).collect();
+        for signal in &passed {
+            // SAFETY: kill(2) takes integers; the process is our child, which has not been awaited.
+            assert_eq!(unsafe { libc::kill(pid, *signal) }, 0);
+            heard(&format!("{signal} 0"));
+        }
+        let value = libc::sigval { sival_ptr: std::ptr::without_provenance_mut(7) };
+        // SAFETY: as above; the value is a number that nobody follows.
+        assert_eq!(unsafe { libc::sigqueue(pid, libc::SIGRTMIN(), value) }, 0);
+        heard(&format!("{} {}", libc::SIGRTMIN(), libc::SI_QUEUE));
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+        let done = running.done();
+        done.succeeded();
+        assert_eq!(done.out.lines().count(), passed.len() + 3, "each comes once: {}", done.out);
+        println!("{} signals passed on", passed.len() + 1);
+    });
+}
+
 #[test]
 fn first_attempt_is_the_command() {
     native("first_attempt_is_the_command", &[], |dir| {

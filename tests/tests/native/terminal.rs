@@ -31,7 +31,11 @@ fn talk(dir: &Dir, how: &str) -> Done {
 #[test]
 fn a_shell_has_job_control() {
     native("a_shell_has_job_control", &["bash", "timeout"], |dir| {
-        let ledger = talk(dir, "inside").succeeded();
+        let done = talk(dir, "inside");
+        let ledger = done.succeeded();
+        let started = ledger.others.iter().find(|(_, data)| data["kind"] == "start").unwrap();
+        let observing = started.1["mode"] == "observe";
+        assert_eq!(done.out.contains("rgt exec: observing only: "), observing, "{}", done.out);
         let slept = ledger.attempts.iter().filter(|each| each.argv.first().is_some_and(|name| name == b"sleep"));
         assert_eq!(slept.count(), 2, "both jobs are recorded");
         println!("&, jobs, fg, Ctrl-C, Ctrl-Z, bg, kill and exit 42 of a shell under rgt exec");

@@ -105,26 +105,28 @@ impl std::fmt::Debug for Signals {
     }
 }
 
-/// Those that `wait` waits for.
-pub const AWAITED: [c_int; 9] = [
-    libc::SIGCHLD,
-    libc::SIGTERM,
-    libc::SIGHUP,
-    libc::SIGINT,
-    libc::SIGQUIT,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-    libc::SIGALRM,
-    libc::SIGWINCH,
+/// What is not passed on: by the first three this process stops as any other does, the rest are faults of its own.
+const OWN: [c_int; 9] = [
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGSYS,
 ];
 
+/// Those that `wait` waits for: whatever else can be caught. One that was forgotten would end this process and leave the
+/// command running.
 pub fn awaited() -> libc::sigset_t {
-    // SAFETY: sigemptyset initialises the set that it is given; sigaddset adds valid signal numbers.
+    // SAFETY: sigfillset initialises the set that it is given; sigdelset takes valid signal numbers out.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut set);
-        for signal in AWAITED {
-            libc::sigaddset(&mut set, signal);
+        libc::sigfillset(&mut set);
+        for signal in OWN {
+            libc::sigdelset(&mut set, signal);
         }
         set
     }

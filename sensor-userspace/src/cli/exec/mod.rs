@@ -6,6 +6,7 @@ mod inherited;
 mod wait;
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::connect;
+use crate::agent::check_name;
 use crate::config::Config;
 use crate::control::client::Client;
 use crate::control::protocol::{Answer, ExecRequest, Kind, Request, WantedMode};
@@ -43,7 +45,7 @@ pub struct ExecArgs {
     #[arg(long, value_name = "F")]
     policy: Option<PathBuf>,
     /// What the agent is called [default: exec/UID/COMMAND]; an ordinary user's is called exec/UID/N
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = called)]
     name: Option<String>,
     /// Record what the policy would have denied; deny nothing
     #[arg(long, conflicts_with = "enforce")]
@@ -60,6 +62,10 @@ pub struct ExecArgs {
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
+}
+
+fn called(name: &str) -> Result<String, String> {
+    check_name(name).map(|()| name.to_owned())
 }
 
 pub fn run(args: ExecArgs) -> ExitCode {
@@ -203,9 +209,10 @@ fn warn(args: &ExecArgs, started: &Value) {
         .flatten()
         .filter_map(Value::as_str);
     let why: Vec<&str> = notes.collect();
-    if enforces(args) && text("mode") == "observe" {
+    let said = observing(args, text("mode"), std::io::stderr().is_terminal());
+    if let Some(word) = said {
         eprintln!(
-            "rgt exec: OBSERVING ONLY: nothing is denied on this kernel ({}); `rgt doctor` says what is missing",
+            "rgt exec: {word}: nothing is denied on this kernel ({}); `rgt doctor` says what is missing",
             why.join("; ")
         );
     } else if started.get("degraded").and_then(Value::as_bool) == Some(true)
@@ -221,6 +228,16 @@ fn warn(args: &ExecArgs, started: &Value) {
         })
     {
         eprintln!("rgt exec: this command's records are in {}", text("ledger"));
+    }
+}
+
+/// How it is said that this kernel denies nothing, to whom wants to know. Without a policy nothing is to be denied: a
+/// person is told, a log is not filled by it.
+fn observing(args: &ExecArgs, mode: &str, terminal: bool) -> Option<&'static str> {
+    match mode {
+        "observe" if enforces(args) => Some("OBSERVING ONLY"),
+        "observe" if !args.observe && terminal => Some("observing only"),
+        _ => None,
     }
 }
 
@@ -263,5 +280,46 @@ fn tell_next(ended: &Request) -> Option<Answer> {
             Err(_) if Instant::now() >= deadline => return None,
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ExecArgs,
+    }
+
+    fn args(options: &[&str]) -> Result<ExecArgs, clap::Error> {
+        let words = ["exec"].iter().chain(options).chain(&["--", "true"]);
+        Line::try_parse_from(words).map(|line| line.args)
+    }
+
+    #[test]
+    fn names_that_climb_are_wrong_usage() {
+        let error = args(&["--name", "../../x"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("--name") && error.to_string().contains("`..`"), "{error}");
+        assert!(args(&["--name", "team/a.b"]).is_ok());
+    }
+
+    #[test]
+    fn that_nothing_is_denied_is_said_to_whom_it_matters() {
+        let said = |options: &[&str], mode, terminal| observing(&args(options).unwrap(), mode, terminal);
+        for terminal in [false, true] {
+            assert_eq!(said(&["--policy", "p.yaml"], "observe", terminal), Some("OBSERVING ONLY"));
+            assert_eq!(said(&["--policy", "p.yaml"], "lsm", terminal), None);
+            assert_eq!(said(&[], "fmod_ret", terminal), None);
+            // Who asks for it knows.
+            assert_eq!(said(&["--observe"], "observe", terminal), None);
+            assert_eq!(said(&["--policy", "p.yaml", "--observe"], "observe", terminal), None);
+        }
+        assert_eq!(said(&[], "observe", true), Some("observing only"));
+        assert_eq!(said(&[], "observe", false), None);
     }
 }

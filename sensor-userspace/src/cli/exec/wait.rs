@@ -65,23 +65,38 @@ pub fn until_end(running: Running) -> Result<Ended> {
             let mut info: libc::siginfo_t = std::mem::zeroed();
             (libc::sigwaitinfo(&set, &mut info), info)
         };
-        match signal {
-            libc::SIGCHLD => {}
-            signal if signal > 0 => pass_on(signal, &info, running.pid),
-            // EINTR: continued after a stop.
-            _ => {}
+        // Below zero: EINTR, continued after a stop.
+        if signal > 0 {
+            pass_on(signal, &info, running.pid);
         }
     };
     Ok(failed.map_or(ended, Ended::NotRun))
 }
 
-/// What the terminal sends, it sends to the whole foreground group: the command has it already.
 fn pass_on(signal: i32, info: &libc::siginfo_t, pid: libc::pid_t) {
-    if info.si_code > 0 || signal == libc::SIGWINCH {
+    // A write to a closed pipe, or beyond a file's limit: the kernel signs it with the writer's own number.
+    // SAFETY: every signal of this code has a sender.
+    let by_itself =
+        info.si_code == libc::SI_USER && unsafe { info.si_pid() }.unsigned_abs() == std::process::id();
+    if by_itself || !is_the_commands(signal, info.si_code) {
         return;
     }
-    // SAFETY: kill(2) takes integers; `pid` is a child that has not been awaited to its end.
-    unsafe { libc::kill(pid, signal) };
+    // SAFETY: both take integers, and the value, which SI_QUEUE says is there, as it came; `pid` is a child that has not
+    // been awaited to its end.
+    unsafe {
+        match info.si_code {
+            libc::SI_QUEUE => libc::sigqueue(pid, signal, info.si_value()),
+            _ => libc::kill(pid, signal),
+        }
+    };
+}
+
+/// Whether the command is to have it and has it not. What the terminal sends, it sends to the whole foreground group; a
+/// child's end and a limit of this process's are its own. A timer that was set before this program began would have been
+/// the command's.
+fn is_the_commands(signal: i32, code: i32) -> bool {
+    let by_a_process = code <= 0;
+    by_a_process || matches!(signal, libc::SIGALRM | libc::SIGVTALRM | libc::SIGPROF)
 }
 
 fn look(pid: libc::pid_t) -> Result<Option<Ended>> {
@@ -120,9 +135,14 @@ fn stop_with(pid: libc::pid_t) {
     if !is_stopped(pid) {
         return;
     }
-    // SAFETY: raise(3) and kill(2) take integers; SIGSTOP returns here when somebody continues us.
+    // SAFETY: raise(3) and kill(2) take integers; SIGSTOP returns here when somebody continues us. That SIGCONT waits, in
+    // a set that is initialised; the command gets one in its place.
     unsafe {
         libc::raise(libc::SIGSTOP);
+        let (mut set, at_once): (libc::sigset_t, libc::timespec) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGCONT);
+        libc::sigtimedwait(&set, std::ptr::null_mut(), &at_once);
         libc::kill(pid, libc::SIGCONT);
     }
 }
@@ -135,4 +155,21 @@ fn is_stopped(pid: libc::pid_t) -> bool {
         .rposition(|byte| *byte == b')')
         .and_then(|at| stat.get(at + 2));
     state == Some(&b'T')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_terminal_sends_is_not_sent_twice() {
+        const SI_KERNEL: i32 = 0x80;
+        for signal in [libc::SIGINT, libc::SIGWINCH, libc::SIGCONT, libc::SIGHUP, libc::SIGXCPU] {
+            assert!(!is_the_commands(signal, SI_KERNEL), "{signal}");
+            assert!(is_the_commands(signal, libc::SI_USER), "{signal}");
+        }
+        assert!(!is_the_commands(libc::SIGCHLD, libc::CLD_EXITED));
+        assert!(is_the_commands(libc::SIGALRM, SI_KERNEL));
+        assert!(is_the_commands(libc::SIGRTMIN(), libc::SI_QUEUE));
+    }
 }

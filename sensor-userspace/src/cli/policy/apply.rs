@@ -5,12 +5,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{EXIT_UNSOUND, Failure};
+use super::Failure;
 use crate::cli::connect;
 use crate::control::protocol::{ApplyRequest, Request};
 use crate::policy::{self, read_text};
 
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  sudo rgt policy apply stricter.yaml --agent review\n  \
+    sudo rgt policy apply stricter.yaml --agent exec/1000/claude --json\n\n\
+    Exit status: 0 in force; 1 it has errors, was refused, or no daemon runs; 2 the file cannot be read."
+)]
 pub(super) struct Apply {
     /// The agent's name, as `rgt agents` shows it; all of that name get the policy.
     #[arg(long, value_name = "NAME")]
@@ -33,13 +38,10 @@ pub(super) fn apply(args: &Apply, out: &mut dyn Write, err: &mut dyn Write) -> R
     }
     let request = ApplyRequest { agent: args.agent.clone(), policy: text, policy_name: name, policy_includes };
     let answer = connect::try_ask(&Request::Apply(Box::new(request)))
-        .map_err(|cause| Failure::Usage(connect::no_daemon(&cause).to_string()))?;
+        .map_err(|cause| Failure::Undone(connect::no_daemon(&cause).to_string()))?;
     let done = match answer {
         Ok(done) => done,
-        Err(refusal) => {
-            writeln!(err, "rgt policy: {}", refusal.error)?;
-            return Ok(EXIT_UNSOUND);
-        }
+        Err(refusal) => return Err(Failure::Undone(refusal.error)),
     };
     if args.json {
         writeln!(out, "{done}")?;

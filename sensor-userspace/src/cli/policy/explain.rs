@@ -15,6 +15,13 @@ use crate::policy::{
 };
 
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  rgt policy explain policy.yaml --action file.delete --path /prod/db\n  \
+    rgt policy explain policies/ci-agent.yaml --workspace \"$PWD\" --home \"$HOME\" \\\n    \
+    --action net.connect --to 198.51.100.7:22 --label secret\n  \
+    rgt policy explain policy.yaml --action file.rename,file.delete --path /a --path2 /b --json\n\n\
+    Exit status: 0 whatever the verdict; 1 the policy has errors; 2 the question cannot be answered."
+)]
 pub(super) struct Explain {
     /// What is attempted: `file.delete`; several with commas, if one call means several.
     #[arg(long, value_name = "VERB", required = true, value_delimiter = ',')]

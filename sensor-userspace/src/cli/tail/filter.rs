@@ -1,10 +1,11 @@
 //! Which records are shown.
 
-use anyhow::{Result, bail};
+use sensor_common::action::{Action, Class};
 use serde_json::Value;
 
 use super::TailArgs;
 use crate::config::duration;
+use crate::policy::suggestion;
 use crate::record::time;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,13 +19,8 @@ pub struct Filter {
 }
 
 impl Filter {
-    pub fn new(args: &TailArgs) -> Result<Filter> {
-        let since = args
-            .since
-            .as_deref()
-            .map(|since| moment(since, time::now()))
-            .transpose()?;
-        Ok(Filter {
+    pub fn new(args: &TailArgs) -> Filter {
+        Filter {
             agent: args.agent.clone(),
             verdict: args
                 .verdict
@@ -32,8 +28,8 @@ impl Filter {
                 .map(|verdict| verdict.to_ascii_uppercase()),
             rule: args.rule.clone(),
             action: args.action.clone(),
-            since,
-        })
+            since: args.since.clone(),
+        }
     }
 
     pub fn passes_all(&self) -> bool {
@@ -65,13 +61,14 @@ fn plain(text: &str) -> String {
     String::from_utf8_lossy(&crate::record::canonical::decode(text.as_bytes())).into_owned()
 }
 
-/// The attempt's verb, or any other that it means.
+/// The attempt's verb, or any other that it means, or its class.
 fn has_action(action: &Value, wanted: &str) -> bool {
     let meant = action["actions"]
         .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default();
     std::iter::once(&action["verb"])
+        .chain([&action["class"]])
         .chain(meant)
         .filter_map(Value::as_str)
         .any(|verb| match wanted.strip_suffix('*') {
@@ -80,8 +77,31 @@ fn has_action(action: &Value, wanted: &str) -> bool {
         })
 }
 
+/// `--action`: what no record can bear is an error, not an empty table.
+pub fn action(text: &str) -> Result<String, String> {
+    let verbs = || Action::ALL.iter().map(|action| action.verb());
+    let words = || verbs().chain(Class::ALL.map(Class::name));
+    let known = match text.strip_suffix('*') {
+        Some(start) => verbs().any(|verb| verb.starts_with(start)),
+        None => words().any(|word| word == text),
+    };
+    if known {
+        return Ok(text.to_owned());
+    }
+    let help = suggestion(text, words()).unwrap_or_else(|| {
+        let words: Vec<&str> = words().collect();
+        format!("there are: {}; and families, such as `file.*`", words.join(", "))
+    });
+    Err(format!("no action is called so; {help}"))
+}
+
+/// `--since`, as records bear their time.
+pub fn since(text: &str) -> Result<String, String> {
+    moment(text, time::now())
+}
+
 /// `10m` ago, or a moment.
-fn moment(text: &str, now: u64) -> Result<String> {
+fn moment(text: &str, now: u64) -> Result<String, String> {
     // A bare number could be a year or a time since the epoch: it is neither.
     if !text.bytes().all(|byte| byte.is_ascii_digit())
         && let Ok(ago) = duration(text)
@@ -101,9 +121,7 @@ fn moment(text: &str, now: u64) -> Result<String> {
         },
     };
     if !time::is_time(whole.as_bytes()) {
-        bail!(
-            "--since {text}: neither a time ago such as 10m, 2h, 1d nor a moment in UTC such as 2026-11-03T10:00:00Z"
-        );
+        return Err("neither a time ago such as 10m, 2h, 1d nor a moment in UTC such as 2026-11-03T10:00:00Z".to_owned());
     }
     Ok(whole)
 }
@@ -116,7 +134,7 @@ mod tests {
     #[test]
     fn records_are_chosen() {
         let record = json!({"time": "2026-11-03T10:00:00.000000000Z", "data": {"agent_id": "a%20b", "policy_verdict": "DENY",
-            "policy_rule_id": "R", "action_attempted": {"verb": "file.rename", "actions": ["file.rename", "file.delete"]}}});
+            "policy_rule_id": "R", "action_attempted": {"verb": "file.rename", "class": "destructive", "actions": ["file.rename", "file.delete"]}}});
         let with = |change: fn(&mut Filter)| {
             let mut filter = Filter::default();
             change(&mut filter);
@@ -127,6 +145,7 @@ mod tests {
         assert!(!with(|filter| filter.agent = Some("b".to_owned())));
         assert!(with(|filter| filter.action = Some("file.delete".to_owned())));
         assert!(with(|filter| filter.action = Some("file.*".to_owned())));
+        assert!(with(|filter| filter.action = Some("destructive".to_owned())));
         assert!(!with(|filter| filter.action = Some("net.*".to_owned())));
         assert!(!with(|filter| filter.verdict = Some("ALLOW".to_owned())));
         assert!(with(
@@ -135,6 +154,24 @@ mod tests {
         assert!(!with(
             |filter| filter.since = Some("2026-11-03T10:00:00.000000001Z".to_owned())
         ));
+    }
+
+    #[test]
+    fn wrong_words_are_wrong_usage() {
+        for known in ["file.delete", "file.*", "file.de*", "*", "destructive"] {
+            assert_eq!(action(known).as_deref(), Ok(known));
+        }
+        assert!(action("file.delte").unwrap_err().contains("did you mean `file.delete`?"));
+        assert!(action("destructiv").unwrap_err().contains("did you mean `destructive`?"));
+        let error = action("bogus.verb").unwrap_err();
+        assert!(error.contains("file.read, ") && error.contains("file.*"), "{error}");
+        assert!(action("bogus.*").is_err());
+        for wrong in [["--since", "yesterday"], ["--action", "bogus.verb"], ["--verdict", "MAYBE"]] {
+            let error = crate::cli::parse(&["tail", wrong[0], wrong[1]]).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{error}");
+            assert!(error.to_string().contains(wrong[0]), "{error}");
+        }
+        crate::cli::parse(&["tail", "--since", "10m", "--action", "net.*", "--verdict", "deny"]).unwrap();
     }
 
     #[test]

@@ -48,11 +48,11 @@ pub struct TailArgs {
     /// Only what this rule decided
     #[arg(long, value_name = "R")]
     rule: Option<String>,
-    /// Only this action, file.delete, or a family, file.*
-    #[arg(long, value_name = "A")]
+    /// Only this action, file.delete, a family, file.*, or a class, destructive
+    #[arg(long, value_name = "A", value_parser = filter::action)]
     action: Option<String>,
     /// Only records from then on: 10m, 2h, or 2026-11-03T10:00:00Z
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = filter::since)]
     since: Option<String>,
     /// Show each record's ID
     #[arg(long)]
@@ -64,7 +64,7 @@ pub struct TailArgs {
 
 pub fn run(args: TailArgs) -> Result<ExitCode> {
     let dir = ledger_dir(args.ledger.as_deref())?;
-    let filter = Filter::new(&args)?;
+    let filter = Filter::new(&args);
     if !args.follow {
         must_be_there(&dir)?;
     }

@@ -199,7 +199,13 @@ fn object(action: &Value) -> String {
             None => name,
         })
     };
-    let first = argument("object").or_else(|| written("argument", "directory"));
+    // What a symbolic link says is text, and starts from no directory; the object is the link itself.
+    let symbolic = matches!(action["syscall"].as_str(), Some("symlink" | "symlinkat"));
+    let first = if symbolic {
+        argument("argument")
+    } else {
+        argument("object").or_else(|| written("argument", "directory"))
+    };
     if action["verb"] == "proc.exec"
         && let Some(args) = action["argv"].as_array().filter(|args| !args.is_empty())
     {
@@ -216,7 +222,8 @@ fn object(action: &Value) -> String {
             .trim_end()
             .to_owned();
     }
-    let second = argument("object2").or_else(|| written("argument2", "directory2"));
+    let second = if symbolic { "object" } else { "object2" };
+    let second = argument(second).or_else(|| written("argument2", "directory2"));
     match (first, second) {
         (Some(first), Some(second)) => format!("{first} → {second}"),
         (Some(one), None) | (None, Some(one)) => one,
@@ -321,6 +328,18 @@ mod tests {
             ),
             "a → /b"
         );
+    }
+
+    #[test]
+    fn a_symbolic_link_shows_its_target_as_written() {
+        let mut action = json!({"verb": "file.link", "syscall": "symlinkat", "argument": "../secret", "directory": "/work",
+            "argument2": "s", "directory2": "/prot"});
+        assert_eq!(object(&action), "../secret → /prot/s");
+        action["object"] = json!("/mnt/prot/s");
+        assert_eq!(object(&action), "../secret → /mnt/prot/s");
+        // A hard link's first name is an object as any other.
+        let hard = json!({"verb": "file.link", "syscall": "link", "argument": "a", "argument2": "b", "object": "/x/a", "object2": "/x/b"});
+        assert_eq!(object(&hard), "/x/a → /x/b");
     }
 
     #[test]
