@@ -386,6 +386,8 @@ mod tests {
             ("agents = [{name = \"a/../b\", unit = \"b\"}]", "t.toml:1:19: agents.name: a part of the name is `..`"),
             ("agents = [{unit = \"a\", cgroup = \"b\"}]", "not by both"),
             ("[seal\n", "t.toml:1:6: "),
+            ("[node]\nname = \"a/b\"\n", "`a/b` holds a `/`"),
+            ("[node]\nname = \"..\"\n", "a part of the name is `..`"),
             ("zzzzzzzzzzzzzzzz = 1\n", "there are: seal.mode"),
         ] {
             let error = read(text).unwrap_err();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sensor_common::guard::Guard;
 
 use super::{Config, KeyEncoding, MAX_TRAJECTORY, SealMode};
+use crate::agent::stays_in_uri;
 
 pub(super) type Setter = fn(&mut Config, &str) -> Result<(), String>;
 
@@ -97,7 +98,7 @@ pub(super) const KEYS: &[(&str, Setter)] = &[
         Ok(())
     }),
     ("node.name", |config, value| {
-        config.node_name = Some(filled(value)?);
+        config.node_name = Some(filled(value).and_then(node)?);
         Ok(())
     }),
     ("node.environment", |config, value| {
@@ -135,6 +136,15 @@ fn no_guard(name: &str) -> String {
         Some((far, near)) if far <= 3 => format!("the guard has no rule `{name}`; did you mean `{near}`?"),
         _ => format!("the guard has no rule `{name}`; there are: {}", known.collect::<Vec<_>>().join(", ")),
     }
+}
+
+/// It is the authority of a URI, in which records name their agents as a path.
+fn node(name: String) -> Result<String, String> {
+    if name.contains('/') {
+        return Err(format!("`{name}` holds a `/`, which a node's name cannot; leave it out"));
+    }
+    stays_in_uri(&name)?;
+    Ok(name)
 }
 
 fn filled(value: &str) -> Result<String, String> {
