@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 use rgt::sinks::kafka::{Error, KafkaConfig, KafkaSink, State};
 use rgt_tests::kafka::{Broker, Consumed, Tools, consume, free_port, tools};
 use rgt_tests::ledger::TestLedger;
+use rgt_tests::native::daemon::Daemon;
+use rgt_tests::native::records::each_line;
+use rgt_tests::native::{native, rgt};
 
 const TOPIC: &str = "rgt";
 /// Longer than a consumer takes to join its group, shorter than a reader's patience.
@@ -337,4 +340,60 @@ fn an_agents_records_arrive() {
         assert_eq!((consumed.not_genuine, consumed.records.len()), (0, written));
         assert!(written > 10, "only {written} records");
     });
+}
+
+/// Whatever it had sent when it was killed, the next one goes on from the cursor.
+#[test]
+fn rgt_killed_in_mid_stream() {
+    if std::env::var_os("RGT_BIN").is_none() {
+        println!("SKIP rgt_killed_in_mid_stream: RGT_BIN names no rgt; run it by `cargo xtask test`");
+        return;
+    }
+    with_broker("rgt_killed_in_mid_stream", |tools, broker, _| {
+        native("rgt_killed_in_mid_stream", &[], |dir| {
+            let ledger = dir.join("ledger");
+            let brokers = format!("sinks.kafka.brokers={}", broker.address());
+            let sets = [brokers.as_str(), "sinks.kafka.topic=rgt"];
+            let begin = || Daemon::start_with(dir, &ledger, &sets);
+            let mut daemon = begin();
+            for round in 0..2 {
+                let before = records(&ledger).len();
+                let enough = dir.join(format!("enough-{round}"));
+                let script = "n=0; until [ -e \"$0\" ] || [ $n = 500000 ]; do n=$((n + 1)); : </dev/null; done";
+                let mut busy = Command::new(rgt())
+                    .args(["exec", "--name", "busy", "--", "sh", "-c", script])
+                    .arg(&enough)
+                    .stdin(Stdio::null())
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .unwrap();
+                wait_for("records", || records(&ledger).len() > before + 2_000);
+                daemon.kill();
+                println!("round {round}: killed after {} records", records(&ledger).len());
+                fs::write(enough, "").unwrap();
+                daemon = begin();
+                busy.wait().unwrap();
+            }
+            assert_eq!(daemon.stop(), 0);
+            let written = records(&ledger);
+            let consumed = consume(tools, broker, TOPIC, &dir.key(), QUIET).unwrap();
+            assert_eq!(consumed.not_genuine, 0);
+            let arrived: HashSet<&String> = consumed.records.iter().collect();
+            assert!(written.iter().all(|record| arrived.contains(record)), "of {} records {} came", written.len(), arrived.len());
+            assert_eq!(consumed.records.len(), written.len(), "records that the ledger does not have");
+            println!("rgt_killed_in_mid_stream: {} records, {} twice", written.len(), consumed.duplicates);
+        });
+    });
+}
+
+/// `chain.id chain.seq` of every whole line.
+fn records(ledger: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    each_line(ledger, |line| {
+        if let Ok(record) = serde_json::from_slice::<serde_json::Value>(line) {
+            let chain = &record["data"]["chain"];
+            all.push(format!("{} {}", chain["id"].as_str().unwrap(), chain["seq"]));
+        }
+    });
+    all
 }

@@ -6,6 +6,8 @@ mod attribution;
 mod bad_input;
 #[path = "native/bytes.rs"]
 mod bytes;
+#[path = "native/commands.rs"]
+mod commands;
 #[path = "native/contract.rs"]
 mod contract;
 #[path = "native/flood.rs"]
