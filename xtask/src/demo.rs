@@ -15,6 +15,7 @@ use crate::{build, command, paths};
 
 const POLICY: &str = "policies/article.yaml";
 const AGENT: &str = "tests/demo/agent.sh";
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The agent needs a second or two; a compiler on a busy machine a few more.
 const AGENT_TIME: Duration = Duration::from_secs(120);
 /// The table is complete when nothing has come for this long.
@@ -90,6 +91,9 @@ fn govern(root: &Path, rgt: &Path, ledger: &Path, victim: &Victim) -> Result<Exi
         ])
         .arg(ledger)
         .args(["--", "sh", AGENT])
+        // The same wherever it is run: version managers and library paths bring thousands of rows of their own.
+        .env_clear()
+        .env("PATH", PATH)
         // Where the article's policy lets an agent delete.
         .env("TMPDIR", "/tmp")
         .env("RGT_DEMO_VICTIM", &victim.file)
