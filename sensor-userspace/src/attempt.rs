@@ -45,7 +45,7 @@ pub enum End {
 }
 
 /// A call that returns one of these goes on, and may well succeed: connecting without waiting.
-pub const GOES_ON: [i32; 2] = [libc::EINPROGRESS, libc::EALREADY];
+const GOES_ON: [i32; 2] = [libc::EINPROGRESS, libc::EALREADY];
 
 impl End {
     /// The kernel itself said no.

@@ -78,15 +78,11 @@ def entry(data):
 class Run:
     """One run's trajectory and risk, from its start or from where the ledger at hand begins."""
 
-    def __init__(self, data=None, carried=None):
+    def __init__(self, actions=0, score=50, trajectory=()):
         self.length = None  # trajectory.length; known once a trajectory shows less than all
-        self.actions, self.score = 0, 50
-        if data:
-            self.actions, self.score = data["risk_factors"]["actions"], data["risk_factors"]["previous"]
-        elif carried:  # from another ledger, where the run began
-            self.actions, self.score = carried["actions"], carried["live_risk_score"]
+        self.actions, self.score = actions, score
         self.last = None
-        self.trajectory = list((data or carried or {}).get("behavioral_trajectory", []))
+        self.trajectory = list(trajectory)
 
     def check(self, data):
         factors = data["risk_factors"]
@@ -147,12 +143,16 @@ class Ledger:
         self.prev, self.next = hashlib.sha256(line).hexdigest(), self.next + 1
         self.records += 1
         if category == "sandbox.event" and data["kind"] in ("start", "adopt"):
-            self.runs[data["run_id"]] = Run(carried=data if "actions" in data else None)
+            # With these it began in another ledger.
+            before = [data[key] for key in ("actions", "live_risk_score", "behavioral_trajectory") if "actions" in data]
+            self.runs[data["run_id"]] = Run(*before)
         if "outcome_of" in data:
             self.outcome(data)
         elif action:
             if data["run_id"] not in self.runs:
-                self.runs[data["run_id"]] = Run(data if self.records != self.next else None)
+                factors = data["risk_factors"]
+                before = (factors["actions"], factors["previous"], data["behavioral_trajectory"])
+                self.runs[data["run_id"]] = Run(*before) if self.records != self.next else Run()
             self.runs[data["run_id"]].check(data)
             if "result" not in action and "end" not in data:
                 self.waiting[event["id"]] = data

@@ -68,23 +68,23 @@ impl TestLedger {
     pub fn key_file(&self) -> &Path {
         &self.key_file
     }
+}
 
-    /// `chain.id chain.seq` of every line.
-    pub fn records(&self) -> Vec<String> {
-        let mut reader = Reader::open(self.dir()).unwrap();
-        let mut line = Vec::new();
-        let mut all = Vec::new();
-        while reader.next_line(&mut line).unwrap().is_some() {
-            let record: serde_json::Value = serde_json::from_slice(&line).unwrap();
-            let chain = &record["data"]["chain"];
-            all.push(format!(
-                "{} {}",
-                chain["id"].as_str().unwrap(),
-                chain["seq"]
-            ));
-        }
-        all
+/// `chain.id chain.seq` of every line.
+pub fn records(ledger: &Path) -> Vec<String> {
+    let mut reader = Reader::open(ledger).unwrap();
+    let mut line = Vec::new();
+    let mut all = Vec::new();
+    while reader.next_line(&mut line).unwrap().is_some() {
+        let record: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        let chain = &record["data"]["chain"];
+        all.push(format!(
+            "{} {}",
+            chain["id"].as_str().unwrap(),
+            chain["seq"]
+        ));
     }
+    all
 }
 
 fn run(agent: &str) -> Run {

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::{build, command, paths};
+use crate::{build, command, paths, vm};
 use figures::Told;
 
 #[derive(Args)]
@@ -26,8 +26,6 @@ pub struct Options {
 
 const SOURCE: &str = "tests/bench/ops.c";
 const SCRIPT: &str = "tests/bench/scenarios.sh";
-/// With fast `rep` moves the kernel copies byte by byte, and counting would charge each byte as an instruction.
-const CPU: &str = "max,-erms";
 /// An idle machine needs two minutes.
 const TIMEOUT: &str = "1800";
 const LOOKUP: &str = "tests/bench/lookup.c";
@@ -52,7 +50,7 @@ pub fn run(options: &Options) -> Result<()> {
     told.check()?;
     let version = command::output(Command::new(&rgt).arg("--version"))
         .with_context(|| format!("{} --version failed", rgt.display()))?;
-    write(&dir.join("kernel.json"), &told.json(version.trim(), CPU))?;
+    write(&dir.join("kernel.json"), &told.json(version.trim(), vm::CPU))?;
     println!("\n{}", told.table());
 
     let pipeline = pipeline(&root)?;
@@ -78,7 +76,7 @@ fn kernel(root: &Path, dir: &Path, rgt: &Path, kernel: &str) -> Result<Told> {
         "measuring on kernel {kernel}; the VM's answers follow"
     ));
     let mut child = Command::new(xtask)
-        .args(["vm", "--kernel", kernel, "--icount", "--cpu", CPU])
+        .args(["vm", "--kernel", kernel, "--icount", "--cpu", vm::CPU])
         .args(["--timeout", TIMEOUT, "--add"])
         .arg(add(&ops, "/ops"))
         .arg("--add")

@@ -8,17 +8,17 @@ use super::agent::{Agent, Phase};
 use super::approve::Approval;
 use super::engine::Engine;
 use super::source::EventSource;
-use crate::attempt::Mode;
 use crate::control::Peer;
+use crate::kernel::Standing;
 
 impl<S: EventSource> Engine<S> {
     /// The agents that the peer may see: root all, others their own.
     pub(super) fn answer_agents(&mut self, peer: Peer) -> Value {
         let mut agents: Vec<Value> = Vec::new();
-        let mode = self.desk.standing.mode;
+        let standing = &self.desk.standing;
         for agent in self.desk.agents.values() {
             if peer.is_root() || agent.uid == peer.uid && agent.own.is_some() {
-                agents.push(describe(agent, mode, self.source.live_tasks(agent.number)));
+                agents.push(describe(agent, standing, self.source.live_tasks(agent.number)));
             }
         }
         agents.sort_by_key(|agent| agent["number"].as_u64());
@@ -40,7 +40,7 @@ impl<S: EventSource> Engine<S> {
     }
 }
 
-fn describe(agent: &Agent, mode: Mode, live: u32) -> Value {
+fn describe(agent: &Agent, standing: &Standing, live: u32) -> Value {
     let run = agent.recorder.run();
     let counts = &agent.counts;
     let started = agent
@@ -60,7 +60,7 @@ fn describe(agent: &Agent, mode: Mode, live: u32) -> Value {
             Phase::Leftover { .. } => "left",
             Phase::Killed { .. } => "killed",
         },
-        "mode": if agent.table.observes() { Mode::Observe } else { mode }.name(),
+        "mode": standing.mode_of(&agent.table).name(),
         "policy": agent.table.name,
         "policy_hash": agent.table.hash,
         "ledger": agent.ledger.to_string_lossy(),

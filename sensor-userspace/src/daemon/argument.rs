@@ -1,12 +1,12 @@
 //! What an attempt's argument says of its object, where no hook saw it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use sensor_common::action::Action;
 
 use crate::attempt::{Attempt, End};
 use crate::kernel::{Operand, Seen};
-use crate::policy::{Circumstances, Decision, Numbered, Object, Table, Written, place};
+use crate::policy::{Circumstances, Decision, Numbered, Object, Table, Written, octets, place};
 
 /// What is left to the argument; none if hooks judged every action.
 pub(super) fn from_argument(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Decision> {
@@ -94,11 +94,7 @@ pub(super) fn reached(name: &[u8]) -> Object<'_> {
 
 fn internet(text: &[u8]) -> Option<Object<'static>> {
     let to: SocketAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
-    let address = match to.ip() {
-        IpAddr::V4(address) => address.to_ipv6_mapped(),
-        IpAddr::V6(address) => address,
-    };
-    Some(Object::Address { address: address.octets(), port: to.port(), protocol: 0 })
+    Some(Object::Address { address: octets(to.ip()), port: to.port(), protocol: 0 })
 }
 
 /// A signal or a capability by its name; what is none matches no rule that asks for one.

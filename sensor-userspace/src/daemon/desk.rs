@@ -138,7 +138,6 @@ fn attempt(agent: &mut Agent, mut seen: Seen, ledgers: &mut Ledgers, standing: &
         End::Returned(sent) => u64::try_from(sent).unwrap_or(0),
         _ => 0,
     };
-    agent.how.risk = agent.recorder.risk();
     let how = Circumstances { limits: Limits::Counted { tally: &agent.limits, seconds, bytes }, ..agent.how };
     let (mut judgement, consequences) = judgement::judge(&seen, agent.table_of(&seen), standing, &how);
     // One whose outcome was awaited counts but once.
@@ -177,6 +176,8 @@ fn attempt(agent: &mut Agent, mut seen: Seen, ledgers: &mut Ledgers, standing: &
                 })
         }
     };
+    // What the next attempt is judged by, and the kernel is told.
+    agent.how.risk = agent.recorder.risk();
     match recorded {
         Ok(()) if agent.counts.unrecorded > 0 => {
             let lost = std::mem::take(&mut agent.counts.unrecorded);

@@ -331,7 +331,6 @@ impl<S: EventSource> Engine<S> {
             if over != 0 {
                 self.source.forget_labels(agent.number, over);
             }
-            agent.how.risk = agent.recorder.risk();
             if agent.how_told != Some(agent.how) {
                 self.source.stand(agent.number, &agent.how);
                 agent.how_told = Some(agent.how);

@@ -27,7 +27,7 @@ pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstance
         (None, rest) => (rest.unwrap_or_else(|| table.judge(&[], how)), Judged::Argument),
     };
     let blocked = seen.hooks.iter().any(|hook| hook.blocked);
-    let observing = decision.observe || standing.mode == Mode::Observe;
+    let mode = standing.mode_of(table);
     let consequences = table.consequences(&decision);
     // Nearly every record is one of these: what was attempted stands in it already.
     let by_default = decision.rule_id == RULE_DEFAULT && decision.verdict == Verdict::Allow;
@@ -45,8 +45,8 @@ pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstance
     let approval = decision.rule.and_then(|rule| table.approval_of(rule));
     let judgement = Judgement {
         verdict: decision.verdict,
-        enforcement: enforcement(decision.verdict, blocked, observing, judged, seen.attempt.end),
-        mode: standing.mode_of(table),
+        enforcement: enforcement(decision.verdict, blocked, mode == Mode::Observe, judged, seen.attempt.end),
+        mode,
         degraded: standing.degraded,
         rule_id: decision.rule_id,
         reason,
@@ -79,6 +79,9 @@ fn enforcement(verdict: Verdict, blocked: bool, observing: bool, judged: Judged,
 
 /// The policy's names of where it went: as a hook had it, else as written.
 fn host(seen: &Seen, table: &Table) -> Option<String> {
+    if table.named.is_empty() {
+        return None;
+    }
     let found = seen.hooks.iter().filter_map(|hook| hook.object.as_deref()).map(reached);
     let mut all = found.chain(std::iter::once_with(|| destination(&seen.attempt, b"")));
     match all.find(|object| matches!(object, Object::Address { .. }))? {

@@ -183,7 +183,7 @@ impl<S: EventSource> Engine<S> {
         let Some(agent) = self.desk.agents.get_mut(&number) else {
             return;
         };
-        let (mut actions, mut trajectory) = (0, b"[]".to_vec());
+        let (actions, trajectory) = agent.recorder.so_far();
         let answer = match joined {
             Ok(key) => {
                 for kept in self.state.agents.iter_mut().filter(|kept| kept.number == number) {
@@ -194,7 +194,6 @@ impl<S: EventSource> Engine<S> {
                 agent.own_ledger = false;
                 // Outcomes would name records of another chain.
                 agent.pending.clear();
-                (actions, trajectory) = agent.recorder.so_far();
                 self.desk.ledgers.leave(&old)
             }
             Err(error) => Err(error),

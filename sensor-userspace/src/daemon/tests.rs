@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::agent::{Agent, Counts, Phase};
 use super::desk::Desk;
-use super::judgement::tests::unlink;
+use super::judgement::tests::{compiled, unlink};
 use super::processes::Processes;
 use crate::attempt::{Argv, End, Mode, Run};
 use crate::config::Config;
 use crate::kernel::{Event, Seen, Standing, Totals};
 use crate::ledger::Reader;
-use crate::policy::{Circumstances, Table, Tally, Variables, parse};
+use crate::policy::{Circumstances, Table, Tally};
 use crate::record::{Recorder, RecorderOptions};
 
 /// A pid that /proc does not know.
@@ -133,7 +133,7 @@ fn a_condition_on_risk_sees_the_score_of_the_record_before() {
     let mut scene = Scene::new("risk", Duration::ZERO);
     let text = "version: 1\nrules:\n  - {id: HOT, deny: '*', when: {risk: '>=60'}}\n  - {id: W, watch: '*', risk: +10}\n";
     let agent = scene.desk.agents.get_mut(&1).unwrap();
-    agent.table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+    agent.table = compiled(text);
     for _ in 0..3 {
         scene.attempt(End::Returned(0), |_| {});
     }

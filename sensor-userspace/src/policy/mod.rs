@@ -60,7 +60,7 @@ pub use compiled::{Table, TableRule};
 pub use facts::{Fact, Identity, Words};
 pub use include::read_text;
 pub use json::effect_word;
-pub use hosts::{Hosts, MAX_ADDRESSES, told};
+pub use hosts::{Hosts, MAX_ADDRESSES, octets, told};
 pub use decision::{Consequences, Decision, KernelHit, Step, StepResult};
 pub use judge::Circumstances;
 pub use object::{Object, Written, pair};

@@ -245,7 +245,8 @@ pub fn verify(path: &Path, key: &Path) -> (i32, String) {
     output(Command::new(rgt()).arg("verify").arg("--key-file").arg(key).arg(path))
 }
 
-fn output(command: &mut Command) -> (i32, String) {
+/// Without a terminal: exit code and what it said.
+pub fn output(command: &mut Command) -> (i32, String) {
     let done = command.stdin(Stdio::null()).output().unwrap();
     let told = [done.stdout, done.stderr].concat();
     (done.status.code().unwrap_or(-1), String::from_utf8_lossy(&told).into_owned())

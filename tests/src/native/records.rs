@@ -153,6 +153,12 @@ impl Ledger {
     }
 }
 
+/// Bytes of a ledger. Segments may be sealed and removed meanwhile.
+pub fn size(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).unwrap();
+    entries.filter_map(|entry| entry.unwrap().metadata().ok()).map(|known| known.len()).sum()
+}
+
 /// Every line of a ledger, sealed segments included.
 pub fn each_line(dir: &Path, mut each: impl FnMut(&[u8])) {
     let mut segments: Vec<_> = fs::read_dir(dir)

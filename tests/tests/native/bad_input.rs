@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rgt_tests::native::daemon::Daemon;
+use rgt_tests::native::records::size;
 use rgt_tests::native::said::{by_nobody, by_root, copy_for_nobody, says, told, without_daemon};
 use rgt_tests::native::{Exec, Ledger, native, rgt, root, verify, wait_for};
 
@@ -220,17 +221,16 @@ fn a_killed_daemons_ledger_is_whole() {
     native("a_killed_daemons_ledger_is_whole", &[], |dir| {
         let seed = std::env::var("RGT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(random);
         let ledger = dir.join("ledger");
-        let size = || fs::read_dir(&ledger).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum::<u64>();
         for round in 0..3_u64 {
             let mut daemon = Daemon::start(dir, &ledger);
-            let before = size();
+            let before = size(&ledger);
             let load = Load::start();
-            wait_for("records", || (size() > before + 20_000).then_some(()));
+            wait_for("records", || (size(&ledger) > before + 20_000).then_some(()));
             let wait = (seed ^ (seed >> 7)).wrapping_mul(round * 2 + 1) % 400;
             thread::sleep(Duration::from_millis(wait));
             daemon.kill();
             drop(load);
-            let written = size();
+            let written = size(&ledger);
             assert_eq!(Daemon::start(dir, &ledger).stop(), 0, "round {round}");
             let (code, text) = verify(&ledger, &dir.key());
             assert_eq!(code, 0, "round {round}, killed after {wait} ms: {text}");

@@ -1,9 +1,9 @@
 //! What `cargo xtask` promises whoever has run it before.
 
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use rgt_tests::native::native;
+use rgt_tests::native::{native, output};
 
 /// None: the tests were not started by it.
 fn xtask(name: &str) -> Option<PathBuf> {
@@ -14,14 +14,6 @@ fn xtask(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// Without a terminal, and to its end.
-fn output(command: &mut Command) -> (Output, String) {
-    let done = command.stdin(Stdio::null()).output().unwrap();
-    let said = [&done.stdout[..], &done.stderr[..]].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    (done, said)
-}
-
 #[test]
 fn what_is_built_is_not_built_again_nor_fetched() {
     let name = "what_is_built_is_not_built_again_nor_fetched";
@@ -29,8 +21,8 @@ fn what_is_built_is_not_built_again_nor_fetched() {
     native(name, &["unshare"], |_| {
         for what in ["setup", "build"] {
             // A network of its own, with nobody in it.
-            let (done, said) = output(Command::new("unshare").arg("--net").arg(&xtask).arg(what));
-            assert!(done.status.success(), "xtask {what}: {said}");
+            let (code, said) = output(Command::new("unshare").arg("--net").arg(&xtask).arg(what));
+            assert_eq!(code, 0, "xtask {what}: {said}");
             assert!(!said.contains("Compiling") && !said.contains("apt-get"), "xtask {what}: {said}");
         }
     });
@@ -41,8 +33,8 @@ fn the_demo_shows_an_agent_and_ends() {
     let name = "the_demo_shows_an_agent_and_ends";
     let Some(xtask) = xtask(name) else { return };
     native(name, &["cc"], |_| {
-        let (done, said) = output(Command::new(&xtask).arg("demo"));
-        assert!(done.status.success(), "{}: {said}", done.status);
+        let done = Command::new(&xtask).arg("demo").stdin(Stdio::null()).output().unwrap();
+        assert!(done.status.success(), "{}: {}", done.status, String::from_utf8_lossy(&done.stderr));
         let out = String::from_utf8_lossy(&done.stdout);
         let rows = |verdict: &str| out.lines().filter(|line| line.split_whitespace().any(|word| word == verdict)).count();
         assert!(rows("ALLOW") > 10 && rows("DENY") > 0, "{out}");

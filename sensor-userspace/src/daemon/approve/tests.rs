@@ -8,12 +8,11 @@ use crate::config::Config;
 use crate::daemon::Options;
 use crate::daemon::begin::new_agent;
 use crate::control::protocol::Kind;
-use crate::daemon::judgement::tests::unlink;
+use crate::daemon::judgement::tests::{compiled, unlink};
 use crate::daemon::script::Script;
 use crate::daemon::state::{Kept, State};
 use crate::kernel::Event;
 use crate::ledger::Reader;
-use crate::policy::{Table, Variables, parse};
 
 const ASKS: &str = "version: 1\nname: p\nrules:\n  - { id: A, deny: file.delete, when: { approval: { not: deploy } } }\n  - { id: B, deny: file.read, when: { approval: { not: [look, deploy] } } }\n  - { id: C, allow: file.delete, when: { approval: [deploy, other] } }\n";
 
@@ -22,10 +21,6 @@ struct Scene {
     dir: PathBuf,
     config: Config,
     engine: Engine<Script>,
-}
-
-fn table(text: &str) -> Table {
-    parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap()
 }
 
 fn kept(number: AgentNo, run: &Run) -> Kept {
@@ -68,7 +63,7 @@ impl Scene {
         };
         let ledger = self.engine.desk.ledgers.join(&self.config, None).unwrap();
         self.engine.state.agents.push(kept(number, &run));
-        let mut agent = new_agent(number, run, table(policy), &self.config, &self.config, ledger).unwrap();
+        let mut agent = new_agent(number, run, compiled(policy), &self.config, &self.config, ledger).unwrap();
         agent.cgroup = PathBuf::from("/an/agents");
         agent.look_at_facts();
         self.engine.desk.agents.insert(number, agent);
@@ -263,7 +258,7 @@ fn an_approval_outlives_its_policy() {
     let mut scene = Scene::new("swap");
     scene.ask(|_| {}).unwrap();
     let agent = scene.engine.desk.agents.get_mut(&1).unwrap();
-    let mut next = table("version: 1\nrules:\n  - { id: X, deny: file.read, when: { role: ops } }\n  - { id: Y, allow: file.delete, when: { approval: [deploy, other] } }\n");
+    let mut next = compiled("version: 1\nrules:\n  - { id: X, deny: file.read, when: { role: ops } }\n  - { id: Y, allow: file.delete, when: { approval: [deploy, other] } }\n");
     next.renumber(&agent.table.labels, &agent.table.facts, agent.busy()).unwrap();
     assert_eq!(next.approvals(), ["deploy", "other"]);
     assert_eq!(agent.facts_of(&next) & next.tests[0].facts, 0);

@@ -63,6 +63,10 @@ pub fn unlink(argument: &[u8], base: Option<&[u8]>, result: i64) -> Seen {
     }
 }
 
+pub fn compiled(text: &str) -> Table {
+    parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap()
+}
+
 fn standing(mode: Mode) -> Standing {
     Standing {
         mode,
@@ -146,7 +150,7 @@ fn a_denial_is_explained_and_the_default_is_not() {
 #[test]
 fn the_argument_is_judged_by_the_program_that_the_process_table_knows() {
     let text = "version: 1\nrules:\n  - {id: A, deny: file.delete, exe: { not: /bin/rm }}\n";
-    let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+    let table = compiled(text);
     let rule = |chain: &[&[u8]]| {
         let mut seen = unlink(b"/x", None, -2);
         seen.attempt.exe_chain = chain.iter().map(|exe| exe.to_vec()).collect();
@@ -215,7 +219,7 @@ fn the_kernels_verdict_stands() {
 #[test]
 fn where_a_connection_goes_is_told_as_the_hook_had_it() {
     let text = "version: 1\nrules:\n  - {id: A, deny: net.connect, to: '10.0.0.0/8'}\n";
-    let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+    let table = compiled(text);
     let mut seen = unlink(b"1.2.3.4:80", None, -13);
     seen.attempt.action = Action::NetConnect;
     seen.hooks = vec![HookVerdict {
@@ -243,7 +247,7 @@ fn a_call_that_goes_on_is_not_refused() {
 #[test]
 fn nobody_has_written_what_is_not_there() {
     let text = "version: 1\nrules:\n  - id: OWN\n    deny: file.delete\n    path: { written_by_agent: true }\n";
-    let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+    let table = compiled(text);
     let rule = |seen: &Seen| judge(seen, &table, &standing(Mode::Lsm), &NOW).0.rule_id;
     assert_eq!(rule(&unlink(b"/tmp/x", None, -2)), "RULE_DEFAULT");
     // Refused by its permissions: no hook saw it.
@@ -266,7 +270,7 @@ fn a_pending_denial_is_no_refusal_yet() {
 #[test]
 fn a_socket_that_was_not_found_is_judged_by_its_name_as_written() {
     let text = "version: 1\nrules:\n  - { id: A, deny: net.connect, unix: ['/run/**', '@x/*'] }\n  - { id: B, deny: net.connect, to: { not: 1.2.3.4 } }\n";
-    let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+    let table = compiled(text);
     for (argument, rule) in [
         (&b"/run/a/../x"[..], "A"),
         (b"/tmp/x", "RULE_DEFAULT"),
@@ -290,7 +294,7 @@ fn a_socket_that_was_not_found_is_judged_by_its_name_as_written() {
 #[test]
 fn a_socket_of_unknown_place_is_told_as_one() {
     let text = "version: 1\nrules:\n  - { id: B, deny: net.connect, to: { not: 1.2.3.4 } }\n  - { id: A, deny: net.connect, unix: /run/** }\n";
-    let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
+    let table = compiled(text);
     let mut seen = unlink(b"/run/x", None, -13);
     seen.attempt.action = Action::NetConnect;
     seen.means = vec![(Action::NetConnect, Operand::First)];
