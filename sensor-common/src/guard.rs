@@ -35,7 +35,7 @@ impl Guard {
 }
 
 guards! {
-    Helpers = 0, "GUARD_HELPERS", "name programs for the kernel to run";
+    Helpers = 0, "GUARD_HELPERS", "name or change programs for the kernel to run";
     Tracing = 1, "GUARD_TRACING", "change what the kernel traces, by which rgt itself works";
     Sysrq = 2, "GUARD_SYSRQ", "give the kernel orders by sysrq";
     Memory = 3, "GUARD_MEMORY", "open the machine's memory";
@@ -100,6 +100,7 @@ pub mod kind {
     pub const CGROUP2: u32 = 4;
     pub const TRACING: u32 = 5;
     pub const BPF: u32 = 6;
+    /// binfmt_misc, and the programs that the kernel runs of itself.
     pub const BINFMT: u32 = 7;
     /// securityfs, efivarfs, configfs.
     pub const KERNEL: u32 = 8;
@@ -115,6 +116,8 @@ pub mod kind {
     pub const OWN_CGROUP: u32 = 13;
     /// Sockets of services that run programs for others.
     pub const BROKERS: u32 = 14;
+    /// Where such programs are looked for, whether or not they are there.
+    pub const SBIN: u32 = 15;
 }
 
 /// The kind of a filesystem, by its magic number.
@@ -157,6 +160,7 @@ pub const fn of_kind(kind: u32) -> (u32, u32) {
         kind::KEYS => (CHANGES | READS | Action::SysMount.bit(), Guard::Own.word()),
         kind::SCHEDULES => (CHANGES | Action::SysMount.bit(), Guard::Schedules.word()),
         kind::PROC_TASK => (CHANGES, Guard::Processes.word()),
+        kind::SBIN => (Action::SysMount.bit(), Guard::Helpers.word()),
         _ => (0, 0),
     }
 }
@@ -197,6 +201,11 @@ pub const NAMES: &[Name] = &[
     name(kind::SYSFS, "power", Guard::Reboot),
     name(kind::SYSFS, "kernel/reboot", Guard::Reboot),
     Name { kind: kind::PROC_TASK, path: "environ", guard: Some(Guard::Processes), reads: true },
+    name(kind::SBIN, "modprobe", Guard::Helpers),
+    name(kind::SBIN, "request-key", Guard::Helpers),
+    name(kind::SBIN, "bridge-stp", Guard::Helpers),
+    name(kind::SBIN, "poweroff", Guard::Helpers),
+    name(kind::SBIN, "reboot", Guard::Helpers),
     // Pulled into its own, a stranger would be the agent's; moved out, a task of its own nobody's.
     name(kind::OWN_CGROUP, "cgroup.procs", Guard::Cgroups),
     name(kind::OWN_CGROUP, "cgroup.threads", Guard::Cgroups),

@@ -9,7 +9,7 @@ use sensor_common::{
 };
 
 use crate::{
-    found::{guarded, has_place, unplaced, word},
+    found::{guarded, has_place, on_path, unplaced, word},
     guard,
     kernel::{dentry_of, off, read},
     net,
@@ -22,6 +22,13 @@ const F_SETOWN: u32 = 8;
 const F_SETOWN_EX: u32 = 15;
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541c;
+const TIOCVHANGUP: u32 = 0x5437;
+/// With an argument it takes the terminal from whoever has it.
+const TIOCSCTTY: u32 = 0x540e;
+/// FIFREEZE and FITHAW, and the shutdown that ext4, xfs and f2fs have: of a whole filesystem.
+const OF_A_FILESYSTEM: [u32; 3] = [0xc004_5877, 0xc004_5878, 0x8004_587d];
+/// FS_IOC_SETFLAGS in both widths, and FS_IOC_FSSETXATTR.
+const SETS_FLAGS: [u32; 3] = [0x4008_6602, 0x4004_6602, 0x401c_5820];
 const FIOSETOWN: u32 = 0x8901;
 const SIOCSPGRP: u32 = 0x8902;
 /// FS_IOC_SETVERSION and EXT4_IOC_SETVERSION, in both widths: the owner gives a file another generation.
@@ -83,12 +90,19 @@ pub fn file_fcntl(ctx: LsmContext) -> i32 {
 }
 
 #[inline(always)]
-fn asks(command: u32) -> i32 {
+fn asks(file: u64, command: u32, argument: u64) -> i32 {
     match command {
-        TIOCSTI | TIOCLINUX => {
+        TIOCSCTTY if argument == 0 => 0,
+        TIOCSTI | TIOCLINUX | TIOCVHANGUP | TIOCSCTTY => {
             slot::in_hook(|slot, index| guarded(slot, index, Action::ProcControl, Guard::Terminals.word()))
         }
         FIOSETOWN | SIOCSPGRP => will_signal(),
+        command if OF_A_FILESYSTEM.contains(&command) => {
+            slot::in_hook(|slot, index| guarded(slot, index, Action::SysMachine, Guard::Devices.word()))
+        }
+        command if SETS_FLAGS.contains(&command) => {
+            slot::in_hook(|slot, index| on_path(slot, index, Action::FileAttr, file + off::off_file_path()))
+        }
         command if SETVERSION.contains(&command) => {
             written::by_time_from_now();
             0
@@ -99,11 +113,11 @@ fn asks(command: u32) -> i32 {
 
 #[lsm(hook = "file_ioctl")]
 pub fn file_ioctl(ctx: LsmContext) -> i32 {
-    asks(word(&ctx, 1) as u32)
+    asks(word(&ctx, 0), word(&ctx, 1) as u32, word(&ctx, 2))
 }
 
 /// By the 32-bit entry, where the kernel tells it apart.
 #[lsm(hook = "file_ioctl_compat")]
 pub fn file_ioctl_compat(ctx: LsmContext) -> i32 {
-    asks(word(&ctx, 1) as u32)
+    asks(word(&ctx, 0), word(&ctx, 1) as u32, word(&ctx, 2))
 }

@@ -137,7 +137,7 @@ pub fn guard_place(index: u32) -> u64 {
     let action = 1 << (unsafe { (*slot).walk.action } & 31);
     let (actions, rule) = of_kind(kind);
     let named = match kind {
-        kind::PROC | kind::SYSFS => guard_names(index, kind, 0),
+        kind::PROC | kind::SYSFS | kind::SBIN => guard_names(index, kind, 0),
         kind::PROC_TASK | kind::OWN_CGROUP => guard_names(index, kind, 1),
         _ => NOT_NAMED,
     };
@@ -180,16 +180,13 @@ pub fn guard_names(index: u32, kind: u32, last_alone: u32) -> u64 {
     met
 }
 
-/// Whether a number in a call names the caller: its thread, its process, or (negative) its process group.
+/// Whether a number in a call names the caller: its thread, or its process. A group (negative) may hold others.
 #[inline(always)]
 pub fn is_own_number(number: i32) -> bool {
     let task = current_task();
     let Some(signal) = read::<u64>(task + off::off_task_signal()) else { return false };
     // By kind: the thread's, the process's, its group's, its session's.
     let pids = signal + off::off_signal_pids();
-    if number < 0 {
-        return number_of(pids + 2 * 8) == number.wrapping_neg();
-    }
     number == 0 || number_of(pids + 8) == number || number_of(task + off::off_task_thread_pid()) == number
 }
 

@@ -30,6 +30,11 @@ type Words = [u32; 4];
 /// `::ffff:0:0/96`.
 const MAPPED: u32 = u32::from_le_bytes([0, 0, 0xff, 0xff]);
 const LOOPBACK: u32 = u32::from_le_bytes([127, 0, 0, 1]);
+/// The first byte, as addresses lie in memory, of the first address that is a group's.
+const MULTICAST: u8 = 224;
+/// `IPPROTO_MPTCP`, whose streams are TCP's to whom they reach.
+const MPTCP: u16 = 262;
+const TCP: u16 = 6;
 const ONE: u32 = u32::from_le_bytes([0, 0, 0, 1]);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,12 +44,20 @@ enum Does {
     Binds,
 }
 
-/// Who has no address to go to goes to himself.
+/// Who has no address to go to goes to himself: by the address that his socket is bound to, which in IPv6 only says whether
+/// it is one of IPv4.
 #[inline(always)]
-fn going_to(address: Words) -> Words {
+fn going_to(address: Words, sock: u64) -> Words {
     match address {
-        [0, 0, 0, 0] => [0, 0, 0, ONE],
-        [0, 0, MAPPED, 0] => [0, 0, MAPPED, LOOPBACK],
+        [0, 0, 0, 0] => match read::<Words>(sock + off::off_sock_local6()) {
+            Some([0, 0, MAPPED, _]) => [0, 0, MAPPED, LOOPBACK],
+            _ => [0, 0, 0, ONE],
+        },
+        [0, 0, MAPPED, 0] => match read::<u32>(sock + off::off_sock_local()) {
+            // Nobody sends from an address of many.
+            Some(bound) if bound != 0 && (bound as u8) < MULTICAST => [0, 0, MAPPED, bound],
+            _ => [0, 0, MAPPED, LOOPBACK],
+        },
         address => address,
     }
 }
@@ -55,7 +68,8 @@ fn set(slot: *mut Slot, address: Words, port: u16, sock: u64) -> u8 {
     unsafe {
         (&raw mut (*slot).walk.address).cast::<Words>().write_unaligned(address);
         (*slot).walk.port = port;
-        (*slot).walk.protocol = read::<u16>(sock + off::off_sock_protocol()).unwrap_or(0);
+        let protocol = read::<u16>(sock + off::off_sock_protocol()).unwrap_or(0);
+        (*slot).walk.protocol = if protocol == MPTCP { TCP } else { protocol };
     }
     pair::ADDRESS
 }
@@ -78,7 +92,7 @@ fn given(slot: *mut Slot, sock: u64, address: u64, length: u64, does: Does) -> u
         _ => None,
     };
     let Some(words) = words else { return pair::BARE };
-    set(slot, if does == Does::Binds { words } else { going_to(words) }, port, sock)
+    set(slot, if does == Does::Binds { words } else { going_to(words, sock) }, port, sock)
 }
 
 /// The address that the socket is connected to.

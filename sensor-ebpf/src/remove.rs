@@ -3,7 +3,7 @@
 //! The path hooks come before the kernel's own permission test, so they see what it would refuse, too.
 
 use aya_ebpf::{macros::lsm, programs::LsmContext};
-use sensor_common::{action::Action, syscalls::{RENAMEAT2, TRUNCATIONS}};
+use sensor_common::{action::Action, syscalls::{IO_URING, RENAMEAT2, TRUNCATIONS}};
 
 use crate::{
     found::{placed, word},
@@ -66,20 +66,32 @@ pub fn file_truncate(ctx: LsmContext) -> i32 {
 }
 
 const RENAME_EXCHANGE: u64 = 2;
+const RENAME_WHITEOUT: u64 = 4;
 
 #[lsm(hook = "path_rename")]
 pub fn path_rename(ctx: LsmContext) -> i32 {
     let (from, to) = (word(&ctx, 1), word(&ctx, 3));
     slot::in_hook(|slot, index| {
-        let mut refused = placed(slot, index, Action::FileRename, from) | placed(slot, index, Action::FileDelete, from);
+        let over = read::<u64>(to + off::off_dentry_inode()).unwrap_or(0) != 0;
         // SAFETY: `slot` points to a whole map value.
-        let exchanges = unsafe { (*slot).attempt.syscall == RENAMEAT2 && (*slot).attempt.args[4] & RENAME_EXCHANGE != 0 };
-        if exchanges {
-            refused |= placed(slot, index, Action::FileCreate, from) | placed(slot, index, Action::FileRename, to);
+        let (call, flags) = unsafe { ((*slot).attempt.syscall, (*slot).attempt.args[4]) };
+        // A ring's flags are not told to every hook: what may be an exchange is judged as one.
+        let flags = match call {
+            RENAMEAT2 => flags,
+            IO_URING if over => RENAME_EXCHANGE,
+            IO_URING => RENAME_WHITEOUT,
+            _ => 0,
+        };
+        let mut refused = placed(slot, index, Action::FileRename, from) | placed(slot, index, Action::FileDelete, from);
+        if flags & (RENAME_EXCHANGE | RENAME_WHITEOUT) != 0 {
+            refused |= placed(slot, index, Action::FileCreate, from);
+        }
+        if flags & RENAME_EXCHANGE != 0 {
+            refused |= placed(slot, index, Action::FileRename, to);
         }
         refused |= placed(slot, index, Action::FileCreate, to);
         // Only what stands there can be renamed over.
-        if read::<u64>(to + off::off_dentry_inode()).unwrap_or(0) != 0 {
+        if over {
             refused |= placed(slot, index, Action::FileDelete, to);
         }
         refused

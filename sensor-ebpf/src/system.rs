@@ -97,6 +97,14 @@ fn means_by_capability(call: u16) -> Option<(Action, u32)> {
     Some((*action, if *action == Action::SysMachine { Guard::Swap.word() } else { 0 }))
 }
 
+/// `FAN_*_PERM` and `FAN_PRE_ACCESS`: whoever asks to be asked first holds up everybody, the daemon too.
+const ASKED_FIRST: u64 = 0x17_0000;
+
+#[lsm(hook = "path_notify")]
+pub fn path_notify(ctx: LsmContext) -> i32 {
+    if word(&ctx, 1) & ASKED_FIRST == 0 { 0 } else { guards(Action::ProcControl, Guard::Control) }
+}
+
 #[lsm(hook = "perf_event_open")]
 pub fn perf_event_open(_ctx: LsmContext) -> i32 {
     guards(Action::SysPerf, Guard::Perf)

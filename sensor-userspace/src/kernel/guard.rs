@@ -34,6 +34,9 @@ const SCHEDULES: [&str; 9] = [
     "/var/spool/at",
 ];
 
+/// What the kernel runs of itself. Links are followed: what they lead to is guarded as well.
+const HELPERS: [&str; 3] = ["/sbin/modprobe", "/sbin/request-key", "/sbin/bridge-stp"];
+
 /// Every edge of the guard's names.
 pub fn edges(secret: Secret) -> Vec<(EdgeKey, u32)> {
     // By state and name: the edge's value, and the state behind it.
@@ -100,6 +103,10 @@ impl Default for Places {
         let mut wanted = vec![own(STATE_DIR), own(RUNTIME_DIR), (Path::new(STATE_DIR).join("keys"), kind::KEYS)];
         wanted.extend(Path::new(DEFAULT_FILE).parent().map(|dir| (dir.to_path_buf(), kind::OWN)));
         wanted.extend(std::env::current_exe().map(|program| (program, kind::OWN)));
+        // Who may open it can hold it, and the next daemon would take that for a daemon.
+        wanted.push((Path::new(RUNTIME_DIR).join("lock"), kind::KEYS));
+        wanted.extend(HELPERS.iter().map(|path| (PathBuf::from(path), kind::BINFMT)));
+        wanted.extend(["/sbin", "/usr/sbin"].map(|path| (PathBuf::from(path), kind::SBIN)));
         wanted.extend(SCHEDULES.iter().map(|path| (PathBuf::from(path), kind::SCHEDULES)));
         Places { lasting: wanted.len(), wanted }
     }
