@@ -12,6 +12,7 @@ mod broker;
 mod call;
 mod capability;
 mod capture;
+mod dentry;
 mod descriptor;
 mod emit;
 mod exec;
