@@ -53,6 +53,15 @@ pub fn add(value: *mut u64, by: u64) {
     unsafe { add_u64(value, by) }
 }
 
+/// Sets words to 0, one by one: what the compiler makes of it otherwise is a loop over bytes.
+#[inline(always)]
+pub unsafe fn clear<const N: usize>(words: *mut [u64; N]) {
+    for word in 0..N {
+        // SAFETY: the caller's `words` points to that many.
+        unsafe { words.cast::<u64>().add(word).write_volatile(0) };
+    }
+}
+
 /// Reads a `T` of the kernel's; `None` where the address does not bear it.
 #[inline(always)]
 pub fn read<T: Copy>(address: u64) -> Option<T> {

@@ -12,7 +12,7 @@ use crate::{
     call::Call,
     emit,
     found::guarded,
-    kernel::{off, read},
+    kernel::{clear, off, read},
     maps,
     who::{Whose, enforced, whose},
 };
@@ -356,7 +356,7 @@ unsafe fn begin_bare(mark: *mut Mark, slot: *mut Slot, task: u64, alone: u16) {
         (*slot).walk.judged = 0;
         (*attempt).flags = if ring { flag::WORKER } else { 0 };
         (*attempt).generation = 0;
-        (*attempt).args = [0; 6];
+        clear(&raw mut (*attempt).args);
         (*attempt).sections = 0;
         (*attempt).head.kind = kind::ATTEMPT;
         (*attempt).head.agent = (*mark).agent;
