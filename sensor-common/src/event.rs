@@ -269,8 +269,8 @@ pub struct Walk {
     pub which: u32,
     /// Rules with a limit that match, a bit each, as `Policy::limits` has them: what they count is counted at the end.
     pub limited: u32,
-    /// What was read of a dentry at once.
-    pub dentry_read: [u64; DENTRY_READ],
+    /// What was last read of a structure at once.
+    pub at_once: [u64; AT_ONCE],
     /// How sensitive the object is, a bit; 0: it has neither a place nor an address.
     pub level: u32,
     /// Labels that watching rules set if the action goes ahead, of however many rules.
@@ -293,8 +293,8 @@ pub const UNCOUNTABLE: u64 = u64::MAX - 1;
 
 pub const UNREAD: u32 = u32::MAX;
 
-/// Words that are read of a dentry at once, where the kernel keeps its parent, name and inode together.
-pub const DENTRY_READ: usize = 9;
+/// Most words of a structure that are read at once, where the kernel keeps close together what is asked of it.
+pub const AT_ONCE: usize = 12;
 
 /// Bits of the map that says which inodes may be registered roots.
 pub const ROOT_BITS: u32 = 4_096;

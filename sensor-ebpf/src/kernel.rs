@@ -1,7 +1,7 @@
 //! Reading the kernel's structures and the process's memory.
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
+    bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
 };
 use core::mem::MaybeUninit;
 
@@ -111,6 +111,14 @@ pub fn read_kernel_str(to: *mut u8, room: u32, address: u64) -> i64 {
 pub fn read_kernel_bytes(to: *mut u8, len: u32, address: u64) -> i64 {
     // SAFETY: the caller's `to` has `len` bytes; the verifier proves it.
     unsafe { bpf_probe_read_kernel(to.cast(), len, address as *const _) as i64 }
+}
+
+/// The current thread's number and its process's, in the first namespace.
+#[inline(always)]
+pub fn current_numbers() -> (u32, u32) {
+    // SAFETY: takes nothing.
+    let both = unsafe { bpf_get_current_pid_tgid() };
+    (both as u32, (both >> 32) as u32)
 }
 
 #[inline(always)]

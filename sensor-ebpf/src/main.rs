@@ -6,6 +6,7 @@
 #![no_main]
 
 mod args;
+mod at_once;
 mod attr;
 mod automaton;
 mod broker;
@@ -16,6 +17,7 @@ mod dentry;
 mod descriptor;
 mod emit;
 mod exec;
+mod file;
 mod found;
 mod guard;
 mod judge;
