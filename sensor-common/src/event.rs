@@ -269,6 +269,8 @@ pub struct Walk {
     pub which: u32,
     /// Rules with a limit that match, a bit each, as `Policy::limits` has them: what they count is counted at the end.
     pub limited: u32,
+    /// What was last read of a structure at once.
+    pub at_once: [u64; AT_ONCE],
     /// How sensitive the object is, a bit; 0: it has neither a place nor an address.
     pub level: u32,
     /// Labels that watching rules set if the action goes ahead, of however many rules.
@@ -290,6 +292,18 @@ pub const COUNTED_ALREADY: u64 = u64::MAX - 2;
 pub const UNCOUNTABLE: u64 = u64::MAX - 1;
 
 pub const UNREAD: u32 = u32::MAX;
+
+/// Most words of a structure that are read at once, where the kernel keeps close together what is asked of it.
+pub const AT_ONCE: usize = 12;
+
+/// Bits of the map that says which inodes may be registered roots.
+pub const ROOT_BITS: u32 = 4_096;
+
+/// The bit of an inode, by its address.
+pub const fn root_bit(inode: u64) -> u32 {
+    // An inode takes some hundred bytes: the low bits say little.
+    ((inode >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - ROOT_BITS.trailing_zeros())) as u32
+}
 
 /// Deepest object that can be judged; one below is of unknown place.
 pub const MAX_DEPTH: usize = 64;

@@ -112,7 +112,7 @@ pub fn step_mount(index: u32) -> u64 {
         }
         let to = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
         let text = (&raw const place.text).cast::<u8>().add(from);
-        bpf_probe_read_kernel(to.cast(), NAME_ROOM as u32, text.cast());
+        bpf_probe_read_kernel(to.cast(), black_box(name >> 16) & (NAME_ROOM as u32 - 1), text.cast());
         step(index, hash, at as u32 | name & 0xffff_0000);
     }
     0

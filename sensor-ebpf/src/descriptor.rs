@@ -9,9 +9,10 @@ use sensor_common::{
 };
 
 use crate::{
+    file,
     found::{guarded, has_place, on_path, unplaced, word},
     guard,
-    kernel::{dentry_of, off, read},
+    kernel::{off, read},
     net,
     open::{self, Tell},
     slot::{self, S_IFMT, S_IFSOCK},
@@ -47,15 +48,9 @@ pub fn file_receive(ctx: LsmContext) -> i32 {
 
 #[inline(always)]
 fn arrives(slot: *mut Slot, index: u32, file: u64) -> u32 {
-    let (Some(flags), Some(mode), Some(dentry), Some(inode)) = (
-        read::<u32>(file + off::off_file_flags()),
-        read::<u32>(file + off::off_file_mode()),
-        dentry_of(file),
-        read::<u64>(file + off::off_file_inode()),
-    ) else {
-        return 1;
-    };
-    if mode & FMODE_PATH != 0 {
+    let Some(seen) = file::look(slot, file) else { return 1 };
+    let (flags, dentry, inode) = (seen.flags, seen.dentry, seen.inode);
+    if seen.mode & FMODE_PATH != 0 {
         return 0;
     }
     if read::<u16>(inode + off::off_inode_mode()).unwrap_or(0) & S_IFMT == S_IFSOCK {
@@ -64,7 +59,7 @@ fn arrives(slot: *mut Slot, index: u32, file: u64) -> u32 {
     let refused = if has_place(dentry) { open::accesses(slot, index, dentry, inode, flags, Tell::Ruled) } else { 0 };
     if refused == 0 {
         // SAFETY: `slot` points to a whole map value.
-        note_file(unsafe { (*slot).attempt.head.agent }, file);
+        note_file(unsafe { (*slot).attempt.head.agent }, &seen);
     }
     refused
 }

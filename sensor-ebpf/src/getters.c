@@ -19,8 +19,17 @@ struct vfsmount { struct dentry *mnt_root; struct super_block *mnt_sb; void *mnt
 struct path { struct vfsmount *mnt; struct dentry *dentry; };
 struct fs_struct { struct path root; struct path pwd; };
 struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; void *mnt_ns; };
-struct qstr { const unsigned char *name; };
-struct dentry { struct dentry *d_parent; struct qstr d_name; struct inode *d_inode; struct super_block *d_sb; };
+struct qstr { u64 hash_len; const unsigned char *name; };
+union shortname_store { unsigned char string[40]; };
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+	struct inode *d_inode;
+	struct super_block *d_sb;
+	// One of these two, by the kernel's age.
+	unsigned char d_iname[40];
+	union shortname_store d_shortname;
+};
 struct super_block { u32 s_dev; unsigned long s_flags; unsigned long s_magic; struct dentry *s_root; };
 struct timespec64 { long long tv_sec; long tv_nsec; };
 struct inode {
@@ -137,6 +146,7 @@ OFFSET(off_mount_mnt, mount, mnt)
 OFFSET(off_mount_ns, mount, mnt_ns)
 OFFSET(off_dentry_parent, dentry, d_parent)
 OFFSET(off_dentry_name, dentry, d_name.name)
+OFFSET(off_dentry_hash_len, dentry, d_name.hash_len)
 OFFSET(off_dentry_inode, dentry, d_inode)
 OFFSET(off_dentry_sb, dentry, d_sb)
 OFFSET(off_sb_flags, super_block, s_flags)
@@ -194,26 +204,34 @@ __attribute__((always_inline)) u32 has_setattr_idmap(void)
 
 // A branch for each age: what the loader puts in place of a field that is not there must never be run, and the
 // barrier keeps the compiler from reading all of them first.
-#define IF_PRESENT(field) \
-	if (__builtin_preserve_field_info(((struct inode *)0)->field, 2)) { \
-		u32 offset = __builtin_preserve_field_info(((struct inode *)0)->field, 0); \
+#define IF_PRESENT(type, field) \
+	if (__builtin_preserve_field_info(((struct type *)0)->field, 2)) { \
+		u32 offset = __builtin_preserve_field_info(((struct type *)0)->field, 0); \
 		__asm__ volatile("" : "+r"(offset)); \
 		return offset; \
 	}
 
 __attribute__((always_inline)) u32 off_inode_changed(void)
 {
-	IF_PRESENT(i_ctime_sec)
-	IF_PRESENT(__i_ctime.tv_sec)
-	IF_PRESENT(i_ctime.tv_sec)
+	IF_PRESENT(inode, i_ctime_sec)
+	IF_PRESENT(inode, __i_ctime.tv_sec)
+	IF_PRESENT(inode, i_ctime.tv_sec)
 	return 0;
 }
 
 __attribute__((always_inline)) u32 off_inode_changed_ns(void)
 {
-	IF_PRESENT(i_ctime_nsec)
-	IF_PRESENT(__i_ctime.tv_nsec)
-	IF_PRESENT(i_ctime.tv_nsec)
+	IF_PRESENT(inode, i_ctime_nsec)
+	IF_PRESENT(inode, __i_ctime.tv_nsec)
+	IF_PRESENT(inode, i_ctime.tv_nsec)
+	return 0;
+}
+
+// Where a dentry keeps a name that is short; 0 where it does not say.
+__attribute__((always_inline)) u32 off_dentry_short(void)
+{
+	IF_PRESENT(dentry, d_shortname)
+	IF_PRESENT(dentry, d_iname)
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 //! Reading the kernel's structures and the process's memory.
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
+    bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
 };
 use core::mem::MaybeUninit;
 
@@ -27,7 +27,7 @@ offsets!(
     off_signal_thread_head, off_mm_exe_file, off_mm_arg_start, off_mm_arg_end, off_cred_uid, off_cred_caps,
     off_css_set_dfl, off_cgroup_kn, off_cgroup_root, off_cgroup_parent, off_cgroup_root_hierarchy,
     off_kernfs_id, off_fs_root, off_fs_pwd, off_path_mnt, off_path_dentry, off_vfsmount_root,
-    off_mount_parent, off_mount_mountpoint, off_mount_mnt, off_dentry_parent, off_dentry_name, off_dentry_inode,
+    off_mount_parent, off_mount_mountpoint, off_mount_mnt, off_dentry_parent, off_dentry_name, off_dentry_hash_len, off_dentry_short, off_dentry_inode,
     off_file_path, off_file_mode, off_fdtable_max, off_fdtable_fd,
     off_files_fdt, off_bprm_filename, off_file_inode, off_inode_mode,
     off_task_flags, off_mount_ns, off_dentry_sb, off_sb_flags, off_file_flags, has_mount_idmap, has_setattr_idmap,
@@ -51,6 +51,15 @@ unsafe extern "C" {
 pub fn add(value: *mut u64, by: u64) {
     // SAFETY: `value` points into a map value; the add is atomic.
     unsafe { add_u64(value, by) }
+}
+
+/// Sets words to 0, one by one: what the compiler makes of it otherwise is a loop over bytes.
+#[inline(always)]
+pub unsafe fn clear<const N: usize>(words: *mut [u64; N]) {
+    for word in 0..N {
+        // SAFETY: the caller's `words` points to that many.
+        unsafe { words.cast::<u64>().add(word).write_volatile(0) };
+    }
 }
 
 /// Reads a `T` of the kernel's; `None` where the address does not bear it.
@@ -102,6 +111,14 @@ pub fn read_kernel_str(to: *mut u8, room: u32, address: u64) -> i64 {
 pub fn read_kernel_bytes(to: *mut u8, len: u32, address: u64) -> i64 {
     // SAFETY: the caller's `to` has `len` bytes; the verifier proves it.
     unsafe { bpf_probe_read_kernel(to.cast(), len, address as *const _) as i64 }
+}
+
+/// The current thread's number and its process's, in the first namespace.
+#[inline(always)]
+pub fn current_numbers() -> (u32, u32) {
+    // SAFETY: takes nothing.
+    let both = unsafe { bpf_get_current_pid_tgid() };
+    (both as u32, (both >> 32) as u32)
 }
 
 #[inline(always)]

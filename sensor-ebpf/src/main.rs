@@ -6,15 +6,18 @@
 #![no_main]
 
 mod args;
+mod at_once;
 mod attr;
 mod automaton;
 mod broker;
 mod call;
 mod capability;
 mod capture;
+mod dentry;
 mod descriptor;
 mod emit;
 mod exec;
+mod file;
 mod found;
 mod guard;
 mod judge;

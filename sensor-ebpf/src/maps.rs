@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, PerCpuArray, Queue, RingBuf},
 };
 use sensor_common::{
-    event::{Account, Active, Count, Described, FAULTS, Filesystem, Governed, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, MAX_WRITTEN, Mark, Slot,
+    event::{Account, Active, Count, Described, FAULTS, Filesystem, Governed, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, MAX_WRITTEN, Mark, ROOT_BITS, Slot,
         WrittenKey},
     hash::Secret,
     syscalls::{MAX_NR, Spec},
@@ -86,6 +86,10 @@ pub static NETWORKS: LpmTrie<NetworkKey, Range> = LpmTrie::with_max_entries(ALL_
 /// Address of a root's inode → where that filesystem, or subtree, stands.
 #[map]
 pub static FILESYSTEMS: HashMap<u64, Filesystem> = HashMap::with_max_entries(4_096, 0);
+
+/// Which inodes may be such roots, by `root_bit`: most are not, and need not be looked for.
+#[map]
+pub static ROOTS: Array<u64> = Array::with_max_entries(ROOT_BITS / 64, 0);
 
 /// Files that runs have written.
 #[map]

@@ -4,9 +4,10 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::{action::Action, event::Slot};
 
 use crate::{
+    file::{self, File},
     found::{forget_creation, forget_default, has_place, on_file, word},
     guard,
-    kernel::{dentry_of, off, read},
+    kernel::{off, read},
     slot::{self, FMODE_CREATED, S_IFMT},
     written::note_file,
 };
@@ -28,27 +29,19 @@ pub fn file_open(ctx: LsmContext) -> i32 {
 
 #[inline(always)]
 fn opens(slot: *mut Slot, index: u32, file: u64) -> u32 {
-    let (Some(flags), Some(mode)) =
-        (read::<u32>(file + off::off_file_flags()), read::<u32>(file + off::off_file_mode()))
-    else {
-        return 1;
-    };
+    let Some(seen) = file::look(slot, file) else { return 1 };
+    let (flags, dentry, inode) = (seen.flags, seen.dentry, seen.inode);
     if flags & FMODE_EXEC != 0 {
         return 0;
     }
-    let (Some(dentry), Some(inode)) =
-        (dentry_of(file), read::<u64>(file + off::off_file_inode()))
-    else {
-        return 1;
-    };
     // SAFETY: `slot` points to a whole map value.
     let agent = unsafe { (*slot).attempt.head.agent };
-    if is_inner(file, dentry, inode) {
+    if is_inner(&seen) {
         // What lies below is written by way of what lies above, and may be met by itself.
-        note_file(agent, file);
+        note_file(agent, &seen);
         return 0;
     }
-    if mode & FMODE_CREATED == 0 {
+    if seen.mode & FMODE_CREATED == 0 {
         forget_creation(slot);
     }
     let mut refused = 0;
@@ -57,7 +50,7 @@ fn opens(slot: *mut Slot, index: u32, file: u64) -> u32 {
     }
     refused |= accesses(slot, index, dentry, inode, flags, Tell::All);
     if refused == 0 {
-        note_file(agent, file);
+        note_file(agent, &seen);
     }
     refused
 }
@@ -96,13 +89,12 @@ pub fn accesses(slot: *mut Slot, index: u32, dentry: u64, inode: u64, flags: u32
 
 /// Whether a filesystem that lies over others opens this below itself: the open above it was judged.
 #[inline(always)]
-fn is_inner(file: u64, dentry: u64, inode: u64) -> bool {
-    if read::<u64>(dentry + off::off_dentry_inode()).is_some_and(|named| named != inode) {
+fn is_inner(file: &File) -> bool {
+    if read::<u64>(file.dentry + off::off_dentry_inode()).is_some_and(|named| named != file.inode) {
         return true;
     }
     const ERRORS: u64 = -4096_i64 as u64;
-    let Some(mount) = read::<u64>(file + off::off_file_path() + off::off_path_mnt()) else { return false };
     // A mount of the kernel's own has an error for its namespace.
-    let namespace = read::<u64>(mount - off::off_mount_mnt() + off::off_mount_ns()).unwrap_or(0);
-    namespace > ERRORS && has_place(dentry)
+    let namespace = read::<u64>(file.mount - off::off_mount_mnt() + off::off_mount_ns()).unwrap_or(0);
+    namespace > ERRORS && has_place(file.dentry)
 }

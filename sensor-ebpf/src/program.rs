@@ -12,7 +12,7 @@ use crate::{
     automaton, emit,
     found::has_place,
     judge::{hash_all_given, policy_of},
-    kernel::{current_task, dentry_of, off, read},
+    kernel::{clear, current_task, dentry_of, off, read},
     maps,
     section::used,
     walk::{NOT_REGISTERED, PLACED, climb},
@@ -26,7 +26,7 @@ pub fn see_program(index: u32, action: u32) -> u64 {
     let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
     // SAFETY: `slot` points to a whole map value, here and below.
     unsafe {
-        (*slot).walk.sets = [0; 4];
+        clear(&raw mut (*slot).walk.sets);
         (*slot).walk.program = 0;
     }
     let Some(policy) = policy_of(slot) else { return 1 };

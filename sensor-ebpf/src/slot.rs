@@ -12,7 +12,7 @@ use crate::{
     call::Call,
     emit,
     found::guarded,
-    kernel::{off, read},
+    kernel::{clear, current_numbers, off, read},
     maps,
     who::{Whose, enforced, whose},
 };
@@ -97,8 +97,7 @@ pub fn enter(mark: *mut Mark, call: &Call) {
         (*attempt).head.reserved = 0;
         (*attempt).head.agent = (*mark).agent;
         (*attempt).head.emitted = 0;
-        (*attempt).head.tid = read::<u32>(call.task + off::off_task_pid()).unwrap_or(0);
-        (*attempt).head.pid = read::<u32>(call.task + off::off_task_tgid()).unwrap_or(0);
+        ((*attempt).head.tid, (*attempt).head.pid) = current_numbers();
         credentials(slot, call.task);
         args::at_entry(index);
         (*attempt).head.at = emit::now();
@@ -356,12 +355,11 @@ unsafe fn begin_bare(mark: *mut Mark, slot: *mut Slot, task: u64, alone: u16) {
         (*slot).walk.judged = 0;
         (*attempt).flags = if ring { flag::WORKER } else { 0 };
         (*attempt).generation = 0;
-        (*attempt).args = [0; 6];
+        clear(&raw mut (*attempt).args);
         (*attempt).sections = 0;
         (*attempt).head.kind = kind::ATTEMPT;
         (*attempt).head.agent = (*mark).agent;
-        (*attempt).head.tid = read::<u32>(task + off::off_task_pid()).unwrap_or(0);
-        (*attempt).head.pid = read::<u32>(task + off::off_task_tgid()).unwrap_or(0);
+        ((*attempt).head.tid, (*attempt).head.pid) = current_numbers();
         (*attempt).head.at = emit::now();
         credentials(slot, task);
     }

@@ -1,12 +1,12 @@
 //! An object's own name: from its dentry up to its filesystem's root, each name kept and hashed; or one name whole.
 
 use sensor_common::{
-    event::{Fault, MAX_DEPTH, PATH_ROOM, SECTION_ROOM, Slot, pair, section},
+    event::{Fault, MAX_DEPTH, PATH_ROOM, SECTION_ROOM, Slot, pair, root_bit, section},
     hash,
 };
 
 use crate::{
-    emit, guard,
+    dentry, emit, guard,
     kernel::{off, read, read_kernel_bytes, read_kernel_str},
     maps,
     section::{header, used},
@@ -100,9 +100,11 @@ pub fn judge_walk(index: u32) -> u64 {
         // SAFETY: `slot` points to a whole map value.
         unsafe {
             let dentry = (*slot).walk.dentry;
+            let Some(seen) = dentry::look(slot, dentry) else { return FAILED };
             // An object not made yet has no inode, and is no root.
-            let inode = read::<u64>(dentry + off::off_dentry_inode()).unwrap_or(0);
-            if let Some(place) = maps::FILESYSTEMS.get(&inode)
+            let inode = seen.inode;
+            if may_be_root(inode)
+                && let Some(place) = maps::FILESYSTEMS.get(&inode)
                 && is_that(inode, place.ino)
             {
                 (*slot).walk.kind = place.kind;
@@ -111,18 +113,17 @@ pub fn judge_walk(index: u32) -> u64 {
                 (*slot).walk.filesystem = place.number;
                 return PLACED;
             }
-            let Some(up) = read::<u64>(dentry + off::off_dentry_parent()) else { return FAILED };
+            let up = seen.parent;
             if up == dentry {
                 return NOT_REGISTERED;
             }
-            let Some(name) = read::<u64>(dentry + off::off_dentry_name()) else { return FAILED };
             let at = used(slot);
             let depth = core::ptr::read_volatile(&raw const (*slot).walk.depth) as usize;
             if depth >= MAX_DEPTH {
                 return FAILED;
             }
             if at > LAST {
-                let hashed = hash_beyond(index, name);
+                let hashed = hash_beyond(index, seen.name);
                 if hashed == 0 {
                     return FAILED;
                 }
@@ -134,15 +135,15 @@ pub fn judge_walk(index: u32) -> u64 {
                 continue;
             }
             let to = (&raw mut (*slot).area).cast::<u8>().add(at as usize);
-            let len = read_kernel_str(to, NAME_ROOM as u32, name);
-            if len <= 1 || len > NAME_ROOM as i64 {
+            let len = dentry::take_name(slot, dentry, &seen, to);
+            if len == 0 {
                 return FAILED;
             }
-            let hashed = hash_name(index, at as u32, len as u32 - 1);
+            let hashed = hash_name(index, at as u32, len);
             (*slot).walk.hashes[depth & (MAX_DEPTH - 1)] = hashed;
-            (*slot).walk.names[depth & (MAX_DEPTH - 1)] = at as u32 | (len as u32 - 1) << 16;
+            (*slot).walk.names[depth & (MAX_DEPTH - 1)] = at as u32 | len << 16;
             (*slot).walk.depth = depth as u32 + 1;
-            (*slot).attempt.sections = (at + len as u64) as u32;
+            (*slot).attempt.sections = at as u32 + len + 1;
             (*slot).walk.dentry = up;
         }
     }
@@ -177,6 +178,14 @@ pub fn take_name(slot: *mut Slot, index: u32, name: u64, len: u32) -> bool {
         (*slot).walk.depth = 1;
     }
     true
+}
+
+/// Told without looking for it, of most that are none.
+#[inline(always)]
+fn may_be_root(inode: u64) -> bool {
+    let bit = root_bit(inode);
+    // SAFETY: a pointer into a map value.
+    maps::ROOTS.get_ptr(bit / 64).is_some_and(|word| unsafe { *word } & 1 << (bit % 64) != 0)
 }
 
 /// Whether what has this address still is the directory that was registered; roots are asked nothing.

@@ -8,6 +8,7 @@ use sensor_common::event::{Fault, Governed, WrittenKey};
 
 use crate::{
     emit::{self, SECOND},
+    file::File,
     kernel::{current_task, off, read},
     maps,
     slot::{FMODE_CREATED, S_IFMT, S_IFREG},
@@ -75,12 +76,9 @@ pub fn note_written(agent: u32, inode: u64) -> u64 {
 
 /// Likewise, of a file that is open for it, or that its opening made.
 #[inline(always)]
-pub fn note_file(agent: u32, file: u64) {
-    let mode = read::<u32>(file + off::off_file_mode()).unwrap_or(FMODE_WRITE);
-    if mode & (FMODE_WRITE | FMODE_CREATED) != 0
-        && let Some(inode) = read::<u64>(file + off::off_file_inode())
-    {
-        note_written(agent, inode);
+pub fn note_file(agent: u32, file: &File) {
+    if file.mode & (FMODE_WRITE | FMODE_CREATED) != 0 {
+        note_written(agent, file.inode);
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use aya::maps::{Array, HashMap as KernelMap, MapData};
 use sensor_common::{
-    event::{Described, Filesystem, MAX_MOUNT_DEPTH, MOUNT_ROOM},
+    event::{Described, Filesystem, MAX_MOUNT_DEPTH, MOUNT_ROOM, root_bit},
     guard::kind,
     hash::{self, Secret},
 };
@@ -26,6 +26,7 @@ use super::{
 
 pub struct Filesystems {
     map: KernelMap<MapData, u64, Pod<Filesystem>>,
+    roots: Array<MapData, u64>,
     described: Array<MapData, Pod<Described>>,
     describe: OwnedFd,
     secret: Secret,
@@ -57,6 +58,7 @@ struct Mount {
 impl Filesystems {
     pub fn new(
         map: KernelMap<MapData, u64, Pod<Filesystem>>,
+        roots: Array<MapData, u64>,
         described: Array<MapData, Pod<Described>>,
         describe: OwnedFd,
         secret: Secret,
@@ -64,6 +66,7 @@ impl Filesystems {
     ) -> io::Result<Filesystems> {
         Ok(Filesystems {
             map,
+            roots,
             described,
             describe,
             secret,
@@ -201,6 +204,10 @@ impl Filesystems {
             entry.text[at..at + name.len()].copy_from_slice(name);
             at += name.len() + 1;
         }
+        // First, for who is told that it may be there looks for it. It is never taken back: it costs a look.
+        let bit = root_bit(inode);
+        let word = self.roots.get(&(bit / 64), 0).map_err(io::Error::other)?;
+        self.roots.set(bit / 64, word | 1 << (bit % 64), 0).map_err(io::Error::other)?;
         self.map.insert(inode, Pod(entry), 0).map_err(io::Error::other)
     }
 

@@ -439,6 +439,7 @@ fn enforcer(
     // Hooks name maps by descriptor: those taken here live on in the enforcer.
     let filesystems = Filesystems::new(
         KernelMap::try_from(take(bpf, "FILESYSTEMS")?).map_err(refused("map FILESYSTEMS"))?,
+        Array::try_from(take(bpf, "ROOTS")?).map_err(refused("map ROOTS"))?,
         Array::try_from(take(bpf, "DESCRIBED")?).map_err(refused("map DESCRIBED"))?,
         describe,
         secret,
