@@ -209,6 +209,7 @@ pub const SYSCALLS: &[Syscall] = &[
     s("lremovexattr", 198, 236, A::FileAttr).path(0),
     s("fremovexattr", 199, 237, A::FileAttr).fd(0),
     s("removexattrat", 466, 466, A::FileAttr).at(0, 1),
+    s("file_setattr", 469, 469, A::FileAttr).at(0, 1),
     // Network.
     s("connect", 42, 362, A::NetConnect).shape(Shape::Address, 1).length(2),
     s("bind", 49, 361, A::NetBind).shape(Shape::Address, 1).length(2),
@@ -252,6 +253,7 @@ pub const SYSCALLS: &[Syscall] = &[
     s("umount2", 166, 52, A::SysMount).path(0),
     s("umount", -1, 22, A::SysMount).path(0),
     s("open_tree", 428, 428, A::SysMount).at(0, 1),
+    s("open_tree_attr", 467, 467, A::SysMount).at(0, 1),
     s("move_mount", 429, 429, A::SysMount).at(0, 1).at2(2, 3),
     s("fsopen", 430, 430, A::SysMount).path(0),
     s("fsmount", 432, 432, A::SysMount).fd(0),
@@ -350,13 +352,14 @@ pub const RECEIVE: u16 = id("receive");
 pub const UNLISTED: u16 = id("unlisted");
 
 /// First and last of the calls that change attributes.
-pub const ATTRIBUTES: [u16; 2] = [id("chmod"), id("removexattrat")];
+pub const ATTRIBUTES: [u16; 2] = [id("chmod"), id("file_setattr")];
 pub const RENAMEAT2: u16 = id("renameat2");
 pub const IO_URING_SETUP: u16 = id("io_uring_setup");
 
 /// Calls that the kernel asks nothing about but a capability, and what they mean.
-pub const BY_CAPABILITY: [(u16, Action); 9] = [
+pub const BY_CAPABILITY: [(u16, Action); 10] = [
     (id("open_tree"), A::SysMount),
+    (id("open_tree_attr"), A::SysMount),
     (id("fsopen"), A::SysMount),
     (id("fsmount"), A::SysMount),
     (id("fspick"), A::SysMount),

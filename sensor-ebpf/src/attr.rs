@@ -8,7 +8,7 @@ use sensor_common::{
 };
 
 use crate::{
-    found::{judged_before, on_path, placed, word},
+    found::{forget_default, judged_before, on_path, placed, word},
     kernel::{off, read},
     slot,
 };
@@ -89,6 +89,23 @@ pub fn inode_setxattr(ctx: LsmContext) -> i32 {
 #[lsm(hook = "inode_removexattr")]
 pub fn inode_removexattr(ctx: LsmContext) -> i32 {
     extended(&ctx)
+}
+
+/// A file's flags, from 6.17 on; an ioctl that sets them is judged by itself.
+#[lsm(hook = "inode_file_setattr")]
+pub fn inode_file_setattr(ctx: LsmContext) -> i32 {
+    let dentry = word(&ctx, 0);
+    slot::in_hook(|slot, index| {
+        if !is_asked_for(slot) {
+            return 0;
+        }
+        let refused = placed(slot, index, Action::FileAttr, dentry);
+        // SAFETY: `slot` points to a whole map value.
+        if unsafe { (*slot).attempt.syscall } == UNLISTED {
+            forget_default(slot, Action::FileAttr);
+        }
+        refused
+    })
 }
 
 /// Access lists, from 6.2 on; before that they come as extended attributes.

@@ -9,7 +9,7 @@ use sensor_common::{
 };
 
 use crate::{
-    file,
+    btrfs, file,
     found::{guarded, has_place, on_path, unplaced, word},
     guard,
     kernel::{off, read},
@@ -19,6 +19,8 @@ use crate::{
     written::{self, note_file},
 };
 
+const F_SETLEASE: u32 = 1024;
+const F_UNLCK: u64 = 2;
 const F_SETOWN: u32 = 8;
 const F_SETOWN_EX: u32 = 15;
 const TIOCSTI: u32 = 0x5412;
@@ -80,6 +82,10 @@ pub fn file_fcntl(ctx: LsmContext) -> i32 {
         F_SETOWN if guard::is_own_number(word(&ctx, 2) as i32) => 0,
         // The second of them names him in memory, which another thread may change meanwhile.
         F_SETOWN | F_SETOWN_EX => will_signal(),
+        // Whoever else opens the file waits for its holder.
+        F_SETLEASE if word(&ctx, 2) & 0xffff_ffff != F_UNLCK => {
+            slot::in_hook(|slot, index| guarded(slot, index, Action::ProcControl, Guard::Control.word()))
+        }
         _ => 0,
     }
 }
@@ -87,6 +93,7 @@ pub fn file_fcntl(ctx: LsmContext) -> i32 {
 #[inline(always)]
 fn asks(file: u64, command: u32, argument: u64) -> i32 {
     match command {
+        command if btrfs::is_one(command) => btrfs::asks(file, command),
         TIOCSCTTY if argument == 0 => 0,
         TIOCSTI | TIOCLINUX | TIOCVHANGUP | TIOCSCTTY => {
             slot::in_hook(|slot, index| guarded(slot, index, Action::ProcControl, Guard::Terminals.word()))

@@ -84,13 +84,13 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
-struct sock { struct sock_common __sk_common; unsigned short sk_protocol; struct pid *sk_peer_pid; };
+struct sock { struct sock_common __sk_common; unsigned short sk_type; unsigned short sk_protocol; struct pid *sk_peer_pid; };
 struct sockaddr_un { unsigned short sun_family; };
 struct unix_address { int len; struct sockaddr_un name[1]; };
 struct unix_sock { struct unix_address *addr; struct path path; struct sock *peer; };
 struct socket { short type; struct sock *sk; };
 struct socket_alloc { struct socket socket; struct inode vfs_inode; };
-struct msghdr { void *msg_name; int msg_namelen; u32 msg_flags; };
+struct msghdr { void *msg_name; int msg_namelen; void *msg_control; unsigned long msg_controllen; u32 msg_flags; };
 struct vfsuid { u32 val; };
 struct iattr { struct vfsuid ia_vfsuid; };
 struct linux_binprm { const char *filename; struct file *file; };
@@ -169,6 +169,7 @@ OFFSET(off_bprm_file, linux_binprm, file)
 OFFSET(off_socket_type, socket, type)
 OFFSET(off_socket_sk, socket, sk)
 OFFSET(off_socket_alloc_inode, socket_alloc, vfs_inode)
+OFFSET(off_sock_type, sock, sk_type)
 OFFSET(off_sock_protocol, sock, sk_protocol)
 OFFSET(off_sock_listener, sock, sk_peer_pid)
 OFFSET(off_unix_path, unix_sock, path)
@@ -185,6 +186,8 @@ OFFSET(off_sock_peer, sock, __sk_common.skc_daddr)
 OFFSET(off_sock_peer6, sock, __sk_common.skc_v6_daddr)
 OFFSET(off_msg_name, msghdr, msg_name)
 OFFSET(off_msg_namelen, msghdr, msg_namelen)
+OFFSET(off_msg_control, msghdr, msg_control)
+OFFSET(off_msg_controllen, msghdr, msg_controllen)
 OFFSET(off_msg_flags, msghdr, msg_flags)
 OFFSET(off_vma_flags, vm_area_struct, vm_flags)
 OFFSET(off_vma_file, vm_area_struct, vm_file)

@@ -94,6 +94,12 @@ fn task_of_proc(inode: u64) -> u64 {
     task_of(pid)
 }
 
+/// Whether a file in proc is that of a process which is alive, and not of the slot's agent.
+#[inline(always)]
+pub fn stranger_of_proc(slot: *mut Slot, inode: u64) -> bool {
+    against_stranger(slot, task_of_proc(inode), Guard::Processes) != 0
+}
+
 /// The task that bears this number.
 #[inline(always)]
 pub fn task_of(pid: u64) -> u64 {

@@ -5,11 +5,13 @@
 #![no_std]
 #![no_main]
 
+mod ancillary;
 mod args;
 mod at_once;
 mod attr;
 mod automaton;
 mod broker;
+mod btrfs;
 mod call;
 mod capability;
 mod capture;
@@ -18,6 +20,7 @@ mod descriptor;
 mod emit;
 mod exec;
 mod file;
+mod followed;
 mod found;
 mod guard;
 mod judge;

@@ -8,6 +8,7 @@ use sensor_common::{
 };
 
 use crate::{
+    ancillary,
     found::{forget, forget_default, unplaced, word},
     kernel::{off, read},
     slot::{self, S_IFMT, S_IFSOCK},
@@ -17,10 +18,25 @@ use crate::{
 const AF_UNSPEC: u16 = 0;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+const AF_KEY: u16 = 15;
+const AF_NETLINK: u16 = 16;
+const AF_ALG: u16 = 38;
+/// Streams that go by TCP, to addresses of IPv4 and IPv6.
+const AF_SMC: u16 = 43;
 const SOCK_STREAM: u16 = 1;
+const SOCK_RAW: u16 = 3;
 const MSG_FASTOPEN: u32 = 0x2000_0000;
 /// More are to come by the same call.
 const MSG_BATCH: u32 = 0x4_0000;
+/// By level and name: options of IPv4 (the header is given as well, `IP_OPTIONS`, a policy of its own for IPsec), and
+/// of IPv6 (a routing header, by itself and among others).
+const REROUTES: [(u32, u32); 8] = [(0, 3), (0, 4), (0, 17), (41, 5), (41, 6), (41, 35), (41, 36), (41, 57)];
+const SCTP_BINDX_ADD: u32 = 100;
+const SCTP_CONNECTX_OLD: u32 = 107;
+const SCTP_CONNECTX: u32 = 110;
+const SCTP_SENDMSG_CONNECT: u32 = 126;
+/// Of one address, not of two.
+const LONGEST: u64 = 28;
 /// Shortest that the kernel takes for each family.
 const INET_LENGTH: u64 = 8;
 const INET6_LENGTH: u64 = 24;
@@ -35,6 +51,8 @@ const MULTICAST: u8 = 224;
 /// `IPPROTO_MPTCP`, whose streams are TCP's to whom they reach.
 const MPTCP: u16 = 262;
 const TCP: u16 = 6;
+const ICMP: u16 = 1;
+const ICMP6: u16 = 58;
 const ONE: u32 = u32::from_le_bytes([0, 0, 0, 1]);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,6 +60,15 @@ enum Does {
     Connects,
     Sends,
     Binds,
+}
+
+/// A family of addresses that rules have no word for: nobody knows whom it reaches. Some reach the kernel alone.
+#[inline(always)]
+fn without_address(sock: u64) -> u8 {
+    match read::<u16>(sock + off::off_sock_family()) {
+        Some(AF_INET | AF_INET6 | unix::AF_UNIX | AF_KEY | AF_NETLINK | AF_ALG) => pair::BARE,
+        _ => pair::UNKNOWN,
+    }
 }
 
 /// Who has no address to go to goes to himself: by the address that his socket is bound to, which in IPv6 only says whether
@@ -64,14 +91,24 @@ fn going_to(address: Words, sock: u64) -> Words {
 
 #[inline(always)]
 fn set(slot: *mut Slot, address: Words, port: u16, sock: u64) -> u8 {
+    let raw = is_raw(sock);
+    let mut protocol = read::<u16>(sock + off::off_sock_protocol()).unwrap_or(0);
+    if protocol == MPTCP || read::<u16>(sock + off::off_sock_family()) == Some(AF_SMC) {
+        protocol = TCP;
+    }
     // SAFETY: `slot` points to a whole map value; sixteen bytes have room for four words.
     unsafe {
         (&raw mut (*slot).walk.address).cast::<Words>().write_unaligned(address);
-        (*slot).walk.port = port;
-        let protocol = read::<u16>(sock + off::off_sock_protocol()).unwrap_or(0);
-        (*slot).walk.protocol = if protocol == MPTCP { TCP } else { protocol };
+        (*slot).walk.port = if raw { 0 } else { port };
+        (*slot).walk.protocol = protocol;
     }
-    pair::ADDRESS
+    // What else is sent raw has a header of the sender's own: its port, and where it goes, are as he writes there.
+    if raw && protocol != ICMP && protocol != ICMP6 { pair::UNKNOWN } else { pair::ADDRESS }
+}
+
+#[inline(always)]
+fn is_raw(sock: u64) -> bool {
+    read::<u16>(sock + off::off_sock_type()) == Some(SOCK_RAW)
 }
 
 /// Puts the address into the slot. Returns what kind of object it is.
@@ -79,9 +116,9 @@ fn set(slot: *mut Slot, address: Words, port: u16, sock: u64) -> u8 {
 fn given(slot: *mut Slot, sock: u64, address: u64, length: u64, does: Does) -> u8 {
     let mut family = read::<u16>(address).unwrap_or(AF_UNSPEC);
     if family == AF_UNSPEC && does != Does::Connects {
-        // Sent to, or bound, without a family: IPv4 takes it for its own, IPv6 for none.
+        // Sent to, or bound, without a family: IPv4 takes it for its own, IPv6 for none unless it is raw.
         family = read::<u16>(sock + off::off_sock_family()).unwrap_or(AF_UNSPEC);
-        if family == AF_INET6 && does == Does::Sends {
+        if family == AF_INET6 && does == Does::Sends && !is_raw(sock) {
             return peer(slot, sock);
         }
     }
@@ -91,8 +128,15 @@ fn given(slot: *mut Slot, sock: u64, address: u64, length: u64, does: Does) -> u
         AF_INET6 if length >= INET6_LENGTH => read::<Words>(address + 8),
         _ => None,
     };
-    let Some(words) = words else { return pair::BARE };
-    set(slot, if does == Does::Binds { words } else { going_to(words, sock) }, port, sock)
+    match words {
+        Some(words) if does == Does::Binds => {
+            set(slot, words, port, sock);
+            pair::ADDRESS
+        }
+        Some(words) => set(slot, going_to(words, sock), port, sock),
+        None if does == Does::Binds => pair::BARE,
+        None => without_address(sock),
+    }
 }
 
 /// The address that the socket is connected to.
@@ -111,7 +155,7 @@ fn of_socket(slot: *mut Slot, sock: u64, v4: u64, v6: u64, port: u16) -> u8 {
     };
     match words {
         Some(words) => set(slot, words, port, sock),
-        None => pair::BARE,
+        None => without_address(sock),
     }
 }
 
@@ -138,7 +182,7 @@ pub fn arrives(slot: *mut Slot, index: u32, inode: u64) -> u32 {
         return 0;
     }
     let about = peer(slot, sock);
-    if about != pair::ADDRESS {
+    if about == pair::BARE {
         return 0;
     }
     let refused = unplaced(index, Action::NetConnect, about);
@@ -171,6 +215,37 @@ pub fn socket_bind(ctx: LsmContext) -> i32 {
     slot::in_hook(|slot, index| {
         let about = given(slot, sock_of(socket), address, length & 0xffff_ffff, Does::Binds);
         unplaced(index, Action::NetBind, about)
+    })
+}
+
+/// A socket is told another way for what it sends than the address that it is sent to: options and headers with
+/// addresses of their own.
+#[lsm(hook = "socket_setsockopt")]
+pub fn socket_setsockopt(ctx: LsmContext) -> i32 {
+    if !REROUTES.contains(&(word(&ctx, 1) as u32, word(&ctx, 2) as u32)) {
+        return 0;
+    }
+    slot::in_hook(|_, index| {
+        unplaced(index, Action::NetConnect, pair::UNKNOWN) | unplaced(index, Action::NetSend, pair::UNKNOWN)
+    })
+}
+
+/// SCTP connects to, and is bound to, lists of addresses by way of its options. A list of more than one is not read.
+#[lsm(hook = "sctp_bind_connect")]
+pub fn sctp_bind_connect(ctx: LsmContext) -> i32 {
+    let (sock, option, address, length) = (word(&ctx, 0), word(&ctx, 1), word(&ctx, 2), word(&ctx, 3));
+    let (does, action) = match option as u32 {
+        SCTP_CONNECTX_OLD | SCTP_CONNECTX | SCTP_SENDMSG_CONNECT => (Does::Connects, Action::NetConnect),
+        SCTP_BINDX_ADD => (Does::Binds, Action::NetBind),
+        // What peers ask for, on nobody's behalf.
+        _ => return 0,
+    };
+    slot::in_hook(|slot, index| {
+        let about = match length & 0xffff_ffff {
+            ..=LONGEST => given(slot, sock, address, length & 0xffff_ffff, does),
+            _ => pair::UNKNOWN,
+        };
+        unplaced(index, action, about)
     })
 }
 
@@ -209,11 +284,9 @@ fn sends(slot: *mut Slot, index: u32, socket: u64, message: u64) -> u32 {
     let connects = read::<u32>(message + off::off_msg_flags()).unwrap_or(0) & MSG_FASTOPEN != 0;
     // A connected stream pays no heed to an address that comes with what is sent.
     let stream = read::<u16>(socket + off::off_socket_type()) == Some(SOCK_STREAM);
-    let about = if name != 0 && (!stream || connects) {
-        given(slot, sock, name, u64::from(length), Does::Sends)
-    } else {
-        peer(slot, sock)
-    };
+    let named = name != 0 && (!stream || connects);
+    let about = if named { given(slot, sock, name, u64::from(length), Does::Sends) } else { peer(slot, sock) };
+    let about = if about == pair::ADDRESS && ancillary::reroutes(message, name) { pair::UNKNOWN } else { about };
     let mut refused = unplaced(index, Action::NetSend, about);
     if connects && name != 0 {
         refused |= unplaced(index, Action::NetConnect, about);

@@ -78,11 +78,12 @@ const ATTACHED_AGAIN: (u32, u32) = (5, 13);
 const LSM_ONLY: [&str; 2] = ["task_alloc", "task_free"];
 
 /// Hooks that came later than the oldest kernel, and the one that stands for each before.
-const LATER: [(&str, &str); 4] = [
+const LATER: [(&str, &str); 5] = [
     ("file_truncate", "path_truncate"),
     ("inode_set_acl", "inode_setxattr"),
     ("inode_remove_acl", "inode_removexattr"),
     ("file_ioctl_compat", "file_ioctl"),
+    ("inode_file_setattr", "file_ioctl"),
 ];
 
 /// Hooks for which another stands where the kernel has no types of their arguments.
