@@ -155,7 +155,7 @@ pub const fn of_kind(kind: u32) -> (u32, u32) {
         kind::CGROUP1 | kind::CGROUP2 => (CHANGES, Guard::Cgroups.word()),
         kind::TRACING => (CHANGES, Guard::Tracing.word()),
         kind::BPF => (CHANGES | Action::SysMount.bit(), Guard::Pins.word()),
-        kind::BINFMT => (CHANGES, Guard::Helpers.word()),
+        kind::BINFMT => (CHANGES | Action::SysMount.bit(), Guard::Helpers.word()),
         kind::OWN => (CHANGES | Action::SysMount.bit(), Guard::Own.word()),
         kind::KEYS => (CHANGES | READS | Action::SysMount.bit(), Guard::Own.word()),
         kind::SCHEDULES => (CHANGES | Action::SysMount.bit(), Guard::Schedules.word()),
@@ -163,6 +163,12 @@ pub const fn of_kind(kind: u32) -> (u32, u32) {
         kind::SBIN => (Action::SysMount.bit(), Guard::Helpers.word()),
         _ => (0, 0),
     }
+}
+
+/// What holds beyond that of a directory that is guarded, itself: in another in its place the kernel would look as well.
+#[inline(always)]
+pub const fn of_itself(kind: u32) -> u32 {
+    if kind == kind::SBIN { CHANGES } else { 0 }
 }
 
 /// A name within a kind of filesystem, from its root; it holds for all below as well. With `PROC_TASK` and

@@ -2,9 +2,10 @@
 //! does; `judge.rs` asks before it asks the policy.
 
 use sensor_common::{
+    action::Action,
     event::{MAX_DEPTH, Slot},
     guard::{
-        CHANGES, EDGE_READS, EDGE_RULE, Guard, MAX_NAMES, READS, STATES, kind, kind_of, of_character_device, of_kind,
+        CHANGES, EDGE_READS, EDGE_RULE, Guard, MAX_NAMES, READS, STATES, kind, kind_of, of_character_device, of_itself, of_kind,
     },
     table::EdgeKey,
 };
@@ -141,7 +142,11 @@ pub fn guard_place(index: u32) -> u64 {
     }
     // SAFETY: as above.
     let action = 1 << (unsafe { (*slot).walk.action } & 31);
-    let (actions, rule) = of_kind(kind);
+    let (mut actions, rule) = of_kind(kind);
+    // SAFETY: as above.
+    if unsafe { (*slot).walk.depth } == 0 {
+        actions |= of_itself(kind);
+    }
     let named = match kind {
         kind::PROC | kind::SYSFS | kind::SBIN => guard_names(index, kind, 0),
         kind::PROC_TASK | kind::OWN_CGROUP => guard_names(index, kind, 1),
@@ -150,7 +155,8 @@ pub fn guard_place(index: u32) -> u64 {
     if named == NOT_NAMED {
         return if actions & action != 0 { u64::from(rule) } else { 0 };
     }
-    let speaks = if named as u32 & EDGE_READS != 0 { CHANGES | READS } else { CHANGES };
+    // What holds of mounting over the kind holds of its names as well.
+    let speaks = actions & Action::SysMount.bit() | if named as u32 & EDGE_READS != 0 { CHANGES | READS } else { CHANGES };
     if speaks & action != 0 { named & u64::from(EDGE_RULE) } else { 0 }
 }
 

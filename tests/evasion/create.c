@@ -95,6 +95,35 @@ static void times_by_gate(void) {
     memcpy(low_at, at, sizeof at);
     gate32(271, (long)low(in("victim")), (long)low_at, 0, 0);
 }
+// Other flags than none: that it is not to be dumped, which any owner may say.
+static void flags_(void) {
+    int flags = FS_NODUMP_FL;
+    ioctl(open(in("victim"), O_RDONLY), FS_IOC_SETFLAGS, &flags);
+}
+static void extended_flags(void) {
+    struct fsxattr flags = {.fsx_xflags = FS_XFLAG_NODUMP};
+    ioctl(open(in("victim"), O_RDONLY), FS_IOC_FSSETXATTR, &flags);
+}
+static void flags_by_gate(void) {
+    char *low_flags = (char *)low("....");
+    memcpy(low_flags, &(int){FS_NODUMP_FL}, sizeof(int));
+    gate32(54, open(in("victim"), O_RDONLY), 0x40046602 /* FS_IOC32_SETFLAGS */, (long)low_flags, 0);
+}
+// These two the policy lets move and delete: what is denied is that something comes to stand where they were.
+static void exchange_made(void) {
+    NEED(make_file(scratch("other"), "other"));
+    syscall(SYS_renameat2, AT_FDCWD, in("victim"), AT_FDCWD, scratch("other"), RENAME_EXCHANGE);
+}
+static void exchange_made_by_ring(void) {
+    NEED(make_file(scratch("other"), "other"));
+    ring(IORING_OP_RENAMEAT, AT_FDCWD, in("victim"), AT_FDCWD, (uintptr_t)scratch("other"), RENAME_EXCHANGE);
+}
+static void whiteout_made(void) {
+    syscall(SYS_renameat2, AT_FDCWD, in("victim"), AT_FDCWD, scratch("away"), RENAME_WHITEOUT);
+}
+static void whiteout_made_by_ring(void) {
+    ring(IORING_OP_RENAMEAT, AT_FDCWD, in("victim"), AT_FDCWD, (uintptr_t)scratch("away"), RENAME_WHITEOUT);
+}
 static void by_handle(void) {
     struct { struct file_handle head; char bytes[128]; } handle = {.head.handle_bytes = 128};
     int mount_id;
@@ -194,6 +223,13 @@ const struct technique create_techniques[] = {
     {"times", times, ADDED, 1},
     {"times_by_descriptor", times_by_descriptor, ADDED},
     {"times_by_gate32", times_by_gate, ADDED},
+    {"flags", flags_, ADDED},
+    {"extended_flags", extended_flags, ADDED},
+    {"flags_by_gate32", flags_by_gate, ADDED},
+    {"exchange_made", exchange_made, ADDED},
+    {"exchange_made_by_ring", exchange_made_by_ring, ADDED},
+    {"whiteout_made", whiteout_made, ADDED},
+    {"whiteout_made_by_ring", whiteout_made_by_ring, ADDED},
     {"open_by_handle", by_handle, ADDED},
     {"ring_create", ring_create, ADDED, 1},
     {"ring_mkdir", ring_mkdir, ADDED},

@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 #include <sys/time.h>
 #include <linux/bpf.h>
+#include <linux/fs.h>
 
 static void opens(const char *path, int how) { claim(open(path, how) >= 0); }
 static void of_target(const char *file, int how) {
@@ -113,6 +114,13 @@ static void control_socket(void) {
     claim(rename("/run/rgt/control.sock", "/run/rgt/away") == 0);
     rename("/run/rgt/away", "/run/rgt/control.sock");
 }
+// Who holds it is taken for a daemon.
+static void lock(void) { opens("/run/rgt/lock", O_RDONLY); }
+static void ledgers_flags(void) {
+    int fd = open("/ledger", O_RDONLY | O_DIRECTORY), none = 0, flags = FS_NODUMP_FL;
+    claim(ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0);
+    ioctl(fd, FS_IOC_SETFLAGS, &none);
+}
 static void program(void) {
     claim(rename("/usr/bin/rgt", "/usr/bin/rgt.away") == 0);
     rename("/usr/bin/rgt.away", "/usr/bin/rgt");
@@ -156,6 +164,16 @@ static void owner_of_a_group(void) {
     int pair[2];
     NEED(pipe(pair));
     claim(fcntl(pair[0], F_SETOWN, -target) == 0);
+}
+// One's own group may have others in it.
+static void owner_is_own_group(void) {
+    int pair[2];
+    NEED(setpgid(0, target));
+    NEED(pipe(pair));
+    NEED(fcntl(pair[0], F_SETSIG, SIGKILL));
+    NEED(fcntl(pair[0], F_SETFL, O_ASYNC | O_NONBLOCK));
+    NEED(fcntl(pair[0], F_SETOWN, -target));
+    write(pair[1], "x", 1);
 }
 static void owner_in_memory(void) {
     int pair[2];
@@ -264,6 +282,8 @@ const struct technique guard_techniques[] = {
     {"sealing_key", sealing_key, CLAIMED, 1},
     {"ledger", ledger, CLAIMED},
     {"control_socket", control_socket, CLAIMED},
+    {"lock", lock, CLAIMED},
+    {"ledgers_flags", ledgers_flags, CLAIMED},
     {"program", program, CLAIMED},
     {"stranger_into_own_cgroup", stranger_into_own_cgroup, CLAIMED, 1},
     {"cgroup_outside", cgroup_outside, CLAIMED},
@@ -274,6 +294,7 @@ const struct technique guard_techniques[] = {
     {"scheduler", scheduler, CLAIMED},
     {"io_priority", io_priority, CLAIMED},
     {"owner_of_a_group", owner_of_a_group, CLAIMED},
+    {"owner_is_own_group", owner_is_own_group, TOUCHED},
     {"owner_in_memory", owner_in_memory, CLAIMED},
     {"owner_of_a_socket", owner_of_a_socket, CLAIMED, 1},
     {"bpf", bpf_, CLAIMED, 1},

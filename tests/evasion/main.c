@@ -3,13 +3,15 @@
 #include "evade.h"
 #include <dirent.h>
 #include <grp.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <time.h>
 
 static const struct family families[] = {
     {"delete", delete_techniques}, {"read", read_techniques}, {"create", create_techniques},
     {"exec", exec_techniques},     {"net", net_techniques},   {"leave", leave_techniques},
-    {"guard", guard_techniques},
+    {"guard", guard_techniques},   {"kernel", kernel_techniques},
     {"written", written_techniques},
     {0},
 };
@@ -96,6 +98,13 @@ static int victim_changed(void) {
     return !holds(in("victim"), text, 1);
 }
 
+static int flags_of(const char *path) {
+    int flags = 0, fd = open(path, O_RDONLY);
+    ioctl(fd, FS_IOC_GETFLAGS, &flags);
+    close(fd);
+    return flags & FS_NODUMP_FL;
+}
+
 static int added(void) {
     struct stat at;
     DIR *dir = opendir(protected_dir);
@@ -103,7 +112,7 @@ static int added(void) {
     for (struct dirent *entry; dir && (entry = readdir(dir));) entries += entry->d_name[0] != '.';
     closedir(dir);
     NEED(stat(in("victim"), &at));
-    return entries != 2 || victim_changed() || (at.st_mode & 0777) != 0644 || at.st_mtime == 1;
+    return entries != 2 || victim_changed() || (at.st_mode & 0777) != 0644 || at.st_mtime == 1 || flags_of(in("victim"));
 }
 
 static void tell(const struct family *family, const struct technique *technique) {

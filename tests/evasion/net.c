@@ -156,6 +156,49 @@ static void listening_unbound(void) {
     // listen() takes a port by itself.
     claim(listen(tcp(), 1) == 0);
 }
+// By the policy one may bind to 127.0.0.2, and reach these ports at 127.0.0.1 or ::1 alone: what no address
+// says is another one.
+static int bound(int kind) {
+    struct sockaddr_in name = {AF_INET, 0, {htonl(INADDR_LOOPBACK + 1)}};
+    int fd = socket(AF_INET, kind, 0);
+    NEED(bind(fd, (void *)&name, sizeof name));
+    return fd;
+}
+static struct sockaddr_in *none(void) {
+    struct sockaddr_in *name = v4();
+    name->sin_addr.s_addr = INADDR_ANY;
+    return name;
+}
+static void bound_to_none(void) { connect(bound(SOCK_STREAM), (void *)none(), sizeof *none()); }
+static void bound_to_none_udp(void) { sendto(bound(SOCK_DGRAM), "hello", 5, 0, (void *)none(), sizeof *none()); }
+static void bound_to_none_ring(void) { ring(IORING_OP_CONNECT, bound(SOCK_STREAM), none(), 0, sizeof *none(), 0); }
+static int bound_v6(int kind) {
+    struct sockaddr_in6 name = {.sin6_family = AF_INET6};
+    int fd = socket(AF_INET6, kind, 0);
+    inet_pton(AF_INET6, "::ffff:127.0.0.2", &name.sin6_addr);
+    NEED(bind(fd, (void *)&name, sizeof name));
+    return fd;
+}
+static void bound_to_none_mapped(void) {
+    connect(bound_v6(SOCK_STREAM), (void *)v6("::ffff:0.0.0.0"), sizeof(struct sockaddr_in6));
+}
+static void bound_to_none_v6(void) { connect(bound_v6(SOCK_STREAM), (void *)v6("::"), sizeof(struct sockaddr_in6)); }
+static void bound_to_none_v6_udp(void) {
+    sendto(bound_v6(SOCK_DGRAM), "hello", 5, 0, (void *)v6("::"), sizeof(struct sockaddr_in6));
+}
+// The address that is sent from may come with the message.
+static void none_from_another(void) {
+    char room[CMSG_SPACE(sizeof(struct in_pktinfo))] = {0};
+    struct msghdr *one = message(none(), sizeof *none());
+    one->msg_control = room;
+    one->msg_controllen = sizeof room;
+    struct cmsghdr *head = CMSG_FIRSTHDR(one);
+    *head = (struct cmsghdr){.cmsg_level = IPPROTO_IP, .cmsg_type = IP_PKTINFO, .cmsg_len = CMSG_LEN(sizeof(struct in_pktinfo))};
+    ((struct in_pktinfo *)CMSG_DATA(head))->ipi_spec_dst.s_addr = htonl(INADDR_LOOPBACK + 1);
+    sendmsg(udp(), one, 0);
+}
+// All but TCP may.
+static void multipath_is_tcp(void) { multipath(); }
 static void thread(void) { in_thread(connect_); }
 static void child(void) { in_child(udp_sendto); }
 static void program(void) {
@@ -201,5 +244,14 @@ const struct technique net_techniques[] = {
     {"child", child, HEARD},
     {"program", program, HEARD},
     {"user_namespace", new_namespace, HEARD},
+    // Policies name the ports of these: they stand last, in this order.
+    {"bound_to_none", bound_to_none, HEARD},
+    {"bound_to_none_udp", bound_to_none_udp, HEARD},
+    {"bound_to_none_ring", bound_to_none_ring, HEARD},
+    {"bound_to_none_mapped", bound_to_none_mapped, HEARD},
+    {"none_from_another", none_from_another, HEARD},
+    {"bound_to_none_v6", bound_to_none_v6, HEARD},
+    {"bound_to_none_v6_udp", bound_to_none_v6_udp, HEARD},
+    {"multipath_is_tcp", multipath_is_tcp, HEARD},
     {0},
 };

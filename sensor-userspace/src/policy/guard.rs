@@ -2,12 +2,12 @@
 //! The kernel side judges by what they are.
 
 use sensor_common::action::Action;
-use sensor_common::guard::{ABSTRACT_BROKERS, CHANGES, Guard, NAMES, READS, kind, of_kind};
+use sensor_common::guard::{ABSTRACT_BROKERS, CHANGES, Guard, NAMES, READS, kind, of_itself, of_kind};
 
 use super::{Decision, Object, Table, reaches_sockets};
 
 /// Where each kind stands; the longest that fits counts.
-const PLACES: [(&str, u32); 29] = [
+const PLACES: [(&str, u32); 32] = [
     ("/proc", kind::PROC),
     ("/proc/sys/fs/binfmt_misc", kind::BINFMT),
     ("/sys", kind::SYSFS),
@@ -25,8 +25,11 @@ const PLACES: [(&str, u32); 29] = [
     ("/sys/firmware/efi/efivars", kind::KERNEL),
     ("/etc/rgt", kind::OWN),
     ("/run/rgt", kind::OWN),
+    ("/run/rgt/lock", kind::KEYS),
     ("/var/lib/rgt", kind::OWN),
     ("/var/lib/rgt/keys", kind::KEYS),
+    ("/sbin", kind::SBIN),
+    ("/usr/sbin", kind::SBIN),
     ("/etc/crontab", kind::SCHEDULES),
     ("/etc/anacrontab", kind::SCHEDULES),
     ("/etc/cron.d", kind::SCHEDULES),
@@ -57,12 +60,15 @@ fn of_path(action: Action, path: &[u8]) -> Option<Guard> {
     if kind == MEMORY {
         return Some(Guard::Memory).filter(|_| (CHANGES | READS) & action.bit() != 0);
     }
+    let (mut actions, word) = of_kind(kind);
+    if rest.is_empty() {
+        actions |= of_itself(kind);
+    }
     let named = NAMES.iter().filter(|name| name.kind == kind && below(rest, name.path).is_some());
     if let Some(name) = named.max_by_key(|name| name.path.len()) {
-        let speaks = if name.reads { CHANGES | READS } else { CHANGES };
+        let speaks = actions & Action::SysMount.bit() | if name.reads { CHANGES | READS } else { CHANGES };
         return name.guard.filter(|_| speaks & action.bit() != 0);
     }
-    let (actions, word) = of_kind(kind);
     (actions & action.bit() != 0).then(|| Guard::from_number(word.checked_sub(1)? as u8))?
 }
 
@@ -115,7 +121,7 @@ mod tests {
 
     #[test]
     fn paths_lead_to_their_rules() {
-        use Action::{DirList, FileDelete, FileRead, FileWrite, SysMount};
+        use Action::{DirList, FileDelete, FileRead, FileRename, FileWrite, SysMount};
         for (action, path, guard) in [
             (FileWrite, "/proc/sys/kernel/core_pattern", Some(Guard::Helpers)),
             (FileRead, "/proc/sys/kernel/core_pattern", None),
@@ -132,6 +138,12 @@ mod tests {
             (DirList, "/var/lib/rgt/ledger", None),
             (FileDelete, "/var/lib/rgt/ledger/a.jsonl", Some(Guard::Own)),
             (FileDelete, "/var/lib/rgtx", None),
+            (FileRead, "/run/rgt/lock", Some(Guard::Own)),
+            (FileWrite, "/usr/sbin/modprobe", Some(Guard::Helpers)),
+            (FileRead, "/usr/sbin/modprobe", None),
+            (SysMount, "/sbin/request-key", Some(Guard::Helpers)),
+            (FileWrite, "/usr/sbin/nologin", None),
+            (FileRename, "/usr/sbin", Some(Guard::Helpers)),
             (FileRead, "/dev/mem", Some(Guard::Memory)),
             (FileRead, "/proc/kcore", Some(Guard::Memory)),
             (FileWrite, "/etc/cron.d/x", Some(Guard::Schedules)),

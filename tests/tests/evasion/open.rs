@@ -20,6 +20,9 @@ pub const OPEN: &[Open] = &[
     open("delete", "hard_link_truncate", "the object lies where it was opened: deny file.link too"),
     open("exec", "copied", "a copy is another program: deny what the agent has written, or allow programs by place"),
     open("exec", "copied_to_memory", "a copy is another program: deny what the agent has written, or allow programs by place"),
+    open("net", "none_from_another", "who sends to no address may say in the message which of this machine's is meant (IP_PKTINFO): name all of 127.0.0.0/8"),
+    open("kernel", "helper_through_an_overlay", "what an overlay does below itself is its own doing: deny sys.mount"),
+    open("kernel", "helpers_link_replaced", "of links and directories above the guard does not speak: deny file.rename in / and /usr"),
 ];
 
 pub fn reason(family: &str, technique: &str) -> Option<&'static str> {
@@ -33,7 +36,16 @@ pub const ABSENT: &[(&str, &str, &str)] = &[
     ("5.10", "create", "ring_mkdir"),
     ("5.10", "create", "ring_symlink"),
     ("5.10", "create", "ring_link"),
+    ("5.10", "create", "flags"),
+    ("5.10", "create", "extended_flags"),
+    ("5.10", "create", "flags_by_gate32"),
     ("5.10", "net", "multipath"),
+    ("5.10", "net", "multipath_is_tcp"),
+    ("5.10", "guard", "ledgers_flags"),
+    // Events before contents are there came with 6.14.
+    ("5.10", "kernel", "asked_first_of_contents"),
+    ("6.1", "kernel", "asked_first_of_contents"),
+    ("6.12", "kernel", "asked_first_of_contents"),
     ("5.10", "leave", "cgroup_kill"),
     // It cannot be turned off there while hooks are attached.
     ("5.10", "leave", "without_ftrace"),
