@@ -48,7 +48,7 @@ struct family {
 
 extern const struct technique delete_techniques[], read_techniques[], create_techniques[],
     exec_techniques[], net_techniques[], leave_techniques[], guard_techniques[], kernel_techniques[],
-    written_techniques[];
+    others_techniques[], way_techniques[], written_techniques[];
 
 // Of the technique that runs.
 extern const char *protected_dir; // holds `victim`, `sub/`, in families exec and written `tool` and `script`

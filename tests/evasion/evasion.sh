@@ -2,7 +2,7 @@
 # `@` phase, user, family, technique, effect · `=` the same with start, end (ns) and exit status ·
 # `%` a record of a denial · `#` a fact and its value.
 # Word splitting is what turns the list into words.
-families="${FAMILIES:-delete read create exec net leave guard kernel written}"
+families="${FAMILIES:-delete read create exec net leave guard kernel others way written}"
 rgt=/usr/bin/rgt
 
 fact() { printf '#\t%s\t%s\n' "$1" "$2"; }

@@ -12,6 +12,7 @@ static const struct family families[] = {
     {"delete", delete_techniques}, {"read", read_techniques}, {"create", create_techniques},
     {"exec", exec_techniques},     {"net", net_techniques},   {"leave", leave_techniques},
     {"guard", guard_techniques},   {"kernel", kernel_techniques},
+    {"others", others_techniques}, {"way", way_techniques},
     {"written", written_techniques},
     {0},
 };
@@ -31,7 +32,7 @@ static void choose(const struct family *family, const struct technique *techniqu
     snprintf(token, sizeof token, "secret-%s", technique->name);
     protected_dir = protected_room;
     scratch_dir = scratch_room;
-    port = 3000 + (int)(technique - family->techniques);
+    port = (strcmp(family->name, "way") ? 3000 : 3500) + (int)(technique - family->techniques);
 }
 
 typedef void each(const struct family *, const struct technique *);
@@ -211,7 +212,9 @@ int main(int argc, char **argv) {
         for_each(NULL, tell);
     } else if (!strcmp(verb, "serve")) {
         for_each("net", listen_for);
+        for_each("way", listen_for);
         for_each("leave", make_target);
+        for_each("others", make_target);
         for_each("guard", make_target);
         listen_as_brokers();
         listen_as_giver();

@@ -18,7 +18,7 @@ use rgt_tests::vm::{self, Boot, Missing, Mode};
 use told::{Run, Told};
 
 /// The rule that each family's policy refuses by.
-const RULES: [(&str, &[&str]); 9] = [
+const RULES: [(&str, &[&str]); 11] = [
     ("delete", &["NO_DELETE"]),
     ("read", &["NO_SECRETS"]),
     ("create", &["NO_CHANGES"]),
@@ -27,12 +27,14 @@ const RULES: [(&str, &[&str]); 9] = [
     ("leave", &["NO_DELETE"]),
     ("guard", &[]),
     ("kernel", &[]),
+    ("others", &[]),
+    ("way", &["NOT_THERE"]),
     ("written", &["NO_OWN"]),
 ];
 /// Where a place cannot be told.
 const UNKNOWN: &str = "RULE_UNKNOWN";
 /// The built-in rules in front of these families' policies.
-const GUARDED: [&str; 3] = ["leave", "guard", "kernel"];
+const GUARDED: [&str; 4] = ["leave", "guard", "kernel", "others"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {

@@ -1,0 +1,47 @@
+// What others have open or mapped and no rule has a word for, reached by proc; and what makes others wait.
+#include "evade.h"
+#include <dirent.h>
+
+// The target's first descriptor or mapping whose link begins so, by the link's own path.
+static const char *of_target(const char *dir, const char *begins) {
+    static char path[300];
+    char leads[256] = "";
+    snprintf(path, sizeof path, "/proc/%d/%s", target, dir);
+    DIR *all = opendir(path);
+    NEED(all ? 0 : -1);
+    for (struct dirent *each; (each = readdir(all));) {
+        snprintf(path, sizeof path, "/proc/%d/%s/%s", target, dir, each->d_name);
+        ssize_t size = readlink(path, leads, sizeof leads - 1);
+        if (size > 0 && !strncmp(leads, begins, strlen(begins))) return path;
+    }
+    fprintf(stderr, "the target has no %s in %s\n", begins, dir);
+    exit(3);
+}
+
+static void pipe_(void) { claim(open(of_target("fd", "pipe:"), O_RDWR | O_NONBLOCK) >= 0); }
+static void pipe_of_a_thread(void) {
+    char dir[64];
+    snprintf(dir, sizeof dir, "task/%d/fd", target);
+    claim(open(of_target(dir, "pipe:"), O_RDWR | O_NONBLOCK) >= 0);
+}
+static void memory(void) { claim(open(of_target("fd", "/memfd:"), O_RDWR) >= 0); }
+static void mapping(void) { claim(open(of_target("map_files", "/memfd:"), O_RDONLY) >= 0); }
+static void by_ring(void) {
+    // IORING_OP_OPENAT
+    claim(ring(18, AT_FDCWD, of_target("fd", "/memfd:"), 0, 0, O_RDWR) >= 0);
+}
+static void lease(void) {
+    int fd = open(in("victim"), O_RDONLY);
+    NEED(fd);
+    claim(fcntl(fd, F_SETLEASE, F_RDLCK) == 0);
+}
+
+const struct technique others_techniques[] = {
+    {"pipe", pipe_, CLAIMED, 1},
+    {"pipe_of_a_thread", pipe_of_a_thread, CLAIMED},
+    {"bare_memory", memory, CLAIMED, 1},
+    {"bare_mapping", mapping, CLAIMED},
+    {"bare_memory_by_ring", by_ring, CLAIMED},
+    {"lease", lease, CLAIMED},
+    {0},
+};
