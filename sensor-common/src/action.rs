@@ -83,6 +83,7 @@ actions! {
     SysPerf = 24, "sys.perf", PrivilegedAdministration;
     SysMachine = 25, "sys.machine", PrivilegedAdministration;
     SysCapability = 26, "sys.capability", PrivilegedAdministration;
+    SysKeys = 27, "sys.keys", PrivilegedAdministration;
 }
 
 impl Action {

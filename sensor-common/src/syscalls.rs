@@ -278,6 +278,9 @@ pub const SYSCALLS: &[Syscall] = &[
     s("delete_module", 176, 129, A::SysModule),
     s("kexec_load", 246, 283, A::SysModule),
     s("kexec_file_load", 320, -1, A::SysModule).fd(0),
+    s("add_key", 248, 286, A::SysKeys),
+    s("request_key", 249, 287, A::SysKeys),
+    s("keyctl", 250, 288, A::SysKeys),
     s("swapon", 167, 87, A::SysMachine).path(0),
     s("swapoff", 168, 115, A::SysMachine).path(0),
 ];
@@ -369,6 +372,9 @@ pub const BY_CAPABILITY: [(u16, Action); 10] = [
     (id("swapon"), A::SysMachine),
     (id("swapoff"), A::SysMachine),
 ];
+
+/// The calls about the kernel's keys.
+pub const KEYS: [u16; 3] = [id("add_key"), id("request_key"), id("keyctl")];
 
 /// Capabilities that are asked for one purpose alone, what it is, and the guard's rule: `CAP_SYS_MODULE`,
 /// `CAP_SYS_RAWIO`, `CAP_SYS_PACCT`, `CAP_SYS_BOOT`, `CAP_SYS_TIME`.

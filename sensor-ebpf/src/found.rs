@@ -4,6 +4,7 @@ use aya_ebpf::{EbpfContext as _, programs::LsmContext};
 use sensor_common::{
     action::Action,
     event::{MAX_PAIRS, NO_RULE, Pair, Slot, pair, section},
+    guard::kind,
     table::effect,
 };
 
@@ -85,6 +86,15 @@ pub fn on_file(slot: *mut Slot, index: u32, action: Action, dentry: u64) -> u32 
     // SAFETY: as in `placed`.
     unsafe { (*slot).walk.dentry = dentry };
     unplaced(index, action, pair::NAMELESS)
+}
+
+/// What is written, made and removed in a filesystem of cgroups moves tasks, or sets what they may use.
+#[inline(always)]
+pub fn of_cgroups(slot: *mut Slot, index: u32, dentry: u64) -> u32 {
+    match guard::kind_at(dentry) {
+        kind::CGROUP1 | kind::CGROUP2 => placed(slot, index, Action::SysCgroup, dentry),
+        _ => 0,
+    }
 }
 
 /// Judges an action on the place that a `struct path` leads to.

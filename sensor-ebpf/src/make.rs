@@ -4,7 +4,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::action::Action;
 
 use crate::{
-    found::{placed, word},
+    found::{of_cgroups, placed, word},
     guard,
     slot,
 };
@@ -22,7 +22,7 @@ pub fn path_mknod(ctx: LsmContext) -> i32 {
 #[lsm(hook = "path_mkdir")]
 pub fn path_mkdir(ctx: LsmContext) -> i32 {
     let new = word(&ctx, 1);
-    slot::in_hook(|slot, index| placed(slot, index, Action::FileCreate, new))
+    slot::in_hook(|slot, index| placed(slot, index, Action::FileCreate, new) | of_cgroups(slot, index, new))
 }
 
 #[lsm(hook = "path_symlink")]

@@ -5,7 +5,7 @@ use sensor_common::{action::Action, event::Slot};
 
 use crate::{
     file::{self, File},
-    found::{forget_creation, forget_default, has_place, on_file, word},
+    found::{forget_creation, forget_default, has_place, of_cgroups, on_file, word},
     guard,
     kernel::{off, read},
     slot::{self, FMODE_CREATED, S_IFMT},
@@ -79,7 +79,7 @@ pub fn accesses(slot: *mut Slot, index: u32, dentry: u64, inode: u64, flags: u32
     };
     let mut refused = 0;
     if access != O_RDONLY {
-        refused |= judged(Action::FileWrite);
+        refused |= judged(Action::FileWrite) | of_cgroups(slot, index, dentry);
     }
     if access != O_WRONLY {
         refused |= judged(if kind & S_IFMT == S_IFDIR { Action::DirList } else { Action::FileRead });

@@ -6,7 +6,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::{action::Action, syscalls::{IO_URING, RENAMEAT2, TRUNCATIONS}};
 
 use crate::{
-    found::{placed, word},
+    found::{of_cgroups, placed, word},
     kernel::{off, read},
     slot,
     written::note_written,
@@ -51,7 +51,8 @@ pub fn path_unlink(ctx: LsmContext) -> i32 {
 
 #[lsm(hook = "path_rmdir")]
 pub fn path_rmdir(ctx: LsmContext) -> i32 {
-    removes(word(&ctx, 1))
+    let dentry = word(&ctx, 1);
+    slot::in_hook(|slot, index| placed(slot, index, Action::FileDelete, dentry) | of_cgroups(slot, index, dentry))
 }
 
 #[lsm(hook = "path_truncate")]

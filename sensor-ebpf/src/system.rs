@@ -5,7 +5,7 @@ use sensor_common::{
     action::Action,
     event::pair,
     guard::Guard,
-    syscalls::{BY_CAPABILITY, CAPABILITIES, IO_URING_SETUP},
+    syscalls::{BY_CAPABILITY, CAPABILITIES, IO_URING_SETUP, KEYS},
 };
 
 use crate::{
@@ -115,6 +115,23 @@ pub fn perf_event_open(_ctx: LsmContext) -> i32 {
 pub fn inode_init_security_anon(_ctx: LsmContext) -> i32 {
     let Some(mark) = who::mark_of(current_task()) else { return 0 };
     slot::in_call(mark, |call| (call == IO_URING_SETUP).then_some((Action::SysIoUring, 0)))
+}
+
+/// Keys are asked for by the kernel itself as well, for filesystems and signatures: what the agent does is known by its call.
+#[inline(always)]
+fn keys() -> i32 {
+    let Some(mark) = who::mark_of(current_task()) else { return 0 };
+    slot::in_call(mark, |call| KEYS.contains(&call).then_some((Action::SysKeys, 0)))
+}
+
+#[lsm(hook = "key_alloc")]
+pub fn key_alloc(_ctx: LsmContext) -> i32 {
+    keys()
+}
+
+#[lsm(hook = "key_permission")]
+pub fn key_permission(_ctx: LsmContext) -> i32 {
+    keys()
 }
 
 #[lsm(hook = "bpf")]

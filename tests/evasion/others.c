@@ -1,4 +1,5 @@
-// What others have open or mapped and no rule has a word for, reached by proc; and what makes others wait.
+// What others have open or mapped and no rule has a word for, reached by proc; what makes others wait; and what the
+// kernel holds for all: keys, and cgroups.
 #include "evade.h"
 #include <dirent.h>
 
@@ -36,6 +37,35 @@ static void lease(void) {
     claim(fcntl(fd, F_SETLEASE, F_RDLCK) == 0);
 }
 
+enum { THREADS_RING = -1, SESSIONS_RING = -3 };
+static void key_added(void) { claim(syscall(SYS_add_key, "user", "evade", "x", 1, THREADS_RING) > 0); }
+static void key_ring_joined(void) { claim(syscall(SYS_keyctl, 1, NULL) > 0); }
+static void key_ring_found(void) { claim(syscall(SYS_keyctl, 0, SESSIONS_RING, 1) > 0); }
+static void key_by_gate32(void) {
+    claim(gate32(286, (long)low("user"), (long)low("evade"), (long)low("x"), 1) > 0 || gate32(288, 1, 0, 0, 0) > 0);
+}
+static void own_cgroup(char *path, size_t size) {
+    char line[256] = "";
+    FILE *file = fopen("/proc/self/cgroup", "r");
+    while (file && fgets(line, sizeof line, file) && strncmp(line, "0::", 3)) {}
+    line[strcspn(line, "\n")] = 0;
+    snprintf(path, size, "/sys/fs/cgroup%s", line + 3);
+}
+static void cgroup_made(void) {
+    char path[300];
+    own_cgroup(path, sizeof path - 8);
+    strcat(path, "/below");
+    if (mkdir(path, 0755)) return;
+    claim(1);
+    NEED(rmdir(path));
+}
+static void cgroup_limited(void) {
+    char path[300];
+    own_cgroup(path, sizeof path - 16);
+    strcat(path, "/cgroup.subtree_control");
+    claim(open(path, O_WRONLY) >= 0);
+}
+
 const struct technique others_techniques[] = {
     {"pipe", pipe_, CLAIMED, 1},
     {"pipe_of_a_thread", pipe_of_a_thread, CLAIMED},
@@ -43,5 +73,11 @@ const struct technique others_techniques[] = {
     {"bare_mapping", mapping, CLAIMED},
     {"bare_memory_by_ring", by_ring, CLAIMED},
     {"lease", lease, CLAIMED},
+    {"key_added", key_added, CLAIMED, 1},
+    {"key_ring_joined", key_ring_joined, CLAIMED},
+    {"key_ring_found", key_ring_found, CLAIMED},
+    {"key_by_gate32", key_by_gate32, CLAIMED},
+    {"cgroup_made", cgroup_made, CLAIMED, 1},
+    {"cgroup_limited", cgroup_limited, CLAIMED},
     {0},
 };

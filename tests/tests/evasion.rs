@@ -27,7 +27,7 @@ const RULES: [(&str, &[&str]); 11] = [
     ("leave", &["NO_DELETE"]),
     ("guard", &[]),
     ("kernel", &[]),
-    ("others", &[]),
+    ("others", &["NO_KEYS"]),
     ("way", &["NOT_THERE"]),
     ("written", &["NO_OWN"]),
 ];

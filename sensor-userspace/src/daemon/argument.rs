@@ -141,6 +141,7 @@ fn has_place(attempt: &Attempt) -> bool {
         | Action::ProcControl
         | Action::SysPerf
         | Action::SysMachine
-        | Action::SysCapability => false,
+        | Action::SysCapability
+        | Action::SysKeys => false,
     }
 }
