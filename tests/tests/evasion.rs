@@ -18,7 +18,7 @@ use rgt_tests::vm::{self, Boot, Missing, Mode};
 use told::{Run, Told};
 
 /// The rule that each family's policy refuses by.
-const RULES: [(&str, &[&str]); 9] = [
+const RULES: [(&str, &[&str]); 10] = [
     ("delete", &["NO_DELETE"]),
     ("read", &["NO_SECRETS"]),
     ("create", &["NO_CHANGES"]),
@@ -28,11 +28,12 @@ const RULES: [(&str, &[&str]); 9] = [
     ("guard", &[]),
     ("kernel", &[]),
     ("written", &["NO_OWN"]),
+    ("numbers", &["NO_SIGNAL", "NO_CAPABILITY", "NO_MORE", "NO_MORE_SENT"]),
 ];
 /// Where a place cannot be told.
 const UNKNOWN: &str = "RULE_UNKNOWN";
 /// The built-in rules in front of these families' policies.
-const GUARDED: [&str; 3] = ["leave", "guard", "kernel"];
+const GUARDED: [&str; 4] = ["leave", "guard", "kernel", "numbers"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
