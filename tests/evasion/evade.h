@@ -29,6 +29,7 @@ enum effect {
     LEAKED,  // what the technique got is the secret
     ADDED,   // something stands in the directory that did not, or the victim changed
     RAN,     // the forbidden program left its mark
+    MANY,    // more files stand there than the limit allows
     HEARD,   // the server on the technique's port heard of it
     TOUCHED, // the technique's target died, stopped or found its memory changed
     CLAIMED, // the technique says so itself: nobody else could see it
@@ -48,7 +49,7 @@ struct family {
 
 extern const struct technique delete_techniques[], read_techniques[], create_techniques[],
     exec_techniques[], net_techniques[], leave_techniques[], guard_techniques[], kernel_techniques[],
-    others_techniques[], way_techniques[], written_techniques[];
+    others_techniques[], way_techniques[], written_techniques[], numbers_techniques[];
 
 // Of the technique that runs.
 extern const char *protected_dir; // holds `victim`, `sub/`, in families exec and written `tool` and `script`
@@ -75,6 +76,7 @@ void in_child(void (*run)(void));
 void private_mounts(void);      // a mount namespace, for whoever may make one
 void private_user_mounts(void); // the same by way of a user namespace
 void bind_dir(const char *from, const char *to);
+void own_cgroup(char *path, size_t size, const char *file); // the path of a file in one's own cgroup
 long gate32(long number, long a, long b, long c, long d);
 
 // A descriptor that a process which is no agent opens (`r` or `w`) and hands over; -1 where none arrives.

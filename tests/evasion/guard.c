@@ -126,13 +126,6 @@ static void program(void) {
     rename("/usr/bin/rgt.away", "/usr/bin/rgt");
 }
 
-static void own_cgroup(char *path, size_t size, const char *file) {
-    char line[256] = "";
-    FILE *of = fopen("/proc/self/cgroup", "r");
-    while (of && fgets(line, sizeof line, of) && strncmp(line, "0::", 3)) {}
-    line[strcspn(line, "\n")] = 0;
-    snprintf(path, size, "/sys/fs/cgroup%s/%s", line + 3, file);
-}
 // Pulled into the agent's own cgroup, a stranger would be the agent's.
 static void stranger_into_own_cgroup(void) {
     char path[512], pid[16];

@@ -7,10 +7,6 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
-#ifndef FAN_PRE_ACCESS
-#define FAN_PRE_ACCESS 0x100000
-#endif
-
 static const char key_helper[] = "/sbin/request-key", module_helper[] = "/sbin/modprobe";
 
 // A program that leaves what is looked for. Only root's may write there: whoever runs it is no agent.
@@ -112,20 +108,16 @@ static void helpers_link_replaced(void) {
 }
 
 // Asked first, and never answering: one file would be enough. The mark goes with its descriptor.
-static void asked_first(unsigned class, unsigned where, uint64_t what, const char *path) {
-    int fd = fanotify_init(class, O_RDONLY);
+static void asked_first(unsigned where, uint64_t what, const char *path) {
+    int fd = fanotify_init(FAN_CLASS_CONTENT, O_RDONLY);
     NEED(fd);
-    int done = fanotify_mark(fd, FAN_MARK_ADD | where, what, AT_FDCWD, path), error = errno;
+    int done = fanotify_mark(fd, FAN_MARK_ADD | where, what, AT_FDCWD, path);
     close(fd);
-    // Not every filesystem has contents that come later: what counts is whether it may ask.
-    claim(done == 0 || (what == FAN_PRE_ACCESS && error == EOPNOTSUPP));
+    claim(done == 0);
 }
-static void asked_first_of_a_filesystem(void) {
-    asked_first(FAN_CLASS_CONTENT, FAN_MARK_FILESYSTEM, FAN_OPEN_PERM, scratch_dir);
-}
-static void asked_first_of_a_mount(void) { asked_first(FAN_CLASS_CONTENT, FAN_MARK_MOUNT, FAN_ACCESS_PERM, scratch_dir); }
-static void asked_first_of_a_program(void) { asked_first(FAN_CLASS_CONTENT, 0, FAN_OPEN_EXEC_PERM, "/usr/bin/rgt"); }
-static void asked_first_of_contents(void) { asked_first(FAN_CLASS_PRE_CONTENT, 0, FAN_PRE_ACCESS, scratch_dir); }
+static void asked_first_of_a_filesystem(void) { asked_first(FAN_MARK_FILESYSTEM, FAN_OPEN_PERM, scratch_dir); }
+static void asked_first_of_a_mount(void) { asked_first(FAN_MARK_MOUNT, FAN_ACCESS_PERM, scratch_dir); }
+static void asked_first_of_a_program(void) { asked_first(0, FAN_OPEN_EXEC_PERM, "/usr/bin/rgt"); }
 
 // This filesystem can be neither frozen nor shut down: what counts is whether it may ask.
 static void frozen(void) {
@@ -184,7 +176,6 @@ const struct technique kernel_techniques[] = {
     {"asked_first_of_a_filesystem", asked_first_of_a_filesystem, CLAIMED},
     {"asked_first_of_a_mount", asked_first_of_a_mount, CLAIMED},
     {"asked_first_of_a_program", asked_first_of_a_program, CLAIMED},
-    {"asked_first_of_contents", asked_first_of_contents, CLAIMED},
     {"frozen", frozen, CLAIMED},
     {"frozen_by_gate32", frozen_by_gate, CLAIMED},
     {"thawed", thawed, CLAIMED},

@@ -1,4 +1,4 @@
-// evade setup UID · run FAMILY UID LOG · effects UID · serve UID · race …
+// evade setup UID · run FAMILY UID LOG · effects UID · serve UID · own PATH · race …
 // With `few` in the environment variable EVADE only sentinels take part.
 #include "evade.h"
 #include <dirent.h>
@@ -13,7 +13,7 @@ static const struct family families[] = {
     {"exec", exec_techniques},     {"net", net_techniques},   {"leave", leave_techniques},
     {"guard", guard_techniques},   {"kernel", kernel_techniques},
     {"others", others_techniques}, {"way", way_techniques},
-    {"written", written_techniques},
+    {"written", written_techniques}, {"numbers", numbers_techniques},
     {0},
 };
 
@@ -106,14 +106,18 @@ static int flags_of(const char *path) {
     return flags & FS_NODUMP_FL;
 }
 
+static int entries(void) {
+    DIR *dir = opendir(protected_dir);
+    int count = 0;
+    for (struct dirent *entry; dir && (entry = readdir(dir));) count += entry->d_name[0] != '.';
+    closedir(dir);
+    return count;
+}
+
 static int added(void) {
     struct stat at;
-    DIR *dir = opendir(protected_dir);
-    int entries = 0;
-    for (struct dirent *entry; dir && (entry = readdir(dir));) entries += entry->d_name[0] != '.';
-    closedir(dir);
     NEED(stat(in("victim"), &at));
-    return entries != 2 || victim_changed() || (at.st_mode & 0777) != 0644 || at.st_mtime == 1 || flags_of(in("victim"));
+    return entries() != 2 || victim_changed() || (at.st_mode & 0777) != 0644 || at.st_mtime == 1 || at.st_uid != user || flags_of(in("victim"));
 }
 
 static void tell(const struct family *family, const struct technique *technique) {
@@ -124,6 +128,7 @@ static void tell(const struct family *family, const struct technique *technique)
     case HARMED: effect = victim_changed() || access(in("sub"), F_OK); break;
     case LEAKED: effect = holds(scratch("got"), token, 0); break;
     case ADDED: effect = added(); break;
+    case MANY: effect = entries() > 2 + 3; break;
     case RAN: effect = holds(scratch("got"), "ran", 0); break;
     case CLAIMED: effect = holds(scratch("got"), "claimed", 0); break;
     case HEARD:
@@ -203,6 +208,7 @@ static void attempt(const struct family *family, const struct technique *techniq
 int main(int argc, char **argv) {
     const char *verb = argc > 1 ? argv[1] : "";
     umask(0);
+    if (!strcmp(verb, "own") && argc == 3) return chown(argv[2], 12345, -1) != 0;
     if (!strcmp(verb, "race")) return race(argc - 2, argv + 2); // who, kind, op, tries, user
     if (argc < 3) return 2;
     user = atoi(argv[strcmp(verb, "run") ? 2 : 3]);

@@ -18,7 +18,7 @@ use rgt_tests::vm::{self, Boot, Missing, Mode};
 use told::{Run, Told};
 
 /// The rule that each family's policy refuses by.
-const RULES: [(&str, &[&str]); 11] = [
+const RULES: [(&str, &[&str]); 12] = [
     ("delete", &["NO_DELETE"]),
     ("read", &["NO_SECRETS"]),
     ("create", &["NO_CHANGES"]),
@@ -30,11 +30,12 @@ const RULES: [(&str, &[&str]); 11] = [
     ("others", &["NO_KEYS"]),
     ("way", &["NOT_THERE"]),
     ("written", &["NO_OWN"]),
+    ("numbers", &["NO_SIGNAL", "NO_CAPABILITY", "NO_MORE", "NO_MORE_SENT"]),
 ];
 /// Where a place cannot be told.
 const UNKNOWN: &str = "RULE_UNKNOWN";
 /// The built-in rules in front of these families' policies.
-const GUARDED: [&str; 4] = ["leave", "guard", "kernel", "others"];
+const GUARDED: [&str; 5] = ["leave", "guard", "kernel", "others", "numbers"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {

@@ -22,6 +22,10 @@ pub const OPEN: &[Open] = &[
     open("exec", "copied_to_memory", "a copy is another program: deny what the agent has written, or allow programs by place"),
     open("kernel", "helper_through_an_overlay", "what an overlay does below itself is its own doing: deny sys.mount"),
     open("kernel", "helpers_link_replaced", "of links and directories above the guard does not speak: deny file.rename in / and /usr"),
+    open("numbers", "signal_to_oneself_by_a_descriptor", "what a process has the kernel send to itself it does to itself"),
+    open("numbers", "signal_to_oneself_by_a_timer", "what a process has the kernel send to itself it does to itself"),
+    open("numbers", "signal_by_a_tracer", "a tracer may give its own any signal: deny proc.ptrace"),
+    open("numbers", "signal_by_a_cgroup", "its own cgroup's cgroup.kill is a file: deny file.write of it"),
 ];
 
 pub fn reason(family: &str, technique: &str) -> Option<&'static str> {
@@ -41,11 +45,10 @@ pub const ABSENT: &[(&str, &str, &str)] = &[
     ("5.10", "net", "multipath"),
     ("5.10", "net", "multipath_is_tcp"),
     ("5.10", "guard", "ledgers_flags"),
-    // Events before contents are there came with 6.14.
-    ("5.10", "kernel", "asked_first_of_contents"),
-    ("6.1", "kernel", "asked_first_of_contents"),
-    ("6.12", "kernel", "asked_first_of_contents"),
     ("5.10", "leave", "cgroup_kill"),
+    ("5.10", "numbers", "signal_by_a_cgroup"),
+    ("5.10", "numbers", "capability_by_ring"),
+    ("5.10", "numbers", "capability_by_ring_polled"),
     // It cannot be turned off there while hooks are attached.
     ("5.10", "leave", "without_ftrace"),
 ];
