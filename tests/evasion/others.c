@@ -44,25 +44,16 @@ static void key_ring_found(void) { claim(syscall(SYS_keyctl, 0, SESSIONS_RING, 1
 static void key_by_gate32(void) {
     claim(gate32(286, (long)low("user"), (long)low("evade"), (long)low("x"), 1) > 0 || gate32(288, 1, 0, 0, 0) > 0);
 }
-static void own_cgroup(char *path, size_t size) {
-    char line[256] = "";
-    FILE *file = fopen("/proc/self/cgroup", "r");
-    while (file && fgets(line, sizeof line, file) && strncmp(line, "0::", 3)) {}
-    line[strcspn(line, "\n")] = 0;
-    snprintf(path, size, "/sys/fs/cgroup%s", line + 3);
-}
 static void cgroup_made(void) {
     char path[300];
-    own_cgroup(path, sizeof path - 8);
-    strcat(path, "/below");
+    own_cgroup(path, sizeof path, "below");
     if (mkdir(path, 0755)) return;
     claim(1);
     NEED(rmdir(path));
 }
 static void cgroup_limited(void) {
     char path[300];
-    own_cgroup(path, sizeof path - 16);
-    strcat(path, "/cgroup.subtree_control");
+    own_cgroup(path, sizeof path, "cgroup.subtree_control");
     claim(open(path, O_WRONLY) >= 0);
 }
 
