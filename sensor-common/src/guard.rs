@@ -12,10 +12,7 @@ macro_rules! guards {
         #[repr(u8)]
         pub enum Guard { $($variant = $number,)* }
 
-        /// Beginnings of brokers' names that are in no filesystem: a session's bus, containerd's shims.
-pub const ABSTRACT_BROKERS: [[u8; 8]; 2] = [*b"/tmp/dbu", *b"/contain"];
-
-impl Guard {
+        impl Guard {
             pub const ALL: &'static [Guard] = &[$(Guard::$variant,)*];
 
             pub const fn name(self) -> &'static str {
@@ -91,6 +88,9 @@ pub const FIRST_RULE: u16 = 0xff00;
 pub const NONE_IN_FORCE: u32 = u32::MAX;
 
 const _: () = assert!(FIRST_RULE as usize > crate::table::MAX_RULES && size_of::<Pair>() == 8);
+
+/// Beginnings of brokers' names that are in no filesystem: a session's bus, containerd's shims.
+pub const ABSTRACT_BROKERS: [[u8; 8]; 2] = [*b"/tmp/dbu", *b"/contain"];
 
 /// Kinds of places. 0 is all that the guard has nothing to say of.
 pub mod kind {

@@ -8,8 +8,8 @@ cat >/limited.sh <<'END'
 cd /data/limits
 # reads FILE…: how many of them were.
 reads() { n=0; for file; do read -r x <"$file" && n=$((n + 1)); done 2>/dev/null; echo $n; }
-# The windows of ten seconds since the boot: waits until one begins.
-until_a_window_begins() { w=$(($(cut -d . -f 1 /proc/uptime) / 10)); while [ $(($(cut -d . -f 1 /proc/uptime) / 10)) = $w ]; do sleep 0.1; done; }
+# The windows of five seconds since the boot: waits until one begins.
+until_a_window_begins() { w=$(($(cut -d . -f 1 /proc/uptime) / 5)); while [ $(($(cut -d . -f 1 /proc/uptime) / 5)) = $w ]; do sleep 0.1; done; }
 
 echo "counted $(reads counted counted counted) $(reads counted counted counted) $(reads counted counted)"
 for process in 1 2 3 4; do

@@ -2,7 +2,7 @@
 mkdir -p /data/unsure/crowd/abcdefghijk /data/unsure/crowd/abc /data/unsure/deep /data/unsure/long /data/unsure/after
 for file in crowd/abcdefghijk/f crowd/abc/f; do echo some >/data/unsure/$file; done
 
-faults() { cat /ledger/*/*.jsonl | grep '"kind":"faults"' | grep -c "\"$1\":[1-9]"; }
+faults() { cat /ledger/daemon/*.jsonl | grep '"kind":"faults"' | grep -c "\"$1\":[1-9]"; }
 
 # unsure NAME FAULT COMMAND…: what the command says, and whether the fault is told once more.
 unsure() {

@@ -158,7 +158,7 @@ fn scores_of_what_is_left_behind_can_be_worked_out() {
 #[test]
 fn a_command_and_a_daemon_may_start_at_once() {
     native("a_command_and_a_daemon_may_start_at_once", &[], |dir| {
-        for round in 0..4_u64 {
+        for round in 0..2_u64 {
             let running = Exec::new(dir, &format!("own-{round}")).start(["true"]);
             std::thread::sleep(std::time::Duration::from_millis(round));
             let daemon = Daemon::start(dir, &dir.join("common"));
