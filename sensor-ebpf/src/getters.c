@@ -90,7 +90,7 @@ struct unix_address { int len; struct sockaddr_un name[1]; };
 struct unix_sock { struct unix_address *addr; struct path path; struct sock *peer; };
 struct socket { short type; struct sock *sk; };
 struct socket_alloc { struct socket socket; struct inode vfs_inode; };
-struct msghdr { void *msg_name; int msg_namelen; u32 msg_flags; };
+struct msghdr { void *msg_name; int msg_namelen; u32 msg_flags; unsigned long msg_controllen; };
 struct vfsuid { u32 val; };
 struct iattr { struct vfsuid ia_vfsuid; };
 struct linux_binprm { const char *filename; struct file *file; };
@@ -186,6 +186,7 @@ OFFSET(off_sock_peer6, sock, __sk_common.skc_v6_daddr)
 OFFSET(off_msg_name, msghdr, msg_name)
 OFFSET(off_msg_namelen, msghdr, msg_namelen)
 OFFSET(off_msg_flags, msghdr, msg_flags)
+OFFSET(off_msg_controllen, msghdr, msg_controllen)
 OFFSET(off_vma_flags, vm_area_struct, vm_flags)
 OFFSET(off_vma_file, vm_area_struct, vm_file)
 

@@ -41,8 +41,13 @@ const ONE: u32 = u32::from_le_bytes([0, 0, 0, 1]);
 enum Does {
     Connects,
     Sends,
+    /// With more than data: perhaps with the address that it is sent from.
+    SendsMore,
     Binds,
 }
+
+/// No address, of IPv4.
+const NONE: Words = [0, 0, MAPPED, 0];
 
 /// Who has no address to go to goes to himself: by the address that his socket is bound to, which in IPv6 only says whether
 /// it is one of IPv4.
@@ -53,7 +58,7 @@ fn going_to(address: Words, sock: u64) -> Words {
             Some([0, 0, MAPPED, _]) => [0, 0, MAPPED, LOOPBACK],
             _ => [0, 0, 0, ONE],
         },
-        [0, 0, MAPPED, 0] => match read::<u32>(sock + off::off_sock_local()) {
+        NONE => match read::<u32>(sock + off::off_sock_local()) {
             // Nobody sends from an address of many.
             Some(bound) if bound != 0 && (bound as u8) < MULTICAST => [0, 0, MAPPED, bound],
             _ => [0, 0, MAPPED, LOOPBACK],
@@ -81,7 +86,7 @@ fn given(slot: *mut Slot, sock: u64, address: u64, length: u64, does: Does) -> u
     if family == AF_UNSPEC && does != Does::Connects {
         // Sent to, or bound, without a family: IPv4 takes it for its own, IPv6 for none.
         family = read::<u16>(sock + off::off_sock_family()).unwrap_or(AF_UNSPEC);
-        if family == AF_INET6 && does == Does::Sends {
+        if family == AF_INET6 && does != Does::Binds {
             return peer(slot, sock);
         }
     }
@@ -92,6 +97,10 @@ fn given(slot: *mut Slot, sock: u64, address: u64, length: u64, does: Does) -> u
         _ => None,
     };
     let Some(words) = words else { return pair::BARE };
+    // Where it is sent from is where it goes.
+    if does == Does::SendsMore && words == NONE {
+        return pair::UNKNOWN;
+    }
     set(slot, if does == Does::Binds { words } else { going_to(words, sock) }, port, sock)
 }
 
@@ -206,11 +215,14 @@ fn sends(slot: *mut Slot, index: u32, socket: u64, message: u64) -> u32 {
     }
     let name = read::<u64>(message + off::off_msg_name()).unwrap_or(0);
     let length = read::<u32>(message + off::off_msg_namelen()).unwrap_or(0);
-    let connects = read::<u32>(message + off::off_msg_flags()).unwrap_or(0) & MSG_FASTOPEN != 0;
+    let flags = read::<u32>(message + off::off_msg_flags()).unwrap_or(MSG_BATCH);
+    let connects = flags & MSG_FASTOPEN != 0;
     // A connected stream pays no heed to an address that comes with what is sent.
     let stream = read::<u16>(socket + off::off_socket_type()) == Some(SOCK_STREAM);
     let about = if name != 0 && (!stream || connects) {
-        given(slot, sock, name, u64::from(length), Does::Sends)
+        // Or a later one of the batch, which nobody is asked about.
+        let more = flags & MSG_BATCH != 0 || read::<u64>(message + off::off_msg_controllen()).unwrap_or(1) != 0;
+        given(slot, sock, name, u64::from(length), if more { Does::SendsMore } else { Does::Sends })
     } else {
         peer(slot, sock)
     };
