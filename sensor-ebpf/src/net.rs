@@ -281,12 +281,15 @@ fn sends(slot: *mut Slot, index: u32, socket: u64, message: u64) -> u32 {
     }
     let name = read::<u64>(message + off::off_msg_name()).unwrap_or(0);
     let length = read::<u32>(message + off::off_msg_namelen()).unwrap_or(0);
-    let connects = read::<u32>(message + off::off_msg_flags()).unwrap_or(0) & MSG_FASTOPEN != 0;
+    let flags = read::<u32>(message + off::off_msg_flags()).unwrap_or(MSG_BATCH);
+    let connects = flags & MSG_FASTOPEN != 0;
     // A connected stream pays no heed to an address that comes with what is sent.
     let stream = read::<u16>(socket + off::off_socket_type()) == Some(SOCK_STREAM);
     let named = name != 0 && (!stream || connects);
     let about = if named { given(slot, sock, name, u64::from(length), Does::Sends) } else { peer(slot, sock) };
-    let about = if about == pair::ADDRESS && ancillary::reroutes(message, name) { pair::UNKNOWN } else { about };
+    // Of a batch to one address nobody is asked what goes with the later ones.
+    let elsewhere = named && flags & MSG_BATCH != 0 || ancillary::reroutes(message, name);
+    let about = if about == pair::ADDRESS && elsewhere { pair::UNKNOWN } else { about };
     let mut refused = unplaced(index, Action::NetSend, about);
     if connects && name != 0 {
         refused |= unplaced(index, Action::NetConnect, about);

@@ -187,15 +187,29 @@ static void bound_to_none_v6_udp(void) {
     sendto(bound_v6(SOCK_DGRAM), "hello", 5, 0, (void *)v6("::"), sizeof(struct sockaddr_in6));
 }
 // The address that is sent from may come with the message.
-static void none_from_another(void) {
-    char room[CMSG_SPACE(sizeof(struct in_pktinfo))] = {0};
+static struct msghdr *from_another(void) {
+    static char room[CMSG_SPACE(sizeof(struct in_pktinfo))];
     struct msghdr *one = message(none(), sizeof *none());
     one->msg_control = room;
     one->msg_controllen = sizeof room;
     struct cmsghdr *head = CMSG_FIRSTHDR(one);
     *head = (struct cmsghdr){.cmsg_level = IPPROTO_IP, .cmsg_type = IP_PKTINFO, .cmsg_len = CMSG_LEN(sizeof(struct in_pktinfo))};
     ((struct in_pktinfo *)CMSG_DATA(head))->ipi_spec_dst.s_addr = htonl(INADDR_LOOPBACK + 1);
-    sendmsg(udp(), one, 0);
+    return one;
+}
+static void none_from_another(void) { sendmsg(udp(), from_another(), 0); }
+static void none_from_another_by_ring(void) { ring(IORING_OP_SENDMSG, udp(), from_another(), 1, 0, 0); }
+// The kernel asks about the first alone, which nobody waits for.
+static void none_from_another_in_a_batch(void) {
+    struct sockaddr_in own = {AF_INET, htons(port + 2500), {htonl(INADDR_LOOPBACK + 1)}};
+    char bytes[8];
+    int in = udp();
+    NEED(bind(in, (void *)&own, sizeof own));
+    struct mmsghdr two[2] = {{*from_another(), 0}, {*from_another(), 0}};
+    two[0].msg_hdr.msg_controllen = 0;
+    ((struct sockaddr_in *)two[0].msg_hdr.msg_name)->sin_port = own.sin_port;
+    sendmmsg(udp(), two, 2, 0);
+    claim(recv(in, bytes, sizeof bytes, MSG_DONTWAIT) > 0);
 }
 // All but TCP may.
 static void multipath_is_tcp(void) { multipath(); }
@@ -250,6 +264,8 @@ const struct technique net_techniques[] = {
     {"bound_to_none_ring", bound_to_none_ring, HEARD},
     {"bound_to_none_mapped", bound_to_none_mapped, HEARD},
     {"none_from_another", none_from_another, HEARD},
+    {"none_from_another_by_ring", none_from_another_by_ring, HEARD},
+    {"none_from_another_in_a_batch", none_from_another_in_a_batch, CLAIMED},
     {"bound_to_none_v6", bound_to_none_v6, HEARD},
     {"bound_to_none_v6_udp", bound_to_none_v6_udp, HEARD},
     {"multipath_is_tcp", multipath_is_tcp, HEARD},
