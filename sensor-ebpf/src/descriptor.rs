@@ -69,9 +69,22 @@ fn arrives(slot: *mut Slot, index: u32, file: u64) -> u32 {
 /// Somebody is named whom the kernel will signal. By which signal is said by another call, before or after.
 #[inline(always)]
 fn will_signal() -> i32 {
+    slot::in_hook(|slot, index| signals(slot, index))
+}
+
+#[inline(always)]
+fn signals(slot: *mut Slot, index: u32) -> u32 {
+    guard::expect(slot, Guard::Signals.word());
+    unplaced(index, Action::ProcSignal, pair::UNKNOWN)
+}
+
+/// A process group may hold others than the agent's.
+#[inline(always)]
+fn will_signal_group(group: u64) -> i32 {
     slot::in_hook(|slot, index| {
-        guard::expect(slot, Guard::Signals.word());
-        unplaced(index, Action::ProcSignal, pair::UNKNOWN)
+        // SAFETY: `slot` points to a whole map value.
+        let agent = unsafe { (*slot).attempt.head.agent };
+        if group == 0 || guard::group_holds_stranger(group, agent) != 0 { signals(slot, index) } else { 0 }
     })
 }
 
@@ -80,8 +93,9 @@ fn will_signal() -> i32 {
 pub fn file_fcntl(ctx: LsmContext) -> i32 {
     match word(&ctx, 1) as u32 {
         F_SETOWN if guard::is_own_number(word(&ctx, 2) as i32) => 0,
-        // The second of them names him in memory, which another thread may change meanwhile.
-        F_SETOWN | F_SETOWN_EX => will_signal(),
+        F_SETOWN => will_signal_group(guard::own_group(word(&ctx, 2) as i32)),
+        // It names him in memory, which another thread may change meanwhile.
+        F_SETOWN_EX => will_signal(),
         // Whoever else opens the file waits for its holder.
         F_SETLEASE if word(&ctx, 2) & 0xffff_ffff != F_UNLCK => {
             slot::in_hook(|slot, index| guarded(slot, index, Action::ProcControl, Guard::Control.word()))

@@ -192,14 +192,46 @@ pub fn guard_names(index: u32, kind: u32, last_alone: u32) -> u64 {
     met
 }
 
-/// Whether a number in a call names the caller: its thread, or its process. A group (negative) may hold others.
+/// Bytes from one kind of number to the next: the thread's, the process's, its group's, its session's.
+const NUMBER: u64 = 8;
+/// The same of the links by which tasks hang on their numbers.
+const LINK: u64 = 16;
+
+/// Whether a number in a call names the caller: its thread, or its process.
 #[inline(always)]
 pub fn is_own_number(number: i32) -> bool {
     let task = current_task();
     let Some(signal) = read::<u64>(task + off::off_task_signal()) else { return false };
-    // By kind: the thread's, the process's, its group's, its session's.
-    let pids = signal + off::off_signal_pids();
-    number == 0 || number_of(pids + 8) == number || number_of(task + off::off_task_thread_pid()) == number
+    let process = signal + off::off_signal_pids() + NUMBER;
+    number == 0 || number_of(process) == number || number_of(task + off::off_task_thread_pid()) == number
+}
+
+/// The caller's process group, where a number (negative) names it; else 0.
+#[inline(always)]
+pub fn own_group(number: i32) -> u64 {
+    let Some(signal) = read::<u64>(current_task() + off::off_task_signal()) else { return 0 };
+    let group = signal + off::off_signal_pids() + 2 * NUMBER;
+    if number < 0 && number_of(group) == number.wrapping_neg() { read::<u64>(group).unwrap_or(0) } else { 0 }
+}
+
+/// Processes of a group that are looked at; one with more may hold others.
+const MEMBERS: u32 = 32;
+
+/// 1: the group may hold a process that is not of this agent. A function of its own, for it is a loop.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn group_holds_stranger(group: u64, agent: u32) -> u64 {
+    let mut link = read::<u64>(group + off::off_pid_tasks() + 2 * NUMBER).unwrap_or(0);
+    for _ in 0..MEMBERS {
+        if link == 0 {
+            return 0;
+        }
+        if is_stranger(link - off::off_task_pid_links() - 2 * LINK, agent) != 0 {
+            return 1;
+        }
+        link = read::<u64>(link).unwrap_or(0);
+    }
+    1
 }
 
 /// The number that the `struct pid` pointed to from `address` has in its own namespace.
