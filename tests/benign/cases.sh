@@ -115,7 +115,8 @@ if child == 0:
     time.sleep(9); os._exit(1)
 resource.prlimit(child, resource.RLIMIT_NOFILE, (64, 64)); os.setpriority(os.PRIO_PROCESS, child, 5)
 os.sched_setaffinity(child, {0}); os.kill(child, 0); os.kill(child, signal.SIGKILL); time.sleep(0.3); os.kill(child, signal.SIGTERM)
-os.wait(); r, w = os.pipe(); fcntl.fcntl(r, fcntl.F_SETOWN, os.getpid()); fcntl.fcntl(r, fcntl.F_SETOWN, -os.getpgrp()); print(1)"'
+os.wait(); r, w = os.pipe(); os.setpgid(0, 0)
+fcntl.fcntl(r, fcntl.F_SETOWN, os.getpid()); fcntl.fcntl(r, fcntl.F_SETOWN, -os.getpgrp()); print(1)"'
     it python_server 'python3 -c "
 import http.server, threading, urllib.request
 s = http.server.HTTPServer((\"127.0.0.1\", 0), http.server.SimpleHTTPRequestHandler)

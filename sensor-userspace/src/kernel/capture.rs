@@ -1,9 +1,11 @@
 //! Programs that capture, attached only while somebody is governed: an idle machine pays nothing for its calls.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    thread,
+    time::{Duration, Instant},
 };
 
 use aya::{Ebpf, programs::RawTracePoint};
@@ -25,6 +27,9 @@ pub const PROGRAMS: [&str; 8] = [
     "sys_exit",
     "sys_enter",
 ];
+
+/// A program that was pinned is let go of this much after it was detached, at the latest.
+const LET_GO: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 pub struct Capture {
@@ -53,7 +58,7 @@ impl Capture {
             let (name, number) = &self.programs[index];
             let link = CString::new(*name)
                 .map_err(io::Error::other)
-                .and_then(|tracepoint| sys::attach_to(number.as_fd(), &tracepoint))
+                .and_then(|tracepoint| attach_soon(number.as_fd(), &tracepoint))
                 .and_then(|link| pins.map_or(Ok(()), |pins| pins.pin(name, link.as_fd())).map(|()| link));
             match link {
                 Ok(link) => self.attached.push((name, link)),
@@ -81,6 +86,20 @@ impl Capture {
 
     pub fn is_attached(&self) -> bool {
         !self.attached.is_empty()
+    }
+}
+
+/// The kernel lets go of what was pinned a moment after its name is gone. Until then the program is at its tracepoint,
+/// and cannot come to it again.
+fn attach_soon(program: BorrowedFd<'_>, tracepoint: &CStr) -> io::Result<OwnedFd> {
+    let since = Instant::now();
+    loop {
+        match sys::attach_to(program, tracepoint) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) && since.elapsed() < LET_GO => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
     }
 }
 
