@@ -10,7 +10,7 @@ use sensor_common::{
 
 use crate::{
     guard,
-    judge::{REFUSALS_ALONE, judge, judge_abstract, judge_without_place},
+    judge::{GUARD_ALONE, REFUSALS_ALONE, judge, judge_abstract, judge_without_place},
     kernel::{off, read, read_kernel_str},
     maps,
     program::see_program,
@@ -45,6 +45,14 @@ pub fn placed(slot: *mut Slot, index: u32, action: Action, dentry: u64) -> u32 {
     // SAFETY: `slot` points to a whole map value. A function that is verified once takes no pointers.
     unsafe { (*slot).walk.dentry = dentry };
     judge_placed(index, action as u32) as u32
+}
+
+/// Likewise, where only what the guard says of the place counts.
+#[inline(always)]
+pub fn guarded_place(slot: *mut Slot, index: u32, action: Action, dentry: u64) -> u32 {
+    // SAFETY: as in `placed`.
+    unsafe { (*slot).walk.dentry = dentry };
+    judge_placed(index, action as u32 | GUARD_ALONE) as u32
 }
 
 /// Likewise, of an action without a place.
@@ -126,7 +134,7 @@ pub fn judge_placed(index: u32, action: u32) -> u64 {
     // SAFETY: `slot` points to a whole map value.
     let dentry = unsafe { (*slot).walk.dentry };
     let (pairs, sections) = before(slot);
-    let refused = judge(slot, index, action as u8, dentry);
+    let refused = judge(slot, index, action, dentry);
     settle(slot, pairs, sections, dentry);
     u64::from(refused)
 }

@@ -123,6 +123,30 @@ fn in_own_cgroup(dentry: u64, agent: u32) -> bool {
     unsafe { maps::CGROUPS.get(&number) }.is_some_and(|owner| *owner == agent)
 }
 
+/// Directories that are looked at from a file upwards.
+const LEVELS: u32 = 32;
+
+/// Whether a file lies in a place that is guarded by its inode, or may. A function of its own, for it is a loop.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn lies_in_guarded(file: u64) -> u64 {
+    let mut dentry = file;
+    for _ in 0..LEVELS {
+        let inode = inode_of(dentry);
+        // SAFETY: the value is read at once.
+        if let Some(place) = unsafe { maps::FILESYSTEMS.get(&inode) } {
+            return u64::from(place.kind != 0);
+        }
+        match read::<u64>(dentry + off::off_dentry_parent()) {
+            Some(parent) if parent != dentry => dentry = parent,
+            // A filesystem that nobody has registered.
+            Some(_) => return 0,
+            None => return 1,
+        }
+    }
+    1
+}
+
 /// The rule that the action breaks on the object that was walked, by where it lies; 0 for none.
 #[unsafe(no_mangle)]
 #[inline(never)]

@@ -27,6 +27,9 @@ pub const REFUSALS_ALONE: u32 = 0x100;
 /// Likewise, of what the kernel does at every turn: only what a rule speaks of counts.
 pub const SPOKEN_OF_ALONE: u32 = 0x200;
 
+/// Beside an action's number: the guard alone speaks of it, and no policy does.
+pub const GUARD_ALONE: u32 = 0x100;
+
 /// What a place is to an action: the network's are unix sockets.
 #[inline(always)]
 fn about_place(action: u8) -> u8 {
@@ -34,10 +37,12 @@ fn about_place(action: u8) -> u8 {
     if of_network { pair::UNIX } else { 0 }
 }
 
-/// Judges one action on the object that `dentry` is. 1: refuse it.
+/// Judges one action on the object that `dentry` is; `action` may have `GUARD_ALONE` beside it. 1: refuse it.
 #[inline(always)]
-pub fn judge(slot: *mut Slot, index: u32, action: u8, dentry: u64) -> u32 {
+pub fn judge(slot: *mut Slot, index: u32, action: u32, dentry: u64) -> u32 {
     let given = guard::taken(slot);
+    let alone = action & GUARD_ALONE != 0;
+    let action = action as u8;
     let Some(observe) = begin(slot, action, about_place(action)) else { return 0 };
     // SAFETY: `slot` points to a whole map value, here and below.
     unsafe {
@@ -52,6 +57,9 @@ pub fn judge(slot: *mut Slot, index: u32, action: u8, dentry: u64) -> u32 {
         };
         let rule = in_force(slot, rule);
         if rule == 0 {
+            if alone {
+                return 0;
+            }
             if placed {
                 automaton::run(slot, index, 0);
             } else {

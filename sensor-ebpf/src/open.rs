@@ -5,7 +5,7 @@ use sensor_common::{action::Action, event::Slot};
 
 use crate::{
     file::{self, File},
-    found::{forget_creation, forget_default, has_place, of_cgroups, on_file, word},
+    found::{forget_creation, forget_default, guarded_place, has_place, of_cgroups, on_file, word},
     guard,
     kernel::{off, read},
     slot::{self, FMODE_CREATED, S_IFMT},
@@ -39,7 +39,7 @@ fn opens(slot: *mut Slot, index: u32, file: u64) -> u32 {
     if is_inner(&seen) {
         // What lies below is written by way of what lies above, and may be met by itself.
         note_file(agent, &seen);
-        return 0;
+        return from_above(slot, index, &seen);
     }
     if seen.mode & FMODE_CREATED == 0 {
         forget_creation(slot);
@@ -53,6 +53,18 @@ fn opens(slot: *mut Slot, index: u32, file: u64) -> u32 {
         note_file(agent, &seen);
     }
     refused
+}
+
+/// An agent may have laid a filesystem of its own over what is guarded.
+#[inline(always)]
+fn from_above(slot: *mut Slot, index: u32, file: &File) -> u32 {
+    if guard::lies_in_guarded(file.dentry) == 0 {
+        return 0;
+    }
+    let access = file.flags & O_ACCMODE;
+    let writes = access != O_RDONLY && guarded_place(slot, index, Action::FileWrite, file.dentry) != 0;
+    let reads = access != O_WRONLY && guarded_place(slot, index, Action::FileRead, file.dentry) != 0;
+    u32::from(writes || reads)
 }
 
 /// How much of what is judged is told.

@@ -37,6 +37,18 @@ static void lease(void) {
     claim(fcntl(fd, F_SETLEASE, F_RDLCK) == 0);
 }
 
+// What lies below an overlay is opened by the overlay.
+static void key_through_an_overlay(void) {
+    char options[8192], byte;
+    private_mounts();
+    NEED(mkdir(scratch("low"), 0755) | mkdir(scratch("m"), 0755));
+    snprintf(options, sizeof options, "lowerdir=/var/lib/rgt/keys:%s", scratch("low"));
+    NEED(mount("overlay", scratch("m"), "overlay", 0, options));
+    int fd = open(scratch("m/seal.key"), O_RDONLY);
+    claim(fd >= 0 && read(fd, &byte, 1) == 1);
+    umount(scratch("m"));
+}
+
 enum { THREADS_RING = -1, SESSIONS_RING = -3 };
 static void key_added(void) { claim(syscall(SYS_add_key, "user", "evade", "x", 1, THREADS_RING) > 0); }
 static void key_ring_joined(void) { claim(syscall(SYS_keyctl, 1, NULL) > 0); }
@@ -64,6 +76,7 @@ const struct technique others_techniques[] = {
     {"bare_mapping", mapping, CLAIMED},
     {"bare_memory_by_ring", by_ring, CLAIMED},
     {"lease", lease, CLAIMED},
+    {"key_through_an_overlay", key_through_an_overlay, CLAIMED, 1},
     {"key_added", key_added, CLAIMED, 1},
     {"key_ring_joined", key_ring_joined, CLAIMED},
     {"key_ring_found", key_ring_found, CLAIMED},

@@ -20,7 +20,6 @@ pub const OPEN: &[Open] = &[
     open("delete", "hard_link_truncate", "the object lies where it was opened: deny file.link too"),
     open("exec", "copied", "a copy is another program: deny what the agent has written, or allow programs by place"),
     open("exec", "copied_to_memory", "a copy is another program: deny what the agent has written, or allow programs by place"),
-    open("kernel", "helper_through_an_overlay", "what an overlay does below itself is its own doing: deny sys.mount"),
     open("kernel", "helpers_link_replaced", "of links and directories above the guard does not speak: deny file.rename in / and /usr"),
     open("numbers", "signal_to_oneself_by_a_descriptor", "what a process has the kernel send to itself it does to itself"),
     open("numbers", "signal_to_oneself_by_a_timer", "what a process has the kernel send to itself it does to itself"),
