@@ -89,8 +89,8 @@ pub fn climb(index: u32) -> u64 {
     state
 }
 
-/// Names per call of `judge_walk`.
-const CHUNK: u32 = 16;
+/// Names per call of `judge_walk`: the verifier follows as many in each of the hooks, so a few.
+const CHUNK: u32 = 4;
 
 #[unsafe(no_mangle)]
 #[inline(never)]
