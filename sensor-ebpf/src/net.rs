@@ -29,8 +29,8 @@ const MSG_FASTOPEN: u32 = 0x2000_0000;
 /// More are to come by the same call.
 const MSG_BATCH: u32 = 0x4_0000;
 /// By level and name: options of IPv4 (the header is given as well, `IP_OPTIONS`, a policy of its own for IPsec), and
-/// of IPv6 (a routing header, by itself and among others).
-const REROUTES: [(u32, u32); 8] = [(0, 3), (0, 4), (0, 17), (41, 5), (41, 6), (41, 35), (41, 36), (41, 57)];
+/// of IPv6 (a routing header, by itself, among others, and by a label of a flow).
+const REROUTES: [(u32, u32); 9] = [(0, 3), (0, 4), (0, 17), (41, 5), (41, 6), (41, 32), (41, 35), (41, 36), (41, 57)];
 const SCTP_BINDX_ADD: u32 = 100;
 const SCTP_CONNECTX_OLD: u32 = 107;
 const SCTP_CONNECTX: u32 = 110;
