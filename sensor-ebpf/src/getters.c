@@ -7,6 +7,8 @@ typedef unsigned long long u64;
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct list_head { struct list_head *next; };
+struct hlist_node { struct hlist_node *next; };
+struct hlist_head { struct hlist_node *first; };
 struct kernfs_node { u64 id; };
 struct cgroup_root { int hierarchy_id; };
 struct cgroup_subsys_state { struct cgroup_subsys_state *parent; };
@@ -21,6 +23,7 @@ struct fs_struct { struct path root; struct path pwd; };
 struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; void *mnt_ns; };
 struct qstr { u64 hash_len; const unsigned char *name; };
 union shortname_store { unsigned char string[40]; };
+union dentry_use { struct hlist_node d_alias; };
 struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
@@ -29,6 +32,7 @@ struct dentry {
 	// One of these two, by the kernel's age.
 	unsigned char d_iname[40];
 	union shortname_store d_shortname;
+	union dentry_use d_u;
 };
 struct super_block { u32 s_dev; unsigned long s_flags; unsigned long s_magic; struct dentry *s_root; };
 struct timespec64 { long long tv_sec; long tv_nsec; };
@@ -36,6 +40,7 @@ struct inode {
 	unsigned short i_mode;
 	u32 i_rdev;
 	unsigned long i_ino;
+	struct hlist_head i_dentry;
 	u32 i_generation;
 	struct super_block *i_sb;
 	// One of these three, by the kernel's age.
@@ -48,8 +53,6 @@ struct file { struct path f_path; u32 f_mode; u32 f_flags; struct inode *f_inode
 struct fdtable { u32 max_fds; struct file **fd; };
 struct files_struct { struct fdtable *fdt; };
 struct mm_struct { struct file *exe_file; unsigned long arg_start; unsigned long arg_end; };
-struct hlist_node { struct hlist_node *next; };
-struct hlist_head { struct hlist_node *first; };
 struct upid { int nr; };
 struct pid { u32 level; struct hlist_head tasks[4]; struct upid numbers[1]; };
 struct proc_inode { struct pid *pid; struct inode vfs_inode; };
@@ -235,6 +238,19 @@ __attribute__((always_inline)) u32 off_dentry_short(void)
 {
 	IF_PRESENT(dentry, d_shortname)
 	IF_PRESENT(dentry, d_iname)
+	return 0;
+}
+
+// How an inode and its dentries hang together; 0 where the kernel does not say.
+__attribute__((always_inline)) u32 off_inode_dentries(void)
+{
+	IF_PRESENT(inode, i_dentry)
+	return 0;
+}
+
+__attribute__((always_inline)) u32 off_dentry_alias(void)
+{
+	IF_PRESENT(dentry, d_u.d_alias)
 	return 0;
 }
 

@@ -27,7 +27,7 @@ offsets!(
     off_signal_thread_head, off_mm_exe_file, off_mm_arg_start, off_mm_arg_end, off_cred_uid, off_cred_caps,
     off_css_set_dfl, off_cgroup_kn, off_cgroup_root, off_cgroup_parent, off_cgroup_root_hierarchy,
     off_kernfs_id, off_fs_root, off_fs_pwd, off_path_mnt, off_path_dentry, off_vfsmount_root,
-    off_mount_parent, off_mount_mountpoint, off_mount_mnt, off_dentry_parent, off_dentry_name, off_dentry_hash_len, off_dentry_short, off_dentry_inode,
+    off_mount_parent, off_mount_mountpoint, off_mount_mnt, off_dentry_parent, off_dentry_name, off_dentry_hash_len, off_dentry_short, off_dentry_inode, off_dentry_alias, off_inode_dentries,
     off_file_path, off_file_mode, off_fdtable_max, off_fdtable_fd,
     off_files_fdt, off_bprm_filename, off_file_inode, off_inode_mode,
     off_task_flags, off_mount_ns, off_dentry_sb, off_sb_flags, off_file_flags, has_mount_idmap, has_setattr_idmap,

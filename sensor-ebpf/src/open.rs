@@ -58,13 +58,28 @@ fn opens(slot: *mut Slot, index: u32, file: u64) -> u32 {
 /// An agent may have laid a filesystem of its own over what is guarded.
 #[inline(always)]
 fn from_above(slot: *mut Slot, index: u32, file: &File) -> u32 {
-    if guard::lies_in_guarded(file.dentry) == 0 {
+    // Before 6.8 such a file bears the name above: the one below is its inode's.
+    let dentry = match read::<u64>(file.dentry + off::off_dentry_inode()) {
+        Some(named) if named != file.inode => dentry_of_inode(file.inode),
+        _ => file.dentry,
+    };
+    if guard::lies_in_guarded(dentry) == 0 {
         return 0;
     }
     let access = file.flags & O_ACCMODE;
-    let writes = access != O_RDONLY && guarded_place(slot, index, Action::FileWrite, file.dentry) != 0;
-    let reads = access != O_WRONLY && guarded_place(slot, index, Action::FileRead, file.dentry) != 0;
+    let writes = access != O_RDONLY && guarded_place(slot, index, Action::FileWrite, dentry) != 0;
+    let reads = access != O_WRONLY && guarded_place(slot, index, Action::FileRead, dentry) != 0;
     u32::from(writes || reads)
+}
+
+/// A name of the inode's, of whichever are known now; 0 for none.
+#[inline(always)]
+fn dentry_of_inode(inode: u64) -> u64 {
+    let (dentries, alias) = (off::off_inode_dentries(), off::off_dentry_alias());
+    match read::<u64>(inode + dentries) {
+        Some(link) if link != 0 && dentries != 0 && alias != 0 => link - alias,
+        _ => 0,
+    }
 }
 
 /// How much of what is judged is told.
