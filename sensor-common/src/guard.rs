@@ -171,6 +171,12 @@ pub const fn of_itself(kind: u32) -> u32 {
     if kind == kind::SBIN { CHANGES } else { 0 }
 }
 
+/// What holds of a name within a kind, of whose places `actions` are refused: mounting over it as over all of them.
+#[inline(always)]
+pub const fn of_name(actions: u32, reads: bool) -> u32 {
+    actions & Action::SysMount.bit() | if reads { CHANGES | READS } else { CHANGES }
+}
+
 /// A name within a kind of filesystem, from its root; it holds for all below as well. With `PROC_TASK` and
 /// `OWN_CGROUP` it is the object's last name alone; with `BROKERS` a socket's name, then its directory's.
 pub struct Name {

@@ -1,11 +1,13 @@
 //! What goes with a message beside its bytes, where it says another way than the address.
 
-use crate::kernel::{off, read};
+use crate::{
+    kernel::{off, read},
+    net::AF_INET,
+};
 
 const HEADER: u64 = 16;
 /// Headers looked at; a message with more of them may go anywhere.
 const MOST: u32 = 8;
-const AF_INET: u16 = 2;
 
 const IP: u32 = 0;
 const IPV6: u32 = 41;

@@ -10,7 +10,7 @@ use sensor_common::{
 
 use crate::{
     btrfs, file,
-    found::{guarded, has_place, on_path, unplaced, word},
+    found::{has_place, on_path, unplaced, word},
     guard,
     kernel::{off, read},
     net,
@@ -98,7 +98,7 @@ pub fn file_fcntl(ctx: LsmContext) -> i32 {
         F_SETOWN_EX => will_signal(),
         // Whoever else opens the file waits for its holder.
         F_SETLEASE if word(&ctx, 2) & 0xffff_ffff != F_UNLCK => {
-            slot::in_hook(|slot, index| guarded(slot, index, Action::ProcControl, Guard::Control.word()))
+            slot::guards(Action::ProcControl, Guard::Control)
         }
         _ => 0,
     }
@@ -109,13 +109,9 @@ fn asks(file: u64, command: u32, argument: u64) -> i32 {
     match command {
         command if btrfs::is_one(command) => btrfs::asks(file, command),
         TIOCSCTTY if argument == 0 => 0,
-        TIOCSTI | TIOCLINUX | TIOCVHANGUP | TIOCSCTTY => {
-            slot::in_hook(|slot, index| guarded(slot, index, Action::ProcControl, Guard::Terminals.word()))
-        }
+        TIOCSTI | TIOCLINUX | TIOCVHANGUP | TIOCSCTTY => slot::guards(Action::ProcControl, Guard::Terminals),
         FIOSETOWN | SIOCSPGRP => will_signal(),
-        command if OF_A_FILESYSTEM.contains(&command) => {
-            slot::in_hook(|slot, index| guarded(slot, index, Action::SysMachine, Guard::Devices.word()))
-        }
+        command if OF_A_FILESYSTEM.contains(&command) => slot::guards(Action::SysMachine, Guard::Devices),
         command if SETS_FLAGS.contains(&command) => {
             slot::in_hook(|slot, index| on_path(slot, index, Action::FileAttr, file + off::off_file_path()))
         }

@@ -2,10 +2,9 @@
 //! does; `judge.rs` asks before it asks the policy.
 
 use sensor_common::{
-    action::Action,
     event::{MAX_DEPTH, Slot},
     guard::{
-        CHANGES, EDGE_READS, EDGE_RULE, Guard, MAX_NAMES, READS, STATES, kind, kind_of, of_character_device, of_itself, of_kind,
+        EDGE_READS, EDGE_RULE, Guard, MAX_NAMES, STATES, kind, kind_of, of_character_device, of_itself, of_kind, of_name,
     },
     table::EdgeKey,
 };
@@ -179,9 +178,7 @@ pub fn guard_place(index: u32) -> u64 {
     if named == NOT_NAMED {
         return if actions & action != 0 { u64::from(rule) } else { 0 };
     }
-    // What holds of mounting over the kind holds of its names as well.
-    let speaks = actions & Action::SysMount.bit() | if named as u32 & EDGE_READS != 0 { CHANGES | READS } else { CHANGES };
-    if speaks & action != 0 { named & u64::from(EDGE_RULE) } else { 0 }
+    if of_name(actions, named as u32 & EDGE_READS != 0) & action != 0 { named & u64::from(EDGE_RULE) } else { 0 }
 }
 
 /// No name of this kind's was met.

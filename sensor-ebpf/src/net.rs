@@ -16,7 +16,7 @@ use crate::{
 };
 
 const AF_UNSPEC: u16 = 0;
-const AF_INET: u16 = 2;
+pub const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const AF_KEY: u16 = 15;
 const AF_NETLINK: u16 = 16;

@@ -3,6 +3,7 @@
 use sensor_common::{
     action::Action,
     event::{Fault, Mark, Ring, Slot, UNREAD, end, flag, kind, pair},
+    guard::Guard,
     syscalls::{IO_URING, OPENS, UNLISTED},
     table::effect,
 };
@@ -304,6 +305,12 @@ pub fn in_hook_of(alone: u16, judge: impl FnOnce(*mut Slot, u32) -> u32) -> i32 
         }
         if refused != 0 { refusal(slot) } else { 0 }
     }
+}
+
+/// The same, of an action that has no place and breaks this rule of the guard.
+#[inline(always)]
+pub fn guards(action: Action, rule: Guard) -> i32 {
+    in_hook(|slot, index| guarded(slot, index, action, rule.word()))
 }
 
 /// Judges what the call under way means, where `meant` says so of its row and which rule of the guard it breaks, on behalf of a hook that many other

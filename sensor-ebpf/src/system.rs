@@ -10,9 +10,10 @@ use sensor_common::{
 
 use crate::{
     capability,
-    found::{guarded, on_path, placed, unplaced, word},
+    found::{on_path, placed, unplaced, word},
     kernel::{current_task, off, read},
-    slot, who,
+    slot::{self, guards},
+    who,
 };
 
 /// `READING_MODULE`, `READING_KEXEC_IMAGE`, `READING_KEXEC_INITRAMFS`: code for the kernel. The rest are firmware
@@ -66,11 +67,6 @@ pub fn path_chroot(ctx: LsmContext) -> i32 {
 #[lsm(hook = "userns_create")]
 pub fn userns_create(_ctx: LsmContext) -> i32 {
     bare(Action::SysNamespace)
-}
-
-#[inline(always)]
-fn guards(action: Action, rule: Guard) -> i32 {
-    slot::in_hook(|slot, index| guarded(slot, index, action, rule.word()))
 }
 
 /// What has no hook of its own: known by a capability that nothing else asks for, else by the call's number. And the

@@ -2,6 +2,7 @@
 // everybody's opens until somebody has answered, whole filesystems, others' terminals. Each undoes what it did.
 #include "evade.h"
 #include <linux/fs.h>
+#include <linux/io_uring.h>
 #include <pty.h>
 #include <sys/fanotify.h>
 #include <sys/ioctl.h>
@@ -42,7 +43,7 @@ static void helper_made(void) {
 static void helper_made_by_ring(void) {
     char text[128];
     int size = snprintf(text, sizeof text, "#!/bin/sh\n: >/e/heard.%d.helper_made_by_ring\n", user);
-    int fd = ring(18 /* IORING_OP_OPENAT */, AT_FDCWD, module_helper, 0755, 0, O_WRONLY | O_CREAT);
+    int fd = ring(IORING_OP_OPENAT, AT_FDCWD, module_helper, 0755, 0, O_WRONLY | O_CREAT);
     if (fd >= 0 && write(fd, text, size) == size && close(fd) == 0) want_module();
     unlink(module_helper);
 }

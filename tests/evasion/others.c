@@ -2,6 +2,7 @@
 // kernel holds for all: keys, and cgroups.
 #include "evade.h"
 #include <dirent.h>
+#include <linux/io_uring.h>
 
 // The target's first descriptor or mapping whose link begins so, by the link's own path.
 static const char *of_target(const char *dir, const char *begins) {
@@ -28,8 +29,7 @@ static void pipe_of_a_thread(void) {
 static void memory(void) { claim(open(of_target("fd", "/memfd:"), O_RDWR) >= 0); }
 static void mapping(void) { claim(open(of_target("map_files", "/memfd:"), O_RDONLY) >= 0); }
 static void by_ring(void) {
-    // IORING_OP_OPENAT
-    claim(ring(18, AT_FDCWD, of_target("fd", "/memfd:"), 0, 0, O_RDWR) >= 0);
+    claim(ring(IORING_OP_OPENAT, AT_FDCWD, of_target("fd", "/memfd:"), 0, 0, O_RDWR) >= 0);
 }
 static void lease(void) {
     int fd = open(in("victim"), O_RDONLY);

@@ -2,7 +2,7 @@
 //! The kernel side judges by what they are.
 
 use sensor_common::action::Action;
-use sensor_common::guard::{ABSTRACT_BROKERS, CHANGES, Guard, NAMES, READS, kind, of_itself, of_kind};
+use sensor_common::guard::{ABSTRACT_BROKERS, CHANGES, Guard, NAMES, READS, kind, of_itself, of_kind, of_name};
 
 use super::{Decision, Object, Table, reaches_sockets};
 
@@ -66,8 +66,7 @@ fn of_path(action: Action, path: &[u8]) -> Option<Guard> {
     }
     let named = NAMES.iter().filter(|name| name.kind == kind && below(rest, name.path).is_some());
     if let Some(name) = named.max_by_key(|name| name.path.len()) {
-        let speaks = actions & Action::SysMount.bit() | if name.reads { CHANGES | READS } else { CHANGES };
-        return name.guard.filter(|_| speaks & action.bit() != 0);
+        return name.guard.filter(|_| of_name(actions, name.reads) & action.bit() != 0);
     }
     (actions & action.bit() != 0).then(|| Guard::from_number(word.checked_sub(1)? as u8))?
 }
