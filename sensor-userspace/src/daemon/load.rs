@@ -108,7 +108,8 @@ impl EventSource for Sensor {
     }
 
     fn faults(&self) -> Result<Vec<(&'static str, u64)>> {
-        Ok(self.faults()?.into_iter().map(|(fault, count)| (fault.name(), count)).collect())
+        let met = self.faults()?.into_iter().map(|(fault, count)| (fault.name(), count));
+        Ok(met.chain([("programs_skipped", self.skipped()?)]).collect())
     }
 
     fn survives(&self) -> bool {

@@ -84,6 +84,11 @@ impl Capture {
         Ok(())
     }
 
+    /// How often the kernel skipped one of them.
+    pub fn skipped(&self) -> io::Result<u64> {
+        self.programs.iter().map(|(_, program)| sys::skipped(program.as_fd())).sum()
+    }
+
     pub fn is_attached(&self) -> bool {
         !self.attached.is_empty()
     }

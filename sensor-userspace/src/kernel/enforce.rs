@@ -163,6 +163,11 @@ impl Enforcer {
         self.hooks.as_ref().map_or(&[], |hooks| &hooks.loaded)
     }
 
+    /// How often the kernel skipped a hook.
+    pub fn skipped(&self) -> io::Result<u64> {
+        self.hooks.as_ref().map_or(Ok(0), Hooks::skipped)
+    }
+
     /// Puts a policy in force for an agent, whole, at one moment: its generation, 0 where nothing judges. `stood`: how the
     /// agent stood under the daemon before.
     pub fn set_policy(

@@ -25,6 +25,7 @@ const LSM_MAC: u32 = 27;
 pub struct Hooks {
     /// Dropping a link that is not pinned detaches its hook.
     links: Vec<(String, OwnedFd)>,
+    programs: Vec<OwnedFd>,
     /// Loaded, and attached only while some policy judges what is sent.
     sends: Option<Sends>,
     pub loaded: Vec<String>,
@@ -58,6 +59,12 @@ impl Hooks {
         let Some(sends) = self.sends.as_mut().filter(|sends| sends.link.is_some() && sends.comes_back) else { return Ok(()) };
         sends.link = None;
         pins.map_or(Ok(()), |pins| pins.unpin(SENDS))
+    }
+
+    /// How often the kernel skipped one of them. LSM programs it does not skip.
+    pub fn skipped(&self) -> io::Result<u64> {
+        let sends = self.sends.as_ref().map(|sends| &sends.program);
+        self.programs.iter().chain(sends).map(|program| sys::skipped(program.as_fd())).sum()
     }
 
     /// All of them, or the daemon's end would leave a fence with a hole.
@@ -132,7 +139,8 @@ pub fn load(object: &[u8], kernel: &Btf, maps: &HashMap<String, RawFd>, mode: Mo
         .filter_map(|(name, map)| maps.get(name).map(|fd| (name.as_str(), *fd, map)));
     object.relocate_maps(known, &text).map_err(io::Error::other)?;
     object.relocate_calls(&text).map_err(io::Error::other)?;
-    let (mut links, mut absent, mut untyped, mut sends) = (Vec::new(), Vec::new(), Vec::new(), None);
+    let (mut links, mut programs, mut sends) = (Vec::new(), Vec::new(), None);
+    let (mut absent, mut untyped) = (Vec::new(), Vec::new());
     let mut load = |name: &str| -> Option<io::Result<()>> {
         let program = object.programs.get(name).filter(|program| matches!(program.section, ProgramSection::Lsm { .. }))?;
         let function = object.functions.get(&program.function_key())?;
@@ -166,6 +174,7 @@ pub fn load(object: &[u8], kernel: &Btf, maps: &HashMap<String, RawFd>, mode: Mo
                 sends = Some(Sends { program, link: None, comes_back: is_at_least(ATTACHED_AGAIN) });
             } else {
                 links.push((name.to_owned(), sys::attach(program.as_fd())?));
+                programs.push(program);
             }
             Ok(())
         }))
@@ -187,5 +196,5 @@ pub fn load(object: &[u8], kernel: &Btf, maps: &HashMap<String, RawFd>, mode: Mo
         }
     }
     absent.append(&mut untyped);
-    Ok(Hooks { links, sends, loaded, refused, absent })
+    Ok(Hooks { links, programs, sends, loaded, refused, absent })
 }

@@ -393,6 +393,11 @@ impl Sensor {
             .collect()
     }
 
+    /// How often the kernel skipped a program, of any process's, since this daemon loaded it.
+    pub fn skipped(&self) -> io::Result<u64> {
+        Ok(self.capture.skipped()? + self.enforcer.skipped()?)
+    }
+
     /// Tasks that bear the agent's mark now.
     pub fn live_tasks(&mut self, agent: AgentNo) -> u32 {
         self.marks.iter().flatten().filter(|(_, mark)| mark.0.agent == agent).count() as u32

@@ -8,7 +8,7 @@ use std::{
 
 use aya_obj::{
     Function,
-    generated::{bpf_attr, bpf_cmd},
+    generated::{bpf_attr, bpf_cmd, bpf_prog_info},
 };
 
 fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
@@ -141,4 +141,18 @@ pub fn test_run(program: BorrowedFd<'_>, context: &[u64]) -> io::Result<()> {
     test.ctx_in = context.as_ptr() as u64;
     test.ctx_size_in = size_of_val(context) as u32;
     bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr).map(|_| ())
+}
+
+/// How often the kernel skipped a program, for it was in the middle of that one already. Before 5.12 it does not say.
+pub fn skipped(program: BorrowedFd<'_>) -> io::Result<u64> {
+    // SAFETY: plain numbers and addresses; zeros ask for nothing beyond the numbers.
+    let mut about: bpf_prog_info = unsafe { std::mem::zeroed() };
+    let mut attr = zeroed();
+    // SAFETY: OBJ_GET_INFO_BY_FD reads this member of the union.
+    let ask = unsafe { &mut attr.info };
+    ask.bpf_fd = program.as_raw_fd() as u32;
+    ask.info_len = size_of_val(&about) as u32;
+    ask.info = (&raw mut about) as u64;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(about.recursion_misses)
 }

@@ -58,6 +58,15 @@ impl Told {
         Ok(told)
     }
 
+    /// How often the kernel skipped the daemon's programs.
+    pub fn skipped(&self) -> u64 {
+        self.records
+            .iter()
+            .filter_map(|record| record["data"]["programs_skipped"].as_u64())
+            .max()
+            .unwrap_or(0)
+    }
+
     fn run(&mut self, user: &str, family: &str, technique: &str) -> &mut Run {
         self.runs
             .entry((user.to_owned(), family.to_owned(), technique.to_owned()))
