@@ -128,7 +128,7 @@ class Ledger:
         action = data.get("action_attempted", {})
         rebuilt = (
             '{"specversion":"1.0","type":"%s","source":"%s","id":"%s-%d","time":"%s","subject":"%s",'
-            '"datacontenttype":"application/json","dataschema":"urn:rgt:schema:%s:1","data":%s,"signature":"%s"}'
+            '"dataschema":"urn:rgt:schema:%s:1","data":%s,"signature":"%s"}'
             % (event["type"], event["source"], chain["id"], chain["seq"], event["time"],
                action.get("verb", data.get("kind")), category, text, event["signature"])
         )

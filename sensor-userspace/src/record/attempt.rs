@@ -147,14 +147,11 @@ fn write_action(attempt: &Attempt, judgement: &Judgement, action: &mut Object<'_
     if let Some(argument) = &attempt.argument2 {
         action.str("argument2", argument);
     }
-    action.plain(
-        "argument_read",
-        match attempt.argument_read {
-            ArgumentRead::Entry => b"entry",
-            ArgumentRead::Return => b"return",
-            ArgumentRead::None => b"none",
-        },
-    );
+    match attempt.argument_read {
+        ArgumentRead::Entry => {}
+        ArgumentRead::Return => action.plain("argument_read", b"return"),
+        ArgumentRead::None => action.plain("argument_read", b"none"),
+    }
     if let Some(argv) = &attempt.argv {
         action.strings("argv", &argv.args);
         if argv.truncated {

@@ -78,7 +78,7 @@ impl Head<'_> {
             self.time,
             br#"","subject":""#,
             self.subject,
-            br#"","datacontenttype":"application/json","dataschema":""#,
+            br#"","dataschema":""#,
             self.category.urn().as_bytes(),
             br#"","data":"#,
         ] {
@@ -123,7 +123,7 @@ impl<'a> Parts<'a> {
         let source = next(br#"","id":""#)?;
         let id = next(br#"","time":""#)?;
         let time = next(br#"","subject":""#)?;
-        let subject = next(br#"","datacontenttype":"application/json","dataschema":""#)?;
+        let subject = next(br#"","dataschema":""#)?;
         let dataschema = next(br#"","data":"#)?;
         let (data, tail) = rest.split_at(rest.len().checked_sub(TAIL)?);
         let signature = tail
