@@ -331,6 +331,20 @@ pub struct Filesystem {
     pub text: [u8; MOUNT_ROOM],
 }
 
+/// A directory above something guarded, or a link on the way to it, known by its inode.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Above {
+    /// The inode's number: its address comes again for others.
+    pub ino: u64,
+    /// The guard's rule that moving it breaks, as `Guard::word`.
+    pub rule: u32,
+    pub reserved: u32,
+}
+
+/// Such directories and links at once.
+pub const MAX_ABOVE: u32 = 1_024;
+
 impl Default for Filesystem {
     fn default() -> Self {
         Filesystem {

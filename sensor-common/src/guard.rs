@@ -146,6 +146,8 @@ pub const CHANGES: u32 = Action::FileWrite.bit()
     | Action::FileLink.bit()
     | Action::FileAttr.bit();
 pub const READS: u32 = Action::FileRead.bit() | Action::DirList.bit();
+/// What gives an object another name, or none.
+pub const MOVES: u32 = Action::FileRename.bit() | Action::FileDelete.bit();
 
 /// What holds of a whole kind, where no name of `NAMES` says otherwise: the actions, and the rule.
 #[inline(always)]

@@ -4,7 +4,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::{
     action::Action,
     event::Slot,
-    syscalls::{MMAP, MPROTECT},
+    syscalls::{EXECVE, EXECVEAT, MMAP, MPROTECT},
 };
 
 use crate::{
@@ -38,7 +38,30 @@ fn maps(slot: *mut Slot, index: u32, file: u64) -> u32 {
     let Some(dentry) = dentry_of(file) else { return 1 };
     let refused = on_file(slot, index, Action::FileMapExec, dentry);
     forget_default(slot, Action::FileMapExec);
+    if refused == 0 && runs_instead(slot, file, dentry) {
+        return on_file(slot, index, Action::ProcExec, dentry);
+    }
     refused
+}
+
+/// Whether an exec maps another program than the one it was asked for: the interpreter that an ELF file names, which is
+/// what then runs. A loader is no program of its own.
+#[inline(always)]
+fn runs_instead(slot: *mut Slot, file: u64, dentry: u64) -> bool {
+    // SAFETY: `slot` points to a whole map value.
+    let call = unsafe { (*slot).attempt.syscall };
+    if call != EXECVE && call != EXECVEAT {
+        return false;
+    }
+    let program = read::<u64>(current_task() + off::off_task_mm()).and_then(|memory| read::<u64>(memory + off::off_mm_exe_file()));
+    program != Some(file) && !is_loader(dentry)
+}
+
+/// By the beginning of its name: `ld-linux.so.2`, `ld.so.1`, `ld-musl-x86_64.so.1`, which may be a link to `libc.so`.
+#[inline(always)]
+fn is_loader(dentry: u64) -> bool {
+    let name = read::<u64>(dentry + off::off_dentry_name()).and_then(read::<[u8; 8]>).unwrap_or_default();
+    matches!(name, [b'l', b'd', b'-' | b'.', ..]) || name == *b"libc.so\0"
 }
 
 #[lsm(hook = "mmap_file")]

@@ -4,14 +4,16 @@
 use sensor_common::{
     event::{MAX_DEPTH, Slot},
     guard::{
-        EDGE_READS, EDGE_RULE, Guard, MAX_NAMES, STATES, kind, kind_of, of_character_device, of_itself, of_kind, of_name,
+        EDGE_READS, EDGE_RULE, Guard, MAX_NAMES, MOVES, STATES, kind, kind_of, of_character_device, of_itself, of_kind, of_name,
     },
     table::EdgeKey,
 };
 
 use crate::{
     kernel::{current_task, off, read},
-    maps, who,
+    maps,
+    walk::{is_that, may_be_registered},
+    who,
 };
 
 const S_IFMT: u16 = 0o170_000;
@@ -179,6 +181,23 @@ pub fn guard_place(index: u32) -> u64 {
         return if actions & action != 0 { u64::from(rule) } else { 0 };
     }
     if of_name(actions, named as u32 & EDGE_READS != 0) & action != 0 { named & u64::from(EDGE_RULE) } else { 0 }
+}
+
+/// The rule that the action breaks by moving what leads to something guarded; 0 for none.
+#[inline(always)]
+pub fn of_what_is_below(action: u8, dentry: u64) -> u32 {
+    if MOVES & 1 << (action & 31) == 0 {
+        return 0;
+    }
+    let inode = inode_of(dentry);
+    if !may_be_registered(inode) {
+        return 0;
+    }
+    // SAFETY: the value is read at once.
+    match unsafe { maps::ABOVE.get(&inode) } {
+        Some(above) if is_that(inode, above.ino) => above.rule,
+        _ => 0,
+    }
 }
 
 /// No name of this kind's was met.

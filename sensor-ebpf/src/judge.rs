@@ -51,8 +51,12 @@ pub fn judge(slot: *mut Slot, index: u32, action: u32, dentry: u64) -> u32 {
         (*slot).walk.depth = 0;
         see_written(slot, dentry);
         let placed = walk(slot, index);
+        let by_place = |kind: u32| if kind != 0 { guard_place(index) as u32 } else { 0 };
         let rule = match given {
-            0 if (*slot).walk.kind != 0 => guard_place(index) as u32,
+            0 => match by_place((*slot).walk.kind) {
+                0 => guard::of_what_is_below(action, dentry),
+                found => found,
+            },
             given => given,
         };
         let rule = in_force(slot, rule);

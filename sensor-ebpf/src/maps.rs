@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, PerCpuArray, Queue, RingBuf},
 };
 use sensor_common::{
-    event::{Account, Active, Count, Described, FAULTS, Filesystem, Governed, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, MAX_WRITTEN, Mark, ROOT_BITS, Slot,
+    event::{Above, Account, Active, Count, Described, FAULTS, Filesystem, Governed, MAX_ABOVE, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, MAX_WRITTEN, Mark, ROOT_BITS, Slot,
         WrittenKey},
     hash::Secret,
     syscalls::{MAX_NR, Spec},
@@ -90,6 +90,10 @@ pub static FILESYSTEMS: HashMap<u64, Filesystem> = HashMap::with_max_entries(4_0
 /// Which inodes may be such roots, by `root_bit`: most are not, and need not be looked for.
 #[map]
 pub static ROOTS: Array<u64> = Array::with_max_entries(ROOT_BITS / 64, 0);
+
+/// Address of an inode → what moving that directory or link would break.
+#[map]
+pub static ABOVE: HashMap<u64, Above> = HashMap::with_max_entries(MAX_ABOVE, 0);
 
 /// Files that runs have written.
 #[map]

@@ -103,7 +103,7 @@ pub fn judge_walk(index: u32) -> u64 {
             let Some(seen) = dentry::look(slot, dentry) else { return FAILED };
             // An object not made yet has no inode, and is no root.
             let inode = seen.inode;
-            if may_be_root(inode)
+            if may_be_registered(inode)
                 && let Some(place) = maps::FILESYSTEMS.get(&inode)
                 && is_that(inode, place.ino)
             {
@@ -182,7 +182,7 @@ pub fn take_name(slot: *mut Slot, index: u32, name: u64, len: u32) -> bool {
 
 /// Told without looking for it, of most that are none.
 #[inline(always)]
-fn may_be_root(inode: u64) -> bool {
+pub fn may_be_registered(inode: u64) -> bool {
     let bit = root_bit(inode);
     // SAFETY: a pointer into a map value.
     maps::ROOTS.get_ptr(bit / 64).is_some_and(|word| unsafe { *word } & 1 << (bit % 64) != 0)
@@ -190,7 +190,7 @@ fn may_be_root(inode: u64) -> bool {
 
 /// Whether what has this address still is the directory that was registered; roots are asked nothing.
 #[inline(always)]
-fn is_that(inode: u64, number: u64) -> bool {
+pub fn is_that(inode: u64, number: u64) -> bool {
     number == 0 || read::<u64>(inode + off::off_inode_number()) == Some(number)
 }
 

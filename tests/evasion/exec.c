@@ -1,5 +1,6 @@
 // Running a forbidden program.
 #include "evade.h"
+#include <elf.h>
 #include <spawn.h>
 #include <sys/sendfile.h>
 
@@ -69,6 +70,30 @@ static void as_interpreter(void) {
     NEED(make_file(scratch("script"), line));
     NEED(chmod(scratch("script"), 0755));
     execve(scratch("script"), words, environ);
+}
+// An ELF file of one's own may name any program as what loads it: that one is entered.
+static void as_elf_interpreter(void) {
+    struct {
+        Elf64_Ehdr head;
+        Elf64_Phdr parts[2];
+        char interpreter[4096];
+    } own = {
+        .head = {.e_type = ET_EXEC, .e_machine = EM_X86_64, .e_version = EV_CURRENT, .e_entry = 0x10000000,
+                 .e_phoff = sizeof(Elf64_Ehdr), .e_ehsize = sizeof(Elf64_Ehdr), .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 2},
+        .parts = {{.p_type = PT_INTERP, .p_flags = PF_R}, {.p_type = PT_LOAD, .p_flags = PF_R, .p_vaddr = 0x10000000, .p_align = 4096}},
+    };
+    memcpy(own.head.e_ident, ELFMAG, SELFMAG);
+    own.head.e_ident[EI_CLASS] = ELFCLASS64;
+    own.head.e_ident[EI_DATA] = ELFDATA2LSB;
+    own.head.e_ident[EI_VERSION] = EV_CURRENT;
+    snprintf(own.interpreter, sizeof own.interpreter, "%s", in("bare"));
+    own.parts[0].p_offset = (char *)own.interpreter - (char *)&own;
+    own.parts[0].p_filesz = own.parts[0].p_memsz = strlen(own.interpreter) + 1;
+    own.parts[1].p_filesz = own.parts[1].p_memsz = sizeof own;
+    int fd = open(scratch("own"), O_WRONLY | O_CREAT, 0755);
+    NEED(write(fd, &own, sizeof own));
+    close(fd);
+    execve(scratch("own"), words, environ);
 }
 static void script(void) { execve(in("script"), words, environ); }
 static void vfork_child(void) {
@@ -141,6 +166,7 @@ const struct technique exec_techniques[] = {
     {"by_the_loader", by_loader, RAN, 1},
     {"by_the_loader_and_a_symlink", by_loader_moved, RAN},
     {"as_an_interpreter", as_interpreter, RAN, 1},
+    {"as_an_elf_interpreter", as_elf_interpreter, RAN, 1},
     {"script", script, RAN},
     {"vfork_child", vfork_child, RAN},
     {"spawned", spawned, RAN},

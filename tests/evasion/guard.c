@@ -121,6 +121,24 @@ static void ledgers_flags(void) {
     claim(ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0);
     ioctl(fd, FS_IOC_SETFLAGS, &none);
 }
+// What the next daemon finds in its place would be the agent's.
+static void state_from_above(void) {
+    claim(rename("/var/lib", "/var/away") == 0);
+    rename("/var/away", "/var/lib");
+}
+static void state_exchanged(void) {
+    NEED(mkdir("/var/other", 0755));
+    claim(syscall(SYS_renameat2, AT_FDCWD, "/var/other", AT_FDCWD, "/var/lib", 2 /* RENAME_EXCHANGE */) == 0);
+    // Back again, or nothing.
+    if (rmdir("/var/other")) {
+        syscall(SYS_renameat2, AT_FDCWD, "/var/other", AT_FDCWD, "/var/lib", 2);
+        rmdir("/var/other");
+    }
+}
+static void program_from_above(void) {
+    claim(rename("/usr/bin", "/usr/away") == 0);
+    rename("/usr/away", "/usr/bin");
+}
 static void program(void) {
     claim(rename("/usr/bin/rgt", "/usr/bin/rgt.away") == 0);
     rename("/usr/bin/rgt.away", "/usr/bin/rgt");
@@ -278,6 +296,9 @@ const struct technique guard_techniques[] = {
     {"lock", lock, CLAIMED},
     {"ledgers_flags", ledgers_flags, CLAIMED},
     {"program", program, CLAIMED},
+    {"program_from_above", program_from_above, CLAIMED},
+    {"state_from_above", state_from_above, CLAIMED, 1},
+    {"state_exchanged", state_exchanged, CLAIMED},
     {"stranger_into_own_cgroup", stranger_into_own_cgroup, CLAIMED, 1},
     {"cgroup_outside", cgroup_outside, CLAIMED},
     {"oom_score", oom_score, CLAIMED},

@@ -85,18 +85,21 @@ fn sources() -> PathBuf {
 }
 
 /// The programs, built once a run of the tests.
-static PROGRAMS: LazyLock<Result<[PathBuf; 3], String>> = LazyLock::new(|| {
+static PROGRAMS: LazyLock<Result<[PathBuf; 4], String>> = LazyLock::new(|| {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(sources()).map_err(|error| error.to_string())?.flatten() {
         let path = entry.path();
-        if path.extension().is_some_and(|ext| ext == "c") && !path.ends_with("tool.c") {
+        let alone = ["tool.c", "bare.c"].iter().any(|name| path.ends_with(name));
+        if path.extension().is_some_and(|ext| ext == "c") && !alone {
             files.push(path);
         }
     }
     let evade = compile("evade", &files, &["-static", "-pthread", "-Wall", "-Werror", "-Wno-unused-result", "-lutil"])?;
     let tool = [sources().join("tool.c")];
     let library = compile("evade-tool.so", &tool, &["-DLIBRARY", "-shared", "-fPIC"])?;
-    Ok([evade, compile("evade-tool", &tool, &[])?, library])
+    let bare = [sources().join("bare.c")];
+    let bare = compile("evade-bare", &bare, &["-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector"])?;
+    Ok([evade, compile("evade-tool", &tool, &[])?, bare, library])
 });
 
 fn compile(name: &str, files: &[PathBuf], options: &[&str]) -> Result<PathBuf, String> {
@@ -115,10 +118,11 @@ fn compile(name: &str, files: &[PathBuf], options: &[&str]) -> Result<PathBuf, S
 }
 
 fn boot(kernel: &str, mode: Mode) -> Result<Boot, Missing> {
-    let [evade, tool, library] = PROGRAMS.as_ref().map_err(|error| Missing::Failed(error.clone()))?;
+    let [evade, tool, bare, library] = PROGRAMS.as_ref().map_err(|error| Missing::Failed(error.clone()))?;
     Ok(Boot::new(kernel, mode)
         .add(evade, "/usr/local/bin/evade")
         .add(tool, "/usr/local/bin/evade-tool")
+        .add(bare, "/usr/local/bin/evade-bare")
         .add(library, "/usr/local/lib/evade-tool.so")
         .add(&sources(), "/t")
         .seconds(1500))

@@ -19,6 +19,7 @@ use sensor_common::{
 };
 
 use super::{
+    above::Above,
     guard::{self, Held, Places},
     pod::Pod,
     sys,
@@ -40,6 +41,7 @@ pub struct Filesystems {
     guarded: Places,
     /// What is registered of it, and held.
     held: Vec<Held>,
+    above: Above,
 }
 
 /// Room that the kernel side wants behind a name, for it copies the longest there may be.
@@ -61,6 +63,7 @@ impl Filesystems {
         roots: Array<MapData, u64>,
         described: Array<MapData, Pod<Described>>,
         describe: OwnedFd,
+        above: Above,
         secret: Secret,
         places: Vec<Vec<u8>>,
     ) -> io::Result<Filesystems> {
@@ -76,6 +79,7 @@ impl Filesystems {
             stale: true,
             guarded: Places::default(),
             held: Vec::new(),
+            above,
         })
     }
 
@@ -107,7 +111,13 @@ impl Filesystems {
             && held.iter().zip(&self.held).all(|(new, old)| new.number == old.number && new.place == old.place);
         if self.stale || self.changed() || !same {
             self.held = held;
-            self.look(true)
+            self.look(true)?;
+            let (describe, described) = (&self.describe, &self.described);
+            self.above.lead_to(self.guarded.wanted(), &self.held, |file| {
+                let inode = inode_of(describe, described, file)?;
+                mark(&mut self.roots, inode)?;
+                Ok(inode)
+            })
         } else {
             Ok(())
         }
@@ -156,7 +166,7 @@ impl Filesystems {
             if mount.root != b"/" && matches!(mount.kind, kind::PROC | kind::SYSFS) {
                 continue;
             }
-            let Ok(inode) = self.inode_of(mount) else { continue };
+            let Ok(inode) = open(mount).and_then(|file| self.describe(&file)) else { continue };
             // The first of several places is the one.
             if inode == 0 || now.contains_key(&inode) {
                 continue;
@@ -205,21 +215,26 @@ impl Filesystems {
             at += name.len() + 1;
         }
         // First, for who is told that it may be there looks for it. It is never taken back: it costs a look.
-        let bit = root_bit(inode);
-        let word = self.roots.get(&(bit / 64), 0).map_err(io::Error::other)?;
-        self.roots.set(bit / 64, word | 1 << (bit % 64), 0).map_err(io::Error::other)?;
+        mark(&mut self.roots, inode)?;
         self.map.insert(inode, Pod(entry), 0).map_err(io::Error::other)
     }
 
-    /// Address of the inode that stands at a mount's point, as the kernel side sees it.
-    fn inode_of(&mut self, mount: &Mount) -> io::Result<u64> {
-        self.describe(&open(mount)?)
+    fn describe(&self, file: &fs::File) -> io::Result<u64> {
+        inode_of(&self.describe, &self.described, file)
     }
+}
 
-    fn describe(&mut self, file: &fs::File) -> io::Result<u64> {
-        sys::test_run(self.describe.as_fd(), &[file.as_raw_fd() as u64, 0])?;
-        Ok(self.described.get(&0, 0).map_err(io::Error::other)?.0.inode)
-    }
+/// Address of a file's inode, as the kernel side sees it.
+fn inode_of(describe: &OwnedFd, described: &Array<MapData, Pod<Described>>, file: &fs::File) -> io::Result<u64> {
+    sys::test_run(describe.as_fd(), &[file.as_raw_fd() as u64, 0])?;
+    Ok(described.get(&0, 0).map_err(io::Error::other)?.0.inode)
+}
+
+/// Tells the kernel side that something with this inode may be registered.
+fn mark(roots: &mut Array<MapData, u64>, inode: u64) -> io::Result<()> {
+    let bit = root_bit(inode);
+    let word = roots.get(&(bit / 64), 0).map_err(io::Error::other)?;
+    roots.set(bit / 64, word | 1 << (bit % 64), 0).map_err(io::Error::other)
 }
 
 /// What stands at a mount's point, if that is this mount still. Whoever owns a directory on the way may put

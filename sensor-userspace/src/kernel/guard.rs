@@ -123,6 +123,10 @@ impl Places {
         self.wanted.push((path.to_path_buf(), kind));
     }
 
+    pub fn wanted(&self) -> &[(PathBuf, u32)] {
+        &self.wanted
+    }
+
     /// Those that are there now.
     pub fn held(&self) -> Vec<Held> {
         self.wanted.iter().filter_map(|(path, kind)| hold(path, *kind).ok()).collect()

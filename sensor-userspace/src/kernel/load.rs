@@ -23,6 +23,7 @@ use sensor_common::{
 
 use super::{
     AgentNo, Event, Probe, Standing, Totals,
+    above::Above,
     accounts::Accounts,
     capture::Capture,
     cgroup,
@@ -447,6 +448,7 @@ fn enforcer(
         Array::try_from(take(bpf, "ROOTS")?).map_err(refused("map ROOTS"))?,
         Array::try_from(take(bpf, "DESCRIBED")?).map_err(refused("map DESCRIBED"))?,
         describe,
+        Above::new(KernelMap::try_from(take(bpf, "ABOVE")?).map_err(refused("map ABOVE"))?),
         secret,
         places,
     )

@@ -1,5 +1,6 @@
 //! The kernel side as the daemon uses it: load, govern, drain.
 
+mod above;
 mod accounts;
 mod adopt;
 mod capture;
