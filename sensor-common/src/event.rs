@@ -76,6 +76,8 @@ pub mod section {
     pub const ADDRESSED: u32 = 0xffff_fffc;
     /// Watching rules that matched: the pair's position, then their indices, two bytes each.
     pub const WATCHED: u16 = 9;
+    /// The process's root, as BASE: where a path could not be read at entry, nobody knew yet which of the two it starts from.
+    pub const ROOT: u16 = 10;
 }
 
 /// Every event starts so.

@@ -10,7 +10,7 @@ use crate::{
     emit,
     kernel::{current_task, file_of, off, read, read_user},
     maps, name,
-    section::{Read, address, argv, kernel_string, same_sections, used, user_string},
+    section::{Path, Read, address, argv, kernel_string, same_sections, used, user_path, user_string},
 };
 
 /// A function of its own: a call comes here in many ways, and the verifier would follow each of them to the end.
@@ -24,11 +24,20 @@ pub fn at_entry(index: u32) -> u64 {
     let Some(spec) = maps::BY_ID.get(u32::from(id)) else { return 1 };
     let args = &args;
     let mut flags = 0;
-    if has(spec.path) && user_string(slot, section::PATH, argument(args, spec.path)) == Read::Unreadable {
-        flags |= flag::UNREADABLE;
+    let mut begins = [Path::Relative; 2];
+    if has(spec.path) {
+        let (read, how) = user_path(slot, section::PATH, argument(args, spec.path));
+        begins[0] = how;
+        if read == Read::Unreadable {
+            flags |= flag::UNREADABLE;
+        }
     }
-    if has(spec.path2) && user_string(slot, section::PATH2, argument(args, spec.path2)) == Read::Unreadable {
-        flags |= flag::UNREADABLE2;
+    if has(spec.path2) {
+        let (read, how) = user_path(slot, section::PATH2, argument(args, spec.path2));
+        begins[1] = how;
+        if read == Read::Unreadable {
+            flags |= flag::UNREADABLE2;
+        }
     }
     if shape_is(spec, Shape::Address)
         && address(slot, argument(args, spec.pointer), u64::from(argument(args, spec.length) as u32)) == Read::Unreadable
@@ -48,7 +57,7 @@ pub fn at_entry(index: u32) -> u64 {
     if shape_is(spec, Shape::Exec) && !argv(slot, index, argument(args, spec.pointer)) {
         flags |= flag::UNREADABLE2;
     }
-    places(slot, index, current_task(), spec, args);
+    places(slot, index, current_task(), spec, args, begins);
     // SAFETY: as above.
     unsafe { (*slot).attempt.flags |= flags };
     0
@@ -88,26 +97,31 @@ pub fn unchanged(slot: *mut Slot, index: u32, call: &Call) -> bool {
 
 /// Where paths start: the root for absolute ones, the directory for others; or what a lone descriptor is.
 #[inline(always)]
-fn places(slot: *mut Slot, index: u32, task: u64, spec: &Spec, args: &[u64; 6]) {
+fn places(slot: *mut Slot, index: u32, task: u64, spec: &Spec, args: &[u64; 6], begins: [Path; 2]) {
     if has(spec.path) || has(spec.dirfd) {
-        let start = start(task, argument(args, spec.path), has(spec.dirfd), argument(args, spec.dirfd));
+        let start = start(task, begins[0] == Path::Absolute, has(spec.dirfd), argument(args, spec.dirfd));
         if start != 0 {
             name::place(slot, index, section::BASE, start);
         }
     }
     if has(spec.path2) {
-        let start = start(task, argument(args, spec.path2), has(spec.dirfd2), argument(args, spec.dirfd2));
+        let start = start(task, begins[1] == Path::Absolute, has(spec.dirfd2), argument(args, spec.dirfd2));
         if start != 0 {
             name::place(slot, index, section::BASE2, start);
+        }
+    }
+    if begins[0] == Path::Unread || begins[1] == Path::Unread {
+        let root = start(task, true, false, 0);
+        if root != 0 {
+            name::place(slot, index, section::ROOT, root);
         }
     }
 }
 
 /// Address of the `struct path` that the root, a descriptor, or the working directory is.
 #[inline(always)]
-fn start(task: u64, path: u64, by_descriptor: bool, fd: u64) -> u64 {
+fn start(task: u64, absolute: bool, by_descriptor: bool, fd: u64) -> u64 {
     const AT_FDCWD: i32 = -100;
-    let absolute = path != 0 && read_user::<u8>(path) == Some(b'/');
     if !absolute && by_descriptor && fd as i32 != AT_FDCWD {
         let file = file_of(task, fd);
         return if file == 0 { 0 } else { file + off::off_file_path() };

@@ -68,6 +68,32 @@ fn string(slot: *mut Slot, tag: u16, read: impl FnOnce(*mut u8, u32) -> i64) -> 
     Read::Whole
 }
 
+/// How a path that was read begins, by what was kept of it: the process may write something else behind its pointer.
+#[derive(PartialEq, Eq, Clone, Copy)]
+pub enum Path {
+    Absolute,
+    /// Or empty, or none.
+    Relative,
+    Unread,
+}
+
+/// Reads a path, and says how it begins.
+#[inline(always)]
+pub fn user_path(slot: *mut Slot, tag: u16, address: u64) -> (Read, Path) {
+    let before = used(slot);
+    let read = user_string(slot, tag, address);
+    let begins = match read {
+        Read::Whole if used(slot) <= before + HEADER || before > LAST => Path::Relative,
+        // SAFETY: a byte lies behind the header, by the test above.
+        Read::Whole => match unsafe { *(&raw const (*slot).area).cast::<u8>().add((before + HEADER) as usize) } {
+            b'/' => Path::Absolute,
+            _ => Path::Relative,
+        },
+        _ => Path::Unread,
+    };
+    (read, begins)
+}
+
 /// A string of the process's.
 #[inline(always)]
 pub fn user_string(slot: *mut Slot, tag: u16, address: u64) -> Read {

@@ -95,6 +95,8 @@ pub struct Attempt {
     /// As a hook resolved it.
     pub object: Option<Vec<u8>>,
     pub object2: Option<Vec<u8>>,
+    /// What the call was given beside these, by name.
+    pub parameters: Vec<(&'static str, i64)>,
     /// Capabilities that rules spoke of, as a hook saw them used; with commas between them.
     pub capability: Option<String>,
     pub end: End,

@@ -120,6 +120,7 @@ fn delete(number: u64) -> (Attempt, Judgement) {
         tid: 4242,
         exe_chain: vec![b"/usr/bin/rm".to_vec(), b"/usr/bin/bash".to_vec()],
         argv: None,
+        parameters: Vec::new(),
         credentials: Credentials {
             uid: 1000,
             gid: 1000,

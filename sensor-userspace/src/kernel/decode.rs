@@ -12,6 +12,7 @@ use sensor_common::{
 use super::{
     AttemptKey, Event, HookVerdict, Seen,
     meaning::{as_found, called_by, meaning},
+    parameters,
 };
 use crate::attempt::{ArgumentRead, Argv, Attempt, Credentials, End, WallNs};
 use crate::policy::Numbered;
@@ -39,6 +40,7 @@ struct Sections<'a> {
     argv: Option<&'a [u8]>,
     base: Option<&'a [u8]>,
     base2: Option<&'a [u8]>,
+    root: Option<&'a [u8]>,
     exe: Option<&'a [u8]>,
     /// By position, as the pairs have it; none for a pair without such an object.
     objects: Vec<Option<&'a [u8]>>,
@@ -59,6 +61,7 @@ impl<'a> Sections<'a> {
                 section::ARGV => found.argv = Some(bytes),
                 section::BASE => found.base = Some(bytes),
                 section::BASE2 => found.base2 = Some(bytes),
+                section::ROOT => found.root = Some(bytes),
                 section::EXE => found.exe = Some(bytes),
                 section::OBJECT => found.objects.push(Some(bytes).filter(|bytes| !bytes.is_empty())),
                 section::WATCHED => found.watched.push(bytes),
@@ -201,10 +204,16 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
         sections.path.map(<[u8]>::to_vec).or_else(|| signal(row, &raw.args))
     };
     let takes_argument = by_address && raw.args[usize::from(row.pointer) % 6] != 0 || row.path != sensor_common::syscalls::NONE;
-    let base = sections.base.filter(|_| raw.flags & flag::BASE_TRUNCATED == 0).map(|names| match raw.flags & flag::NAMELESS {
-        0 => path_from_names(names),
-        _ => [b"anon:", names.split(|byte| *byte == 0).next().unwrap_or_default()].concat(),
-    });
+    // An absolute path that was unreadable at entry starts from the root after all.
+    let root = |path: Option<&[u8]>| sections.root.filter(|_| path.is_some_and(|path| path.starts_with(b"/")));
+    let base = match root(sections.path) {
+        Some(root) => Some(path_from_names(root)),
+        None => sections.base.map(|names| match raw.flags & flag::NAMELESS {
+            0 => path_from_names(names),
+            _ => [b"anon:", names.split(|byte| *byte == 0).next().unwrap_or_default()].concat(),
+        }),
+    };
+    let base = base.filter(|_| raw.flags & flag::BASE_TRUNCATED == 0);
     // A lone descriptor, or an empty path beside one: the place it leads to is the object.
     let by_descriptor = row.dirfd != sensor_common::syscalls::NONE
         && argument.as_ref().is_none_or(Vec::is_empty)
@@ -244,7 +253,7 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
         })
     };
     let argument2 = sections.path2.map(<[u8]>::to_vec);
-    let base2 = sections.base2.map(path_from_names);
+    let base2 = root(sections.path2).or(sections.base2).map(path_from_names);
     Some(Seen {
         agent: raw.head.agent,
         key: AttemptKey { task: raw.task, seq: raw.seq, tid: raw.head.tid },
@@ -281,6 +290,7 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
             pid: raw.head.pid,
             tid: raw.head.tid,
             exe_chain: Vec::new(),
+            parameters: parameters::given(row.name, raw.flags & flag::COMPAT != 0, &raw.args),
             argv: sections.argv.map(|bytes| Argv {
                 args: strings(bytes),
                 truncated: raw.flags & flag::ARGV_TRUNCATED != 0,

@@ -16,6 +16,7 @@ mod load;
 mod meaning;
 mod names;
 mod object;
+mod parameters;
 mod pending;
 pub mod pins;
 mod pod;

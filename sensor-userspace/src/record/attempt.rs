@@ -196,6 +196,13 @@ fn write_action(attempt: &Attempt, judgement: &Judgement, action: &mut Object<'_
     if let Some(object) = &attempt.object2 {
         action.str("object2", object);
     }
+    if !attempt.parameters.is_empty() {
+        action.object("parameters", |parameters| {
+            for (name, value) in &attempt.parameters {
+                parameters.int(name, *value);
+            }
+        });
+    }
     action.uint("pid", u64::from(attempt.pid));
     if let End::Returned(result) = attempt.end {
         action.int("result", result);

@@ -167,6 +167,7 @@ fn action_attempted() -> Value {
             "host": text(),
             "object": text(),
             "object2": text(),
+            "parameters": { "type": "object", "additionalProperties": integer(), "minProperties": 1 },
             "pid": natural(),
             "result": integer(),
             "syscall": { "type": "string", "pattern": "^[a-z0-9_]+$" },
@@ -358,6 +359,7 @@ fn audit_chain() -> Value {
         "torn_bytes": natural(),
         "torn_file": text(),
         "head_missing": only_true(),
+        "not_closed": only_true(),
         "version": text(),
     });
     let of_kind = |kind: &str, required: &[&str]| {

@@ -136,6 +136,7 @@ pub fn attempt(at: u64, argument: &[u8]) -> Attempt {
         tid: 4242,
         exe_chain: vec![b"/usr/bin/python3".to_vec(), b"/usr/bin/bash".to_vec()],
         argv: None,
+        parameters: Vec::new(),
         credentials: Credentials {
             uid: 1000,
             gid: 1000,

@@ -18,6 +18,10 @@ pub struct Attempt {
     pub argument: Option<Vec<u8>>,
     pub argument2: Option<Vec<u8>>,
     pub argument_read: String,
+    /// Where a path starts from that does not say so itself.
+    pub directory: Option<Vec<u8>>,
+    pub verdict: String,
+    pub parameters: Value,
     pub result: Option<i64>,
     pub end: Option<String>,
     /// A record without result came first.
@@ -76,6 +80,9 @@ impl Attempt {
             argument: bytes(&action["argument"]),
             argument2: bytes(&action["argument2"]),
             argument_read: text(&action["argument_read"]),
+            directory: bytes(&action["directory"]),
+            verdict: text(&data["policy_verdict"]),
+            parameters: action["parameters"].clone(),
             result: action["result"].as_i64(),
             end: data["end"].as_str().map(str::to_owned),
             by_outcome: false,

@@ -102,6 +102,15 @@ static void faults(void) {
     TELL("openat", result(syscall(SYS_openat, AT_FDCWD, two + PAGE - 11, O_RDONLY)), "/hard/edge");
 }
 
+static void given(void) {
+    syscall(SYS_kill, getpid(), 0);
+    syscall(SYS_ptrace, 7 /* PTRACE_CONT */, getppid(), 0, 0);
+    syscall(SYS_setresuid, -1, 0, -1);
+    syscall(SYS_unshare, 0x4000000 /* CLONE_NEWUTS */);
+    syscall(SYS_chmod, "/hard/given", 0640);
+    printf("%d %d\n", getpid(), getppid());
+}
+
 static void vforks(void) {
     for (int n = 0; n < 20; n++) {
         char name[64];
@@ -236,6 +245,7 @@ static void rewritten(void) {
 int main(int argc, char **argv) {
     if (!strcmp(argv[1], "cold")) cold();
     else if (!strcmp(argv[1], "faults")) faults();
+    else if (!strcmp(argv[1], "given")) given();
     else if (!strcmp(argv[1], "vfork")) vforks();
     else if (!strcmp(argv[1], "thread")) thread_exec();
     else if (!strcmp(argv[1], "killed")) killed(atol(argv[2]));

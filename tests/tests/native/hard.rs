@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 
 use rgt_tests::native::{Attempt, Dir, Done, Exec, Ledger, native};
 
+/// Everything below here is denied, so that each record says whether the name was judged as it is.
+const POLICY: &str = "version: 1\nname: hard\nrules:\n  - { id: HARD, deny: [file.*, dir.list], path: /hard/** }\n";
+
 fn hard(dir: &Dir, args: &[&str]) -> Done {
     let program = dir.compile("hard", include_str!("hard.c"), &["-pthread"]);
     let command: Vec<String> = [program.display().to_string()].into_iter().chain(args.iter().map(|arg| (*arg).to_owned())).collect();
-    Exec::new(dir, "ledger").run(command)
+    let policy = dir.join("hard.yaml");
+    std::fs::write(&policy, POLICY).unwrap();
+    Exec::new(dir, "ledger").with("--policy").with(policy).run(command)
 }
 
 type Calls = BTreeMap<(String, i64, String), i64>;
@@ -52,9 +57,31 @@ fn names_in_cold_pages() {
         let count = as_told(&done, &ledger, "/hard/");
         let read = by_read(ledger.attempts.iter().filter(|each| each.argument().starts_with("/hard/")));
         println!("{count} names on cold pages, all there; read at {read:?}");
+        for each in ledger.attempts.iter().filter(|each| each.argument().starts_with("/hard/")) {
+            assert_eq!((each.verdict.as_str(), &each.directory), ("DENY", &None), "an absolute name starts from the root: {each:?}");
+        }
         assert!(read.get("return").is_some_and(|count| *count > 0), "no page was cold: the test tests nothing");
         let execed = ledger.one("execve", "/bin/true");
         assert_eq!(execed.argv, [&b"/bin/true"[..], b"cold"], "{execed:?}");
+    });
+}
+
+#[test]
+fn what_calls_are_given() {
+    native("what_calls_are_given", &["cc"], |dir| {
+        let done = hard(dir, &["given"]);
+        let ledger = done.succeeded();
+        let (own, parent) = done.out.trim().split_once(' ').expect("its own number and its parent's");
+        for (call, given) in [
+            ("kill", format!(r#"{{"pid":{own}}}"#)),
+            ("ptrace", format!(r#"{{"pid":{parent},"request":7}}"#)),
+            ("setresuid", r#"{"euid":0,"ruid":-1,"suid":-1}"#.to_owned()),
+            ("unshare", r#"{"flags":67108864}"#.to_owned()),
+            ("chmod", r#"{"mode":416}"#.to_owned()),
+        ] {
+            let found: Vec<String> = ledger.attempts.iter().filter(|each| each.syscall == call).map(|each| each.parameters.to_string()).collect();
+            assert!(found.contains(&given), "{call}: {found:?}, not {given}");
+        }
     });
 }
 

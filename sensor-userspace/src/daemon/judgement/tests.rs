@@ -44,6 +44,7 @@ pub fn unlink(argument: &[u8], base: Option<&[u8]>, result: i64) -> Seen {
             tid: 1,
             exe_chain: Vec::new(),
             argv: None,
+            parameters: Vec::new(),
             credentials: Credentials {
                 uid: 0,
                 gid: 0,
