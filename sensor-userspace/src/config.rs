@@ -226,12 +226,10 @@ impl Config {
                         let keys = KEYS.iter().map(|(known, _)| *known).chain(["agents"]);
                         return Err((name.span(), unknown(&key, keys)));
                     }
-                    let text = scalar(other).ok_or_else(|| {
-                        (
-                            value.span(),
-                            format!("{key}: a string, a number or a boolean is wanted"),
-                        )
-                    })?;
+                    let kind = Kind::of(&key);
+                    let text = kind
+                        .text(other)
+                        .ok_or_else(|| (value.span(), format!("{key}: {} is wanted", kind.wanted())))?;
                     self.set(&key, &text)
                         .map_err(|problem| (value.span(), format!("{key}: {problem}")))?;
                 }
@@ -293,13 +291,56 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
         DeValue::String(text) => Some(text.to_string()),
         DeValue::Integer(number) => Some(number.as_str().replace('_', "")),
         DeValue::Boolean(flag) => Some(flag.to_string()),
-        // Several brokers are natural as a list.
-        DeValue::Array(items) => {
-            let all: Option<Vec<String>> =
-                items.iter().map(|item| scalar(item.get_ref())).collect();
-            all.map(|all| all.join(","))
-        }
         _ => None,
+    }
+}
+
+/// What a key's value is in a file.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    /// One, or several in a list.
+    Texts,
+    Number,
+    Truth,
+    /// Whatever another program takes.
+    Any,
+}
+
+impl Kind {
+    fn of(key: &str) -> Kind {
+        match key {
+            "trajectory.length" => Kind::Number,
+            "sinks.kafka.exactly_once" => Kind::Truth,
+            "sinks.kafka.brokers" | "guard.relax" => Kind::Texts,
+            _ if key.starts_with(PASSED_THROUGH) => Kind::Any,
+            _ => Kind::Text,
+        }
+    }
+
+    fn wanted(self) -> &'static str {
+        match self {
+            Kind::Text => "a string",
+            Kind::Texts => "a string or a list of strings",
+            Kind::Number => "a number",
+            Kind::Truth => "`true` or `false`",
+            Kind::Any => "a string, a number or a boolean",
+        }
+    }
+
+    /// The value as `--set` would have it, if it is of this kind.
+    fn text(self, value: &DeValue<'_>) -> Option<String> {
+        match (self, value) {
+            (Kind::Texts, DeValue::Array(items)) => {
+                let all: Option<Vec<String>> = items.iter().map(|item| Kind::Text.text(item.get_ref())).collect();
+                all.map(|all| all.join(","))
+            }
+            (Kind::Text | Kind::Texts, DeValue::String(_))
+            | (Kind::Number, DeValue::Integer(_))
+            | (Kind::Truth, DeValue::Boolean(_))
+            | (Kind::Any, _) => scalar(value),
+            _ => None,
+        }
     }
 }
 
@@ -389,6 +430,10 @@ mod tests {
             ("[node]\nname = \"a/b\"\n", "`a/b` holds a `/`"),
             ("[node]\nname = \"..\"\n", "a part of the name is `..`"),
             ("zzzzzzzzzzzzzzzz = 1\n", "there are: seal.mode"),
+            ("[ledger]\ndir = 5\n", "t.toml:2:7: ledger.dir: a string is wanted"),
+            ("[ledger]\ndir = [\"a\", \"b\"]\n", "a string is wanted"),
+            ("[trajectory]\nlength = \"8\"\n", "a number is wanted"),
+            ("[guard]\nrelax = [1]\n", "a string or a list of strings is wanted"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(part), "{text:?}: {error}");

@@ -250,6 +250,42 @@ fn a_lost_or_forged_head_does_not_go_unsaid() {
             .unwrap()
             .contains("\"head_missing\":true")
     );
+    // Whatever is written from now on.
+    scratch.open().close().unwrap();
+    let report = verify(&scratch.ledger(), &scratch.keys(), &mut |_| {}).unwrap();
+    let problem = report.problem.unwrap();
+    assert_eq!(problem.fault, Fault::Truncated);
+    assert!(problem.message.contains("head.json was missing when record 2 was written"), "{}", problem.message);
+}
+
+#[test]
+fn a_crash_is_told_by_the_next_opening() {
+    let scratch = Scratch::new();
+    let mut ledger = scratch.open();
+    fill(&mut ledger, &mut Random::seeded(), 8, 20);
+    ledger.flush(true).unwrap();
+    // As if its process had been killed.
+    drop(ledger);
+    let opened = |closed: bool| {
+        let before = lines(&scratch).len();
+        scratch.open().close().unwrap();
+        let text = String::from_utf8(lines(&scratch)[before].1.clone()).unwrap();
+        assert_eq!(text.contains("\"not_closed\":true"), !closed, "{text}");
+    };
+    opened(false);
+    opened(true);
+    check(&scratch);
+}
+
+#[test]
+fn a_crash_right_after_the_first_record_is_no_cut() {
+    let scratch = Scratch::new();
+    scratch.open().close().unwrap();
+    let segment = scratch.ledger().join("rgt-00000000000000000000.jsonl");
+    let whole = fs::read(&segment).unwrap();
+    fs::write(&segment, whole.split_inclusive(|byte| *byte == b'\n').next().unwrap()).unwrap();
+    fs::remove_file(scratch.ledger().join("head.json")).unwrap();
+    scratch.open().close().unwrap();
     check(&scratch);
 }
 

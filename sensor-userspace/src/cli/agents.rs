@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::connect;
 use super::paint::{Hue, Paint, pad, readable, risk_hue};
+use super::say::say;
 use crate::control::protocol::Request;
 
 #[derive(Args, Debug)]
@@ -25,12 +26,12 @@ pub fn run(args: AgentsArgs) -> Result<ExitCode> {
     let agents = answer.as_array().map(Vec::as_slice).unwrap_or_default();
     if args.json {
         for agent in agents {
-            println!("{agent}");
+            say(format_args!("{agent}\n"))?;
         }
     } else if agents.is_empty() {
-        println!("no agent is governed now");
+        say("no agent is governed now\n")?;
     } else {
-        print!("{}", table(agents, Paint::for_stdout()));
+        say(table(agents, Paint::for_stdout()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::connect;
+use super::say::say;
 use crate::config::duration;
 use crate::control::protocol::{ApproveRequest, Request};
 
@@ -56,7 +57,7 @@ pub fn run(args: ApproveArgs) -> Result<ExitCode> {
     let (agent, approval) = (request.agent.clone(), request.approval.clone());
     let done = connect::ask(&Request::Approve(Box::new(request)))?;
     if args.json {
-        println!("{done}");
+        say(format_args!("{done}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let runs = match done["agents"].as_array().map_or(0, Vec::len) {
@@ -64,9 +65,9 @@ pub fn run(args: ApproveArgs) -> Result<ExitCode> {
         many => format!("{many} runs"),
     };
     match (done["state"].as_str(), done["until"].as_str()) {
-        (Some("given"), Some(until)) => println!("{approval} is approved for {agent}, {runs}, until {until}"),
-        (Some("given"), None) => println!("{approval} is approved for {agent}, {runs}, as long as it lasts"),
-        _ => println!("{approval} is no longer approved for {agent}, {runs}"),
+        (Some("given"), Some(until)) => say(format_args!("{approval} is approved for {agent}, {runs}, until {until}\n"))?,
+        (Some("given"), None) => say(format_args!("{approval} is approved for {agent}, {runs}, as long as it lasts\n"))?,
+        _ => say(format_args!("{approval} is no longer approved for {agent}, {runs}\n"))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
+use super::say::say;
 use crate::{
     agent::cgroup,
     attempt::Mode,
@@ -57,10 +58,10 @@ pub fn run(args: DoctorArgs) -> Result<ExitCode> {
             .map(|probe| json!({ "name": probe.name, "kind": probe.kind, "ok": probe.trouble.is_none(), "trouble": probe.trouble }))
             .collect();
         let mode = mode.map_or("none", Mode::name);
-        println!("{}", json!({ "mode": mode, "degraded": degraded, "notes": notes, "checks": checks, "probes": probes }));
+        let found = json!({ "mode": mode, "degraded": degraded, "notes": notes, "checks": checks, "probes": probes });
+        say(format_args!("{found}\n"))?;
     } else {
-        print(&checks, &probes, &notes);
-        println!("\nmode: {}", sentence(mode, degraded));
+        say(format_args!("{}\nmode: {}\n", table(&checks, &probes, &notes), sentence(mode, degraded)))?;
     }
     Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -89,20 +90,19 @@ fn canary(standing: &Standing, untried: Option<String>) -> Check {
     Check { name: "canary", found, mend }
 }
 
-fn print(checks: &[Check], probes: &[Probe], notes: &[String]) {
+fn table(checks: &[Check], probes: &[Probe], notes: &[String]) -> String {
+    let mut lines = Vec::new();
     for check in checks {
-        println!("{:<14} {}", check.name, check.found);
-        if let Some(mend) = &check.mend {
-            println!("{:<14}   → {mend}", "");
-        }
+        lines.push(format!("{:<14} {}", check.name, check.found));
+        lines.extend(check.mend.as_ref().map(|mend| format!("{:<14}   → {mend}", "")));
     }
     for probe in probes {
         let state = probe.trouble.as_deref().unwrap_or("loads");
-        println!("{:<14} {:<22} {state}", probe.kind, probe.name);
+        lines.push(format!("{:<14} {:<22} {state}", probe.kind, probe.name));
     }
-    for note in notes {
-        println!("note           {note}");
-    }
+    lines.extend(notes.iter().map(|note| format!("note           {note}")));
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 fn sentence(mode: Option<Mode>, degraded: bool) -> String {

@@ -10,6 +10,7 @@ mod man;
 mod paint;
 pub mod policy;
 mod run;
+mod say;
 pub mod schema;
 mod show;
 mod suggest;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::paint::{Hue, Paint, readable, verdict_hue};
 use super::tail::{ledger_dir, must_be_there};
+use super::say::say;
 use crate::ledger::Reader;
 
 #[derive(Args, Debug)]
@@ -33,12 +34,12 @@ pub fn run(args: ShowArgs) -> Result<ExitCode> {
     must_be_there(&dir)?;
     let line = find(&dir, &args.id)?;
     if args.json {
-        println!("{}", String::from_utf8_lossy(&line));
+        say(format_args!("{}\n", String::from_utf8_lossy(&line)))?;
         return Ok(ExitCode::SUCCESS);
     }
     let record: Value =
         serde_json::from_slice(&line).context("the line is no record; `rgt verify` tells more")?;
-    print!("{}", pretty(&record, Paint::for_stdout()));
+    say(pretty(&record, Paint::for_stdout()))?;
     Ok(ExitCode::SUCCESS)
 }
 

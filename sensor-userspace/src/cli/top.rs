@@ -1,6 +1,6 @@
 //! `rgt top`: how busy and how risky the agents are.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::agents::cell;
 use super::connect;
 use super::paint::{Hue, Paint, columns, fit, pad, risk_hue};
+use super::say::say;
 use crate::control::protocol::Request;
 
 #[derive(Args, Debug)]
@@ -63,13 +64,12 @@ pub fn run(args: TopArgs) -> Result<ExitCode> {
                     .iter()
                     .map(|key| ((*key).to_owned(), agent[*key].clone()))
                     .collect();
-                println!("{}", json!(shown));
+                say(format_args!("{}\n", json!(shown)))?;
             }
         } else {
             let screen = screen(&status, &agents, Paint::for_stdout());
             let clear = if live { "\u{1b}[H\u{1b}[2J" } else { "" };
-            print!("{clear}{screen}");
-            std::io::stdout().flush()?;
+            say(format_args!("{clear}{screen}"))?;
         }
         if !live {
             return Ok(ExitCode::SUCCESS);

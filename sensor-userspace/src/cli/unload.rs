@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::connect;
+use super::say::say;
 use crate::config::RUNTIME_DIR;
 use crate::control::protocol::Request;
 use crate::daemon::{self, state};
@@ -28,25 +29,34 @@ pub fn run(args: UnloadArgs) -> Result<ExitCode> {
     let stopped = match connect::try_ask(&Request::Stop {}) {
         Ok(answer) => Some(answer.map_err(|refusal| anyhow!("{}", refusal.error))?),
         // Nobody to ask; what he put in force may be there all the same.
-        Err(cause) if !unpin()? => return Err(connect::no_daemon(&cause)),
-        Err(_) => None,
+        Err(_) if unpin()? => None,
+        Err(_) if is_root() => {
+            let nothing = "nothing is enforced: no daemon lives, and none has left anything in force\n";
+            say(if args.json { "{\"stopped\":null}\n" } else { nothing })?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(cause) => return Err(connect::no_daemon(&cause)),
     };
     let pid = stopped.as_ref().and_then(|stopped| stopped.get("stopped")?.as_u64());
     if args.json {
-        println!("{}", json!({ "stopped": pid }));
+        say(format_args!("{}\n", json!({ "stopped": pid })))?;
     } else {
         match pid {
-            Some(pid) => println!("enforcement has ended; the daemon was process {pid}"),
-            None => println!("enforcement has ended; no daemon lived, and what the last one had put in force is removed"),
+            Some(pid) => say(format_args!("enforcement has ended; the daemon was process {pid}\n"))?,
+            None => say("enforcement has ended; no daemon lived, and what the last one had put in force is removed\n")?,
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
+fn is_root() -> bool {
+    // SAFETY: geteuid(2) cannot fail and touches no memory.
+    unsafe { libc::geteuid() == 0 }
+}
+
 /// Ends what outlived its daemon. False where there is nothing of the kind.
 fn unpin() -> Result<bool> {
-    // SAFETY: geteuid(2) cannot fail and touches no memory.
-    if unsafe { libc::geteuid() } != 0 || !pins::present() {
+    if !is_root() || !pins::present() {
         return Ok(false);
     }
     if pins::is_marked(std::process::id()) {

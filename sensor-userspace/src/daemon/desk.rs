@@ -96,6 +96,16 @@ impl Desk {
         }
     }
 
+    /// Tells of records that could not be made: as soon as one can be, and at the end of an agent in any case.
+    pub fn tell_unrecorded(&mut self, number: AgentNo, at_its_end: bool) {
+        let Some(agent) = self.agents.get_mut(&number) else {
+            return;
+        };
+        if at_its_end || !self.ledgers.is_stuck(&agent.ledger) {
+            tell_unrecorded(agent, &mut self.ledgers);
+        }
+    }
+
     /// Whether a process is an agent's, wherever it stands now.
     pub fn governs(&self, pid: u32, cgroup: Option<&Path>) -> bool {
         self.agents.values().any(|agent| {
@@ -179,21 +189,22 @@ fn attempt(agent: &mut Agent, mut seen: Seen, ledgers: &mut Ledgers, standing: &
     // What the next attempt is judged by, and the kernel is told.
     agent.how.risk = agent.recorder.risk();
     match recorded {
-        Ok(()) if agent.counts.unrecorded > 0 => {
-            let lost = std::mem::take(&mut agent.counts.unrecorded);
-            if let Err(error) = ledger.gap(
-                Some(agent.recorder.run()),
-                "ledger",
-                lost,
-                lost,
-                0,
-                "the ledger could not be written",
-            ) {
-                unrecorded(&mut agent.counts.unrecorded, &agent.ledger, &error);
-                agent.counts.unrecorded += lost;
-            }
-        }
-        Ok(()) => {}
+        Ok(()) => tell_unrecorded(agent, ledgers),
         Err(error) => unrecorded(&mut agent.counts.unrecorded, &agent.ledger, &error),
+    }
+}
+
+/// How many records could not be made, where there were some.
+fn tell_unrecorded(agent: &mut Agent, ledgers: &mut Ledgers) {
+    if agent.counts.unrecorded == 0 {
+        return;
+    }
+    let Some(ledger) = ledgers.writing(&agent.ledger, true) else {
+        return;
+    };
+    let lost = agent.counts.unrecorded;
+    match ledger.gap(Some(agent.recorder.run()), "ledger", lost, lost, 0, "the ledger could not be written") {
+        Ok(_) => agent.counts.unrecorded = 0,
+        Err(error) => tracing::error!("ledger {}: {error:#}", agent.ledger.display()),
     }
 }

@@ -309,6 +309,7 @@ impl<S: EventSource> Engine<S> {
                 agent.look_at_facts();
             }
             self.tell_losses(number, false);
+            self.desk.tell_unrecorded(number, false);
         }
         self.forget_earlier();
         self.forget_names();

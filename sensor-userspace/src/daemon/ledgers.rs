@@ -113,6 +113,10 @@ impl Ledgers {
         Some(&mut open.ledger)
     }
 
+    pub fn is_stuck(&self, key: &Path) -> bool {
+        self.open.get(key).is_some_and(|open| open.ledger.is_stuck())
+    }
+
     pub fn each(&mut self, mut with: impl FnMut(&mut Ledger)) {
         for open in self.open.values_mut() {
             open.dirty = true;

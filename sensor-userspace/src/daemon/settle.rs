@@ -256,6 +256,7 @@ impl<S: EventSource> Engine<S> {
         self.drain_all();
         self.tell_losses(number, true);
         self.tell_faults();
+        self.desk.tell_unrecorded(number, true);
         let mut fields = Vec::new();
         if !status.is_empty() {
             fields.push(("status", Field::Str(status)));

@@ -204,7 +204,7 @@ impl Ledger {
             let rotated = self.rotate();
             self.place.named(&self.dir, rotated)?;
         }
-        let room = self.writer.make_room();
+        let room = self.writer.make_room(category);
         self.place.named(&self.dir, room)?;
         let id = self.line(category, source, subject, data);
         if category == Category::PolicyBreach && self.writer.flush().is_err() {
@@ -246,6 +246,11 @@ impl Ledger {
         self.writer.end();
         self.since_checkpoint += 1;
         record
+    }
+
+    /// Whether no attempt can be recorded for now: the disk takes nothing, and enough waits for it.
+    pub fn is_stuck(&self) -> bool {
+        self.writer.is_stuck()
     }
 
     /// Hands what is buffered to the kernel; with `sync`, to the disk.
@@ -337,9 +342,13 @@ impl Ledger {
             fields.push(("previous_key_id", Field::Str(previous)));
         }
         if end.headless {
-            // A crash right after the first opening does this; so does whoever hides a cut tail.
+            // A crash right after the first record does this; so does whoever hides a cut tail, and `verify` says so.
             tracing::warn!(ledger = %self.dir.display(), "no head.json: a tail cut before now would not be seen");
             fields.push(("head_missing", Field::Bool(true)));
+        }
+        if end.unclosed && !end.headless {
+            // What its writer had not written when it died is not here, and no gap tells of it.
+            fields.push(("not_closed", Field::Bool(true)));
         }
         if let Some(torn) = &end.torn {
             tracing::warn!(

@@ -28,6 +28,8 @@ pub struct End {
     pub torn: Option<Torn>,
     /// There are records, and no head that says how many there should be.
     pub headless: bool,
+    /// Whoever wrote last did not come to close it.
+    pub unclosed: bool,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,7 @@ pub fn find_end(dir: &Path, key: &SealKey, node: &str, files: Files) -> Result<E
             key_id: Some(head.key_id.clone()),
             torn: None,
             headless: false,
+            unclosed: !head.closed,
         },
         None => End {
             headless: true,
@@ -92,6 +95,7 @@ pub fn find_end(dir: &Path, key: &SealKey, node: &str, files: Files) -> Result<E
             (Some(seen), None) => {
                 let digest: Root = Sha256::digest(&line).into();
                 end.tree.push(&digest);
+                end.unclosed = true;
                 end.last = digest;
                 end.next = reader.position();
                 (end.chain, end.boot, end.key_id) = (Some(seen.0), Some(seen.1), Some(seen.2));

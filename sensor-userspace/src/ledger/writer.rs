@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::files::{self, Files};
+use crate::record::envelope::Category;
 
 /// Written out when the buffer holds this much.
 const BATCH: usize = 256 << 10;
-/// When the disk takes nothing, so much is kept; then no more records can be made.
+/// When the disk takes nothing, so much is kept; then no more attempts can be recorded.
 const MOST: usize = 16 << 20;
+/// Beyond it, for what says that there were more, and how it ended.
+const SPARE: usize = 1 << 20;
 
 pub struct Writer {
     dir: PathBuf,
@@ -75,12 +78,16 @@ impl Writer {
     }
 
     /// Before a line is made: is there room to keep it?
-    pub fn make_room(&mut self) -> Result<()> {
+    pub fn make_room(&mut self, of: Category) -> Result<()> {
         if self.buffer.len() < BATCH {
             return Ok(());
         }
+        let most = match of {
+            Category::PolicyDecision | Category::PolicyBreach | Category::ToolInvocation => MOST,
+            Category::IdentityAssertion | Category::SandboxEvent | Category::AuditChain => MOST + SPARE,
+        };
         match self.flush() {
-            Err(error) if self.buffer.len() >= MOST => Err(error),
+            Err(error) if self.buffer.len() >= most => Err(error),
             _ => Ok(()),
         }
     }
@@ -95,6 +102,11 @@ impl Writer {
     pub fn end(&mut self) {
         self.buffer.push(b'\n');
         self.length += (self.buffer.len() - self.line_start) as u64;
+    }
+
+    /// Whether what was made lately waits for the disk to take something again.
+    pub fn is_stuck(&self) -> bool {
+        self.buffer.len() >= MOST
     }
 
     pub fn flush(&mut self) -> Result<()> {

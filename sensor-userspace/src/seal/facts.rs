@@ -20,6 +20,8 @@ pub struct Facts<'a> {
     pub root: Option<&'a [u8]>,
     pub public_key: Option<&'a [u8]>,
     pub tree_signature: Option<&'a [u8]>,
+    /// Of the record of an opening: there were records, and no head.
+    pub head_missing: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -51,6 +53,10 @@ impl<'a> Facts<'a> {
                         }
                         Ok(())
                     })?;
+                }
+                b"head_missing" => {
+                    facts.head_missing = true;
+                    let _ = scanner.value()?;
                 }
                 b"kind" => facts.kind = Some(scanner.string()?),
                 b"previous_boot" => facts.previous_boot = Some(scanner.string()?),

@@ -112,6 +112,8 @@ struct Walk<'a> {
     public_key: Vec<u8>,
     /// Only when the chain is read from its start.
     tree: Option<Tree>,
+    /// The first record before which no head said how many there should be.
+    unheaded: Option<u64>,
     /// Whether the head was compared with the line that it ends in, and the node's key is known from the lines.
     head_holds: bool,
 }
@@ -128,6 +130,7 @@ impl<'a> Walk<'a> {
             boot: Vec::new(),
             public_key: Vec::new(),
             tree: input.whole.then(Tree::default),
+            unheaded: None,
             head_holds: false,
         }
     }
@@ -282,6 +285,10 @@ impl<'a> Walk<'a> {
         }
         if facts.kind == Some(b"open") {
             self.public_key = facts.public_key.unwrap_or_default().to_vec();
+            // A crash between the very first record and its head leaves none.
+            if facts.head_missing && facts.seq > 1 {
+                self.unheaded.get_or_insert(facts.seq);
+            }
         }
         if facts.kind != Some(b"checkpoint") {
             return Ok(());
@@ -354,8 +361,12 @@ impl<'a> Walk<'a> {
             // Lines of a segment alone need not say whose the head is: anybody can sign one with a key of his.
             (self.report.head, self.report.root) = (None, None);
         }
-        match self.report.records {
-            0 => Err((Fault::Truncated, "no record is in it".to_string())),
+        match (self.report.records, self.unheaded) {
+            (0, _) => Err((Fault::Truncated, "no record is in it".to_string())),
+            (_, Some(seq)) => Err((
+                Fault::Truncated,
+                format!("head.json was missing when record {seq} was written: what stood before it may have been cut off"),
+            )),
             _ => Ok(()),
         }
     }

@@ -143,6 +143,19 @@ fn a_second_daemon_is_refused() {
     });
 }
 
+#[test]
+fn an_output_that_cannot_be_written_is_told() {
+    native("an_output_that_cannot_be_written_is_told", &["timeout"], |dir| {
+        let daemon = Daemon::start(dir, &dir.join("ledger"));
+        for command in [&["doctor"][..], &["doctor", "--json"], &["agents"], &["top", "--once"], &["schema", "envelope"]] {
+            let mut asked = Command::new(rgt());
+            let done = asked.args(command).stdout(fs::File::create("/dev/full").unwrap()).output().unwrap();
+            says((done.status.code().unwrap(), String::from_utf8_lossy(&done.stderr).into_owned()), 1, &[command[0], "No space left"]);
+        }
+        assert_eq!(daemon.stop(), 0);
+    });
+}
+
 fn only_segment(ledger: &Path) -> PathBuf {
     let mut found = fs::read_dir(ledger).unwrap().map(|entry| entry.unwrap().path());
     found.find(|path| path.extension().is_some_and(|ending| ending == "jsonl")).unwrap()
@@ -187,6 +200,52 @@ fn a_cut_ledger_is_not_continued() {
         assert_eq!(fs::read(&segment).unwrap(), whole[..whole.len() - 20]);
         let (code, text) = verify(&done.ledger, &done.key);
         assert_eq!(code, 13, "{text}");
+    });
+}
+
+/// A filesystem of its own, of a few megabytes.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(place: &Path) -> Small {
+        fs::create_dir(place).unwrap();
+        assert!(Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(place).status().unwrap().success());
+        Small(place.to_owned())
+    }
+
+    fn grow(&self) {
+        assert!(Command::new("mount").args(["-o", "remount,size=256m"]).arg(&self.0).status().unwrap().success());
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_loses_nothing_silently() {
+    native("a_full_disk_loses_nothing_silently", &["mount", "umount"], |dir| {
+        let small = Small::mount(&dir.join("small"));
+        let ledger = dir.join("small/ledger");
+        let daemon = Daemon::start(dir, &ledger);
+        // More than fits on the disk and in memory; the agent is over before there is room again.
+        let script = "i=0; while [ $i -lt 16000 ]; do true < /no/such/file/$i; i=$((i+1)); done 2>/dev/null; true";
+        let (code, text) = by_root(&["exec", "--name", "many", "--", "sh", "-c", script]);
+        assert_eq!(code, 0, "{text}");
+        assert!(daemon.said().contains("make room on the disk"), "{}", daemon.said());
+        small.grow();
+        assert_eq!(daemon.stop(), 0);
+        let (code, text) = verify(&ledger, &dir.key());
+        assert_eq!(code, 0, "{text}");
+        let told = Ledger::read(&ledger);
+        let stop = told.others.iter().map(|(_, data)| data).find(|data| data["kind"] == "stop").expect("how the agent ended");
+        let (made, lost) = (stop["attempts"].as_u64().unwrap(), told.declared_lost());
+        let recorded = u64::try_from(told.attempts.len()).unwrap();
+        println!("{made} made, {recorded} recorded, {lost} declared lost");
+        assert!(lost > 1000, "the disk was not full: the test tests nothing");
+        assert_eq!(recorded + lost, made);
     });
 }
 
