@@ -339,6 +339,8 @@ pub struct Filesystem {
 pub struct Above {
     /// The inode's number: its address comes again for others.
     pub ino: u64,
+    /// The mount namespace that the daemon sees it in.
+    pub namespace: u64,
     /// The guard's rule that moving it breaks, as `Guard::word`.
     pub rule: u32,
     pub reserved: u32,
@@ -368,6 +370,8 @@ impl Default for Filesystem {
 pub struct Described {
     /// Address of the inode; 0 where nothing was found.
     pub inode: u64,
+    /// … and of the mount namespace that it was opened in.
+    pub namespace: u64,
 }
 
 /// What an agent's actions are judged by, and how it stands.

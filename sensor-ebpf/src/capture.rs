@@ -9,6 +9,7 @@ use sensor_common::{
 use crate::{
     call::{Call, shape_is},
     emit,
+    guard::namespace_of,
     kernel::{current_task, dentry_of, file_of, off, read, read_user},
     maps,
     slot,
@@ -176,8 +177,12 @@ pub fn describe(ctx: RawTracePointContext) -> i32 {
         crate::written::note_written(agent, inode);
         return 0;
     }
+    let mount = if file == 0 { None } else { read::<u64>(file + off::off_file_path() + off::off_path_mnt()) };
     // SAFETY: a pointer into a map value.
-    unsafe { (*described).inode = inode };
+    unsafe {
+        (*described).inode = inode;
+        (*described).namespace = mount.map_or(0, namespace_of);
+    }
     0
 }
 

@@ -20,7 +20,7 @@ struct cred { struct kuid uid; struct caps cap_effective; };
 struct vfsmount { struct dentry *mnt_root; struct super_block *mnt_sb; void *mnt_userns; void *mnt_idmap; };
 struct path { struct vfsmount *mnt; struct dentry *dentry; };
 struct fs_struct { struct path root; struct path pwd; };
-struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; void *mnt_ns; };
+struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; void *mnt_ns; int mnt_group_id; };
 struct qstr { u64 hash_len; const unsigned char *name; };
 union shortname_store { unsigned char string[40]; };
 union dentry_use { struct hlist_node d_alias; };
@@ -147,6 +147,7 @@ OFFSET(off_mount_parent, mount, mnt_parent)
 OFFSET(off_mount_mountpoint, mount, mnt_mountpoint)
 OFFSET(off_mount_mnt, mount, mnt)
 OFFSET(off_mount_ns, mount, mnt_ns)
+OFFSET(off_mount_group, mount, mnt_group_id)
 OFFSET(off_dentry_parent, dentry, d_parent)
 OFFSET(off_dentry_name, dentry, d_name.name)
 OFFSET(off_dentry_hash_len, dentry, d_name.hash_len)

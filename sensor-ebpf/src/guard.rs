@@ -2,7 +2,7 @@
 //! does; `judge.rs` asks before it asks the policy.
 
 use sensor_common::{
-    event::{MAX_DEPTH, Slot},
+    event::{Above, MAX_DEPTH, Slot},
     guard::{
         EDGE_READS, EDGE_RULE, Guard, MAX_NAMES, MOVES, STATES, kind, kind_of, of_character_device, of_itself, of_kind, of_name,
     },
@@ -189,15 +189,42 @@ pub fn of_what_is_below(action: u8, dentry: u64) -> u32 {
     if MOVES & 1 << (action & 31) == 0 {
         return 0;
     }
-    let inode = inode_of(dentry);
-    if !may_be_registered(inode) {
-        return 0;
-    }
-    // SAFETY: the value is read at once.
-    match unsafe { maps::ABOVE.get(&inode) } {
-        Some(above) if is_that(inode, above.ino) => above.rule,
+    above(dentry).map_or(0, |above| above.rule)
+}
+
+/// The rule that is broken by mounting over what leads to something guarded, or by taking a mount away there, where the
+/// daemon would see it; 0 for none. `mount` is the `struct vfsmount` that it was reached by.
+#[inline(always)]
+pub fn of_cover(mount: u64, dentry: u64) -> u32 {
+    // What happens in a mount that has peers happens in all of them.
+    let peers = read::<u32>(mount - off::off_mount_mnt() + off::off_mount_group()).unwrap_or(1);
+    if peers != 0 { above(dentry).map_or(0, |above| above.rule) } else { of_cover_here(mount, dentry) }
+}
+
+/// The same where a mount's peers do not matter: a copy has those of what it was made of.
+#[inline(always)]
+pub fn of_cover_here(mount: u64, dentry: u64) -> u32 {
+    match above(dentry) {
+        Some(above) if namespace_of(mount) == above.namespace => above.rule,
         _ => 0,
     }
+}
+
+/// The namespace that a `struct vfsmount` is in.
+#[inline(always)]
+pub fn namespace_of(mount: u64) -> u64 {
+    read::<u64>(mount - off::off_mount_mnt() + off::off_mount_ns()).unwrap_or(0)
+}
+
+#[inline(always)]
+fn above(dentry: u64) -> Option<Above> {
+    let inode = inode_of(dentry);
+    if !may_be_registered(inode) {
+        return None;
+    }
+    // SAFETY: the value is copied at once.
+    let above = unsafe { maps::ABOVE.get(&inode) }.copied()?;
+    is_that(inode, above.ino).then_some(above)
 }
 
 /// No name of this kind's was met.

@@ -30,7 +30,7 @@ offsets!(
     off_mount_parent, off_mount_mountpoint, off_mount_mnt, off_dentry_parent, off_dentry_name, off_dentry_hash_len, off_dentry_short, off_dentry_inode, off_dentry_alias, off_inode_dentries,
     off_file_path, off_file_mode, off_fdtable_max, off_fdtable_fd,
     off_files_fdt, off_bprm_filename, off_file_inode, off_inode_mode,
-    off_task_flags, off_mount_ns, off_dentry_sb, off_sb_flags, off_file_flags, has_mount_idmap, has_setattr_idmap,
+    off_task_flags, off_mount_ns, off_mount_group, off_dentry_sb, off_sb_flags, off_file_flags, has_mount_idmap, has_setattr_idmap,
     off_task_personality, off_bprm_file, off_vma_flags, off_vma_file,
     off_socket_type, off_socket_sk, off_socket_alloc_inode, off_sock_type, off_sock_protocol, off_sock_family, off_sock_port, off_sock_local, off_sock_local6,
     off_task_thread_pid, off_task_pid_links, off_pid_level, off_pid_tasks, off_pid_numbers, off_proc_inode_pid,

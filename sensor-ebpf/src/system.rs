@@ -3,7 +3,7 @@
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::{
     action::Action,
-    event::pair,
+    event::{Slot, pair},
     guard::Guard,
     syscalls::{BY_CAPABILITY, CAPABILITIES, IO_URING_SETUP, KEYS},
 };
@@ -11,6 +11,7 @@ use sensor_common::{
 use crate::{
     capability,
     found::{on_path, placed, unplaced, word},
+    guard,
     kernel::{current_task, off, read},
     slot::{self, guards},
     who,
@@ -31,25 +32,44 @@ fn at(path: u64, action: Action) -> i32 {
     slot::in_hook(|slot, index| on_path(slot, index, action, path))
 }
 
+/// `MS_REMOUNT`, and those of propagation: of a mount that is there already.
+const OF_A_MOUNT: u64 = 1 << 5 | 0xf << 17;
+
+/// About a place that is another afterwards; `rule` says which of the guard's that breaks.
+#[inline(always)]
+fn covers(slot: *mut Slot, index: u32, path: u64, rule: impl FnOnce(u64, u64) -> u32) -> u32 {
+    let (Some(mount), Some(dentry)) = (read::<u64>(path + off::off_path_mnt()), read::<u64>(path + off::off_path_dentry()))
+    else {
+        return 1;
+    };
+    guard::expect(slot, rule(mount, dentry));
+    placed(slot, index, Action::SysMount, dentry)
+}
+
 #[lsm(hook = "sb_mount")]
 pub fn sb_mount(ctx: LsmContext) -> i32 {
-    at(word(&ctx, 1), Action::SysMount)
+    let (path, flags) = (word(&ctx, 1), word(&ctx, 3));
+    if flags & OF_A_MOUNT != 0 {
+        return at(path, Action::SysMount);
+    }
+    slot::in_hook(|slot, index| covers(slot, index, path, guard::of_cover))
 }
 
 #[lsm(hook = "move_mount")]
 pub fn move_mount(ctx: LsmContext) -> i32 {
     // What is moved away counts as what is mounted over.
     let (from, to) = (word(&ctx, 0), word(&ctx, 1));
-    slot::in_hook(|slot, index| {
-        on_path(slot, index, Action::SysMount, from) | on_path(slot, index, Action::SysMount, to)
-    })
+    slot::in_hook(|slot, index| covers(slot, index, from, guard::of_cover_here) | covers(slot, index, to, guard::of_cover))
 }
 
 #[lsm(hook = "sb_umount")]
 pub fn sb_umount(ctx: LsmContext) -> i32 {
     let mount = word(&ctx, 0);
     slot::in_hook(|slot, index| match read::<u64>(mount + off::off_vfsmount_root()) {
-        Some(dentry) => placed(slot, index, Action::SysMount, dentry),
+        Some(dentry) => {
+            guard::expect(slot, guard::of_cover(mount, dentry));
+            placed(slot, index, Action::SysMount, dentry)
+        }
         None => 1,
     })
 }

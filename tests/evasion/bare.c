@@ -8,9 +8,12 @@ static long call(long number, long a, long b, long c) {
     return result;
 }
 
+// Before 6.2 the kernel writes behind an interpreter's last segment: that must let it.
+static volatile int written = 1;
+
 __attribute__((used)) void begin(char **stack) {
     static const char name[] = "EVADE_OUT=";
-    char **each = stack + 1;
+    char **each = stack + written;
     while (*each++) {}
     for (; *each; each++) {
         int at = 0;

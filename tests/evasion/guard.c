@@ -135,6 +135,32 @@ static void state_exchanged(void) {
         rmdir("/var/other");
     }
 }
+static void runtime_covered(void) {
+    claim(mount("none", "/run", "tmpfs", 0, NULL) == 0);
+    umount("/run");
+}
+static void state_covered(void) {
+    int made = syscall(SYS_fsopen, "tmpfs", 0);
+    NEED(made);
+    NEED(syscall(SYS_fsconfig, made, 6 /* FSCONFIG_CMD_CREATE */, NULL, NULL, 0));
+    int tree = syscall(SYS_fsmount, made, 0, 0);
+    NEED(tree);
+    claim(syscall(SYS_move_mount, tree, "", AT_FDCWD, "/var/lib", 4 /* MOVE_MOUNT_F_EMPTY_PATH */) == 0);
+    // A mount whose descriptor is open is busy.
+    close(tree);
+    umount("/var/lib");
+}
+// What is mounted in a namespace of one's own, on what is shared with the first, comes up in that as well.
+static void cover_runtime_of_peers(void) {
+    NEED(unshare(CLONE_NEWNS));
+    claim(mount("none", "/run", "tmpfs", 0, NULL) == 0);
+    umount("/run");
+}
+static void runtime_covered_by_a_peer(void) {
+    NEED(mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL));
+    in_child(cover_runtime_of_peers);
+    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+}
 static void program_from_above(void) {
     claim(rename("/usr/bin", "/usr/away") == 0);
     rename("/usr/away", "/usr/bin");
@@ -296,6 +322,9 @@ const struct technique guard_techniques[] = {
     {"lock", lock, CLAIMED},
     {"ledgers_flags", ledgers_flags, CLAIMED},
     {"program", program, CLAIMED},
+    {"runtime_covered", runtime_covered, CLAIMED, 1},
+    {"runtime_covered_by_a_peer", runtime_covered_by_a_peer, CLAIMED},
+    {"state_covered", state_covered, CLAIMED},
     {"program_from_above", program_from_above, CLAIMED},
     {"state_from_above", state_from_above, CLAIMED, 1},
     {"state_exchanged", state_exchanged, CLAIMED},

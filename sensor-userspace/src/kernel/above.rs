@@ -13,7 +13,7 @@ use std::{
 };
 
 use aya::maps::{HashMap as KernelMap, MapData};
-use sensor_common::{event, guard::{MOVES, of_kind}};
+use sensor_common::{event::{self, Described}, guard::{MOVES, of_kind}};
 
 use super::{guard::Held, pod::Pod};
 
@@ -31,24 +31,24 @@ impl Above {
         Above { map, held: HashMap::new() }
     }
 
-    /// Registers what leads to these places, and forgets what leads there no more. `register` gives an inode's address.
+    /// Registers what leads to these places, and forgets what leads there no more. `register` describes a file.
     pub fn lead_to(
         &mut self,
         places: &[(PathBuf, u32)],
         held: &[Held],
-        mut register: impl FnMut(&fs::File) -> io::Result<u64>,
+        mut register: impl FnMut(&fs::File) -> io::Result<Described>,
     ) -> io::Result<()> {
         let mut now = HashMap::new();
         for (place, kind) in places {
             for path in ways(place).into_iter().filter(|path| !is_guarded(path, held)) {
                 let Ok(file) = open(&path) else { continue };
-                let inode = register(&file)?;
+                let Described { inode, namespace } = register(&file)?;
                 let ino = file.metadata()?.ino();
                 // Of several things that it leads to, the first names the rule.
                 if inode == 0 || now.contains_key(&inode) {
                     continue;
                 }
-                let above = event::Above { ino, rule: of_kind(*kind).1, reserved: 0 };
+                let above = event::Above { ino, namespace, rule: of_kind(*kind).1, reserved: 0 };
                 match self.map.insert(inode, Pod(above), 0) {
                     Ok(()) => drop(now.insert(inode, file)),
                     Err(error) => tracing::warn!("{}: cannot be kept from being moved: {error}", path.display()),

@@ -93,7 +93,7 @@ impl Enforcer {
                     break;
                 }
                 // A hole in the fence is no fence: all hooks, or none.
-                Ok(hooks) => enforcer.refused(mode, hooks.refused),
+                Ok(hooks) => enforcer.refused(mode, hooks.refused, hooks.loaded.is_empty()),
                 Err(error) => enforcer.notes.push(format!("hooks by {}: {error}", mode.name())),
             }
         }
@@ -112,17 +112,19 @@ impl Enforcer {
         Ok(enforcer)
     }
 
-    /// Says why a way is closed: each reason once, with the hooks that met it.
-    fn refused(&mut self, mode: Mode, refused: Vec<(String, String)>) {
+    /// Says why a way is closed: each reason once, with the hooks that met it unless `all` did.
+    fn refused(&mut self, mode: Mode, refused: Vec<(String, String)>, all: bool) {
         let mut by_reason: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (hook, reason) in refused {
             let reason = reason.trim_end_matches([':', ' ']).to_owned();
             self.probes.push((hook.clone(), mode, reason.clone()));
             by_reason.entry(reason).or_default().push(hook);
         }
+        let same = all && by_reason.len() == 1;
         for (reason, mut hooks) in by_reason {
             hooks.sort();
-            self.notes.push(format!("{} refused for {}: {reason}", mode.name(), hooks.join(", ")));
+            let which = if same { format!("each of {} hooks", hooks.len()) } else { hooks.join(", ") };
+            self.notes.push(format!("{} refused for {which}: {reason}", mode.name()));
         }
     }
 

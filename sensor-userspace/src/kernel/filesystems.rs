@@ -114,9 +114,9 @@ impl Filesystems {
             self.look(true)?;
             let (describe, described) = (&self.describe, &self.described);
             self.above.lead_to(self.guarded.wanted(), &self.held, |file| {
-                let inode = inode_of(describe, described, file)?;
-                mark(&mut self.roots, inode)?;
-                Ok(inode)
+                let about = described_as(describe, described, file)?;
+                mark(&mut self.roots, about.inode)?;
+                Ok(about)
             })
         } else {
             Ok(())
@@ -219,15 +219,16 @@ impl Filesystems {
         self.map.insert(inode, Pod(entry), 0).map_err(io::Error::other)
     }
 
+    /// Address of a file's inode.
     fn describe(&self, file: &fs::File) -> io::Result<u64> {
-        inode_of(&self.describe, &self.described, file)
+        Ok(described_as(&self.describe, &self.described, file)?.inode)
     }
 }
 
-/// Address of a file's inode, as the kernel side sees it.
-fn inode_of(describe: &OwnedFd, described: &Array<MapData, Pod<Described>>, file: &fs::File) -> io::Result<u64> {
+/// A file as the kernel side sees it.
+fn described_as(describe: &OwnedFd, described: &Array<MapData, Pod<Described>>, file: &fs::File) -> io::Result<Described> {
     sys::test_run(describe.as_fd(), &[file.as_raw_fd() as u64, 0])?;
-    Ok(described.get(&0, 0).map_err(io::Error::other)?.0.inode)
+    Ok(described.get(&0, 0).map_err(io::Error::other)?.0)
 }
 
 /// Tells the kernel side that something with this inode may be registered.

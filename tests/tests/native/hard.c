@@ -161,7 +161,7 @@ static void killed(long milliseconds) {
     unlink("killed");
 }
 
-static void slow(void) {
+static void slow(long wait_ms) {
     mkfifo("slow", 0600);
     pid_t pid = fork();
     if (pid == 0) {
@@ -176,7 +176,7 @@ static void slow(void) {
     int listener = socket(AF_UNIX, SOCK_STREAM, 0);
     bind(listener, (void *)&address, sizeof address);
     listen(listener, 0);
-    struct timeval limit = {0, 700000};
+    struct timeval limit = {wait_ms / 1000, wait_ms % 1000 * 1000};
     for (int n = 0; n < 2; n++) {
         int fd = socket(AF_UNIX, SOCK_STREAM, 0);
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
@@ -249,7 +249,7 @@ int main(int argc, char **argv) {
     else if (!strcmp(argv[1], "vfork")) vforks();
     else if (!strcmp(argv[1], "thread")) thread_exec();
     else if (!strcmp(argv[1], "killed")) killed(atol(argv[2]));
-    else if (!strcmp(argv[1], "slow")) slow();
+    else if (!strcmp(argv[1], "slow")) slow(atol(argv[2]));
     else if (!strcmp(argv[1], "rewritten")) rewritten();
     else if (!strcmp(argv[1], "compat")) compat();
     return 0;

@@ -1,8 +1,9 @@
 //! Calls that are easy to miss, or to misread, when no tracer makes pages resident.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use rgt_tests::native::{Attempt, Dir, Done, Exec, Ledger, native};
+use rgt_tests::native::{Attempt, Dir, Done, Exec, Ledger, full, native};
 
 /// Everything below here is denied, so that each record says whether the name was judged as it is.
 const POLICY: &str = "version: 1\nname: hard\nrules:\n  - { id: HARD, deny: [file.*, dir.list], path: /hard/** }\n";
@@ -12,7 +13,7 @@ fn hard(dir: &Dir, args: &[&str]) -> Done {
     let command: Vec<String> = [program.display().to_string()].into_iter().chain(args.iter().map(|arg| (*arg).to_owned())).collect();
     let policy = dir.join("hard.yaml");
     std::fs::write(&policy, POLICY).unwrap();
-    Exec::new(dir, "ledger").with("--policy").with(policy).run(command)
+    Exec::new(dir, "ledger").with("--policy").with(policy).limit(Duration::from_secs(120)).run(command)
 }
 
 type Calls = BTreeMap<(String, i64, String), i64>;
@@ -160,7 +161,8 @@ fn a_call_made_again_with_another_name_is_another_attempt() {
 #[test]
 fn slow_calls_have_an_outcome() {
     native("slow_calls_have_an_outcome", &["cc"], |dir| {
-        let done = hard(dir, &["slow"]);
+        let wait = if full() { "60000" } else { "700" };
+        let done = hard(dir, &["slow", wait]);
         let ledger = done.succeeded();
         let open = ledger.one("openat", "slow");
         assert!(open.by_outcome && open.result.is_some_and(|result| result >= 0), "{open:?}");
@@ -170,7 +172,7 @@ fn slow_calls_have_an_outcome() {
         let slow: Vec<_> = connects.iter().filter(|each| each.by_outcome).collect();
         assert_eq!(slow.len(), 1, "{connects:?}");
         assert_eq!(slow[0].result, Some(-11), "{slow:?}");
-        println!("an open of 800 ms and a connect of 700 ms: recorded without a result, then with {:?} and {:?}", open.result, slow[0].result);
+        println!("an open of 800 ms and a connect of {wait} ms: recorded without a result, then with {:?} and {:?}", open.result, slow[0].result);
     });
 }
 

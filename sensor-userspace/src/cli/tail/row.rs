@@ -224,11 +224,23 @@ fn object(action: &Value) -> String {
     }
     let second = if symbolic { "object" } else { "object2" };
     let second = argument(second).or_else(|| written("argument2", "directory2"));
-    match (first, second) {
+    let about = match (first, second) {
         (Some(first), Some(second)) => format!("{first} → {second}"),
         (Some(one), None) | (None, Some(one)) => one,
         (None, None) => format!("({})", action["syscall"].as_str().unwrap_or("?")),
-    }
+    };
+    format!("{about}{}", parameters(action))
+}
+
+/// ` pid=42`, ` mode=0640`, ` flags=0x4000000`: whatever else the call was given.
+fn parameters(action: &Value) -> String {
+    let given = action["parameters"].as_object().into_iter().flatten();
+    let told = given.map(|(name, value)| match (name.as_str(), value.as_i64().unwrap_or_default()) {
+        ("mode", mode) => format!(" mode=0{mode:o}"),
+        ("flags" | "nstype", flags) => format!(" {name}={flags:#x}"),
+        (_, number) => format!(" {name}={number}"),
+    });
+    told.collect()
 }
 
 fn quoted(arg: &str) -> String {
@@ -298,6 +310,17 @@ mod tests {
         let head = layout.head(Paint::none());
         assert_eq!(head.find("VERDICT"), row.find("DENY"));
         assert_eq!(head.find("RESULT"), row.find("would"));
+    }
+
+    #[test]
+    fn a_row_says_what_a_call_was_given() {
+        let given = |syscall: &str, argument: Value, parameters: Value| {
+            object(&json!({"syscall": syscall, "argument": argument, "parameters": parameters}))
+        };
+        assert_eq!(given("kill", json!("SIGTERM"), json!({"pid": -42})), "SIGTERM pid=-42");
+        assert_eq!(given("setresuid", Value::Null, json!({"euid": 0, "ruid": -1, "suid": -1})), "(setresuid) euid=0 ruid=-1 suid=-1");
+        assert_eq!(given("chmod", json!("/x"), json!({"mode": 0o640})), "/x mode=0640");
+        assert_eq!(given("unshare", Value::Null, json!({"flags": 0x0400_0000})), "(unshare) flags=0x4000000");
     }
 
     #[test]
