@@ -46,14 +46,8 @@ const TIMES: u32 = 16 | 32;
 const SIZE: u32 = 8;
 
 /// Times, and owners where `path_chown` cannot be typed.
-#[lsm(hook = "inode_setattr")]
-pub fn inode_setattr(ctx: LsmContext) -> i32 {
-    // Since 6.0 the mount's mapping of ids comes first.
-    let (dentry, attributes) = if off::has_setattr_idmap() != 0 {
-        (core::hint::black_box(word(&ctx, 1)), core::hint::black_box(word(&ctx, 2)))
-    } else {
-        (word(&ctx, 0), core::hint::black_box(word(&ctx, 1)))
-    };
+#[inline(always)]
+fn sets(dentry: u64, attributes: u64) -> i32 {
     slot::in_hook(|slot, index| {
         // `ia_valid` is the first member.
         let changed = read::<u32>(attributes).unwrap_or(OWNER);
@@ -62,6 +56,23 @@ pub fn inode_setattr(ctx: LsmContext) -> i32 {
         }
         placed(slot, index, Action::FileAttr, dentry)
     })
+}
+
+#[lsm(hook = "inode_setattr")]
+pub fn inode_setattr(ctx: LsmContext) -> i32 {
+    // Since 6.0 the mount's mapping of ids comes first.
+    let (dentry, attributes) = if off::has_setattr_idmap() != 0 {
+        (core::hint::black_box(word(&ctx, 1)), core::hint::black_box(word(&ctx, 2)))
+    } else {
+        (word(&ctx, 0), core::hint::black_box(word(&ctx, 1)))
+    };
+    sets(dentry, attributes)
+}
+
+/// The same before 6.9 as an LSM program: only the function around the hook has the mapping until then.
+#[lsm(hook = "inode_setattr")]
+pub fn inode_setattr_plain(ctx: LsmContext) -> i32 {
+    sets(word(&ctx, 0), word(&ctx, 1))
 }
 
 #[inline(always)]

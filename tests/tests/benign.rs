@@ -140,7 +140,7 @@ macro_rules! machines {
 machines! {
     benign_lsm_5_10: "5.10", Mode::Lsm, false;
     benign_fmod_ret_5_10: "5.10", Mode::FmodRet, false;
-    benign_lsm_6_1: "6.1", Mode::Lsm, false;
+    benign_lsm_6_1: "6.1", Mode::Lsm, true;
     benign_fmod_ret_6_1: "6.1", Mode::FmodRet, false;
     benign_lsm_6_12: "6.12", Mode::Lsm, true;
     benign_fmod_ret_6_12: "6.12", Mode::FmodRet, false;

@@ -106,6 +106,16 @@ const GAPS: [(&str, &str); 3] = [
 /// LSM hooks whose `security_*` function has another name.
 const RENAMED: [(&str, &str); 2] = [("bprm_check_security", "bprm_check"), ("userns_create", "create_user_ns")];
 
+/// A hook that another program carries as LSM program before this version: its arguments differ from the function's.
+const PLAIN: (&str, &str, (u32, u32)) = ("inode_setattr", "inode_setattr_plain", (6, 9));
+
+/// Whether the program is the other one of the two.
+fn is_not_meant(name: &str, mode: Mode) -> bool {
+    let (hook, plain, since) = PLAIN;
+    let is_plain = mode == Mode::Lsm && !is_at_least(since);
+    name == if is_plain { hook } else { plain }
+}
+
 /// Whether the running kernel is of this version or a later one. One that does not say is an old one.
 pub(super) fn is_at_least(wanted: (u32, u32)) -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -115,6 +125,7 @@ pub(super) fn is_at_least(wanted: (u32, u32)) -> bool {
 
 /// The function that a hook's program is attached to.
 fn target(name: &str, mode: Mode) -> String {
+    let name = if name == PLAIN.1 { PLAIN.0 } else { name };
     match mode {
         Mode::FmodRet => {
             let renamed = RENAMED.iter().find(|(hook, _)| *hook == name).map(|(_, function)| *function);
@@ -182,7 +193,7 @@ pub fn load(object: &[u8], kernel: &Btf, maps: &HashMap<String, RawFd>, mode: Mo
     let (mut loaded, mut refused) = (Vec::new(), Vec::new());
     for name in object.programs.keys() {
         let needless = name == SENDS && is_at_least(SENDS_ARE_SEEN);
-        if needless || mode == Mode::FmodRet && LSM_ONLY.contains(&name.as_str()) {
+        if needless || is_not_meant(name, mode) || mode == Mode::FmodRet && LSM_ONLY.contains(&name.as_str()) {
             continue;
         }
         let stands = UNTYPED.iter().find(|(untyped, _)| *untyped == name);
