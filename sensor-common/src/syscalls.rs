@@ -346,9 +346,9 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
 
 /// Work submitted through a ring.
 pub const IO_URING: u16 = id("io_uring");
-/// Mapping a file, or giving a mapping another protection: recorded where a rule speaks of it.
 pub const EXECVE: u16 = id("execve");
 pub const EXECVEAT: u16 = id("execveat");
+/// Mapping a file, or giving a mapping another protection: recorded where a rule speaks of it.
 pub const MMAP: u16 = id("mmap");
 pub const MPROTECT: u16 = id("mprotect");
 /// A descriptor that comes from another process.

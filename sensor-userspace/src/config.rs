@@ -3,6 +3,7 @@
 //! Every key takes its value as text, so that the file and `--set` mean the same by the same words.
 
 mod keys;
+mod kind;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use toml::de::{DeTable, DeValue};
 pub use keys::duration;
 use crate::agent::check_name;
 use keys::{KEYS, kafka, unknown};
+use kind::{Kind, scalar};
 
 pub const DEFAULT_FILE: &str = "/etc/rgt/rgt.toml";
 pub const STATE_DIR: &str = "/var/lib/rgt";
@@ -176,9 +178,9 @@ impl Config {
         {
             return kafka(self, &format!("properties.{name}"), value);
         }
-        match KEYS.iter().find(|(known, _)| *known == key) {
-            Some((_, setter)) => setter(self, value),
-            None => Err(unknown(key, KEYS.iter().map(|(known, _)| *known))),
+        match KEYS.iter().find(|(known, ..)| *known == key) {
+            Some((.., setter)) => setter(self, value),
+            None => Err(unknown(key, KEYS.iter().map(|(known, ..)| *known))),
         }
     }
 
@@ -220,13 +222,11 @@ impl Config {
                 }
                 DeValue::Table(inner) => self.table(&key, inner, dir)?,
                 other => {
-                    let known = key.starts_with(PASSED_THROUGH)
-                        || KEYS.iter().any(|(known, _)| *known == key);
-                    if !known {
-                        let keys = KEYS.iter().map(|(known, _)| *known).chain(["agents"]);
+                    let of_ours = KEYS.iter().find(|(known, ..)| *known == key).map(|(_, kind, _)| *kind);
+                    let Some(kind) = of_ours.or(key.starts_with(PASSED_THROUGH).then_some(Kind::Any)) else {
+                        let keys = KEYS.iter().map(|(known, ..)| *known).chain(["agents"]);
                         return Err((name.span(), unknown(&key, keys)));
-                    }
-                    let kind = Kind::of(&key);
+                    };
                     let text = kind
                         .text(other)
                         .ok_or_else(|| (value.span(), format!("{key}: {} is wanted", kind.wanted())))?;
@@ -284,64 +284,6 @@ fn agent(fields: &DeTable<'_>, dir: &Path) -> Result<AgentRule, (Option<Range<us
         role,
         task,
     })
-}
-
-fn scalar(value: &DeValue<'_>) -> Option<String> {
-    match value {
-        DeValue::String(text) => Some(text.to_string()),
-        DeValue::Integer(number) => Some(number.as_str().replace('_', "")),
-        DeValue::Boolean(flag) => Some(flag.to_string()),
-        _ => None,
-    }
-}
-
-/// What a key's value is in a file.
-#[derive(Clone, Copy)]
-enum Kind {
-    Text,
-    /// One, or several in a list.
-    Texts,
-    Number,
-    Truth,
-    /// Whatever another program takes.
-    Any,
-}
-
-impl Kind {
-    fn of(key: &str) -> Kind {
-        match key {
-            "trajectory.length" => Kind::Number,
-            "sinks.kafka.exactly_once" => Kind::Truth,
-            "sinks.kafka.brokers" | "guard.relax" => Kind::Texts,
-            _ if key.starts_with(PASSED_THROUGH) => Kind::Any,
-            _ => Kind::Text,
-        }
-    }
-
-    fn wanted(self) -> &'static str {
-        match self {
-            Kind::Text => "a string",
-            Kind::Texts => "a string or a list of strings",
-            Kind::Number => "a number",
-            Kind::Truth => "`true` or `false`",
-            Kind::Any => "a string, a number or a boolean",
-        }
-    }
-
-    /// The value as `--set` would have it, if it is of this kind.
-    fn text(self, value: &DeValue<'_>) -> Option<String> {
-        match (self, value) {
-            (Kind::Texts, DeValue::Array(items)) => {
-                let all: Option<Vec<String>> = items.iter().map(|item| Kind::Text.text(item.get_ref())).collect();
-                all.map(|all| all.join(","))
-            }
-            (Kind::Text | Kind::Texts, DeValue::String(_))
-            | (Kind::Number, DeValue::Integer(_))
-            | (Kind::Truth, DeValue::Boolean(_))
-            | (Kind::Any, _) => scalar(value),
-            _ => None,
-        }
-    }
 }
 
 fn position(text: &str, offset: usize) -> (usize, usize) {

@@ -191,7 +191,6 @@ fn ran_to_the_end(told: &Told, mode: Mode) -> Vec<String> {
 /// Prints the table, and says what is wrong in it. Of each family at least so many must have had an effect, or been kept from it.
 fn table(told: &Told, kernel: &str, least: usize) -> Vec<String> {
     let mut wrong = Vec::new();
-    let mut failed = 0;
     let mut counts: BTreeMap<(&str, Verdict), usize> = BTreeMap::new();
     // A technique must show its effect as one of the users, or it tests nothing.
     let mut shown: BTreeMap<(&str, &str), bool> = BTreeMap::new();
@@ -212,14 +211,13 @@ fn table(told: &Told, kernel: &str, least: usize) -> Vec<String> {
         *counts.entry((family, verdict)).or_default() += 1;
         *shown.entry((family, technique)).or_default() |= run.control;
         if matches!(verdict, Verdict::Breach | Verdict::Unrecorded) {
-            failed += 1;
             wrong.push(format!("{family}/{technique} as {user}: {}", verdict.name()));
         }
     }
     for ((family, verdict), count) in &counts {
         println!("{family:8} {:16} {count}", verdict.name());
     }
-    println!("not refused, or not recorded: {failed} of {}", told.runs.len());
+    println!("not refused, or not recorded: {} of {}", wrong.len(), told.runs.len());
     for ((family, technique), _) in shown.iter().filter(|(_, shown)| !**shown) {
         if !open::ABSENT.contains(&(kernel, family, technique)) {
             wrong.push(format!("{family}/{technique} has no effect even without a policy"));

@@ -10,5 +10,5 @@ mod watch;
 pub use glob::matches;
 pub use name::{check_name, stays_in_uri};
 pub use numbers::Numbers;
-pub use user::{User, principal};
+pub use user::{User, principal, we_are_root};
 pub use watch::{Found, Watch};

@@ -17,6 +17,11 @@ pub struct User {
 /// Longest answer taken from the user database.
 const ROOM: usize = 64 * 1024;
 
+pub fn we_are_root() -> bool {
+    // SAFETY: geteuid(2) cannot fail and touches no memory.
+    unsafe { libc::geteuid() == 0 }
+}
+
 impl User {
     pub fn by_uid(uid: u32) -> io::Result<Option<User>> {
         let mut room = vec![0_u8; ROOM];

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::connect;
 use super::say::say;
+use crate::agent::we_are_root;
 use crate::config::RUNTIME_DIR;
 use crate::control::protocol::Request;
 use crate::daemon::{self, state};
@@ -26,37 +27,29 @@ pub struct UnloadArgs {
 }
 
 pub fn run(args: UnloadArgs) -> Result<ExitCode> {
-    let stopped = match connect::try_ask(&Request::Stop {}) {
-        Ok(answer) => Some(answer.map_err(|refusal| anyhow!("{}", refusal.error))?),
-        // Nobody to ask; what he put in force may be there all the same.
-        Err(_) if unpin()? => None,
-        Err(_) if is_root() => {
-            let nothing = "nothing is enforced: no daemon lives, and none has left anything in force\n";
-            say(if args.json { "{\"stopped\":null}\n" } else { nothing })?;
-            return Ok(ExitCode::SUCCESS);
+    const REMOVED: &str = "enforcement has ended; no daemon lived, and what the last one had put in force is removed";
+    const NOTHING: &str = "nothing is enforced: no daemon lives, and none has left anything in force";
+    let (pid, words) = match connect::try_ask(&Request::Stop {}) {
+        Ok(answer) => {
+            let stopped = answer.map_err(|refusal| anyhow!("{}", refusal.error))?;
+            (stopped.get("stopped").and_then(Value::as_u64), REMOVED)
         }
+        // Nobody to ask; what he put in force may be there all the same.
+        Err(_) if unpin()? => (None, REMOVED),
+        Err(_) if we_are_root() => (None, NOTHING),
         Err(cause) => return Err(connect::no_daemon(&cause)),
     };
-    let pid = stopped.as_ref().and_then(|stopped| stopped.get("stopped")?.as_u64());
-    if args.json {
-        say(format_args!("{}\n", json!({ "stopped": pid })))?;
-    } else {
-        match pid {
-            Some(pid) => say(format_args!("enforcement has ended; the daemon was process {pid}\n"))?,
-            None => say("enforcement has ended; no daemon lived, and what the last one had put in force is removed\n")?,
-        }
+    match pid {
+        _ if args.json => say(format_args!("{}\n", json!({ "stopped": pid })))?,
+        Some(pid) => say(format_args!("enforcement has ended; the daemon was process {pid}\n"))?,
+        None => say(format_args!("{words}\n"))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn is_root() -> bool {
-    // SAFETY: geteuid(2) cannot fail and touches no memory.
-    unsafe { libc::geteuid() == 0 }
-}
-
 /// Ends what outlived its daemon. False where there is nothing of the kind.
 fn unpin() -> Result<bool> {
-    if !is_root() || !pins::present() {
+    if !we_are_root() || !pins::present() {
         return Ok(false);
     }
     if pins::is_marked(std::process::id()) {

@@ -5,57 +5,58 @@ use std::time::Duration;
 
 use sensor_common::guard::Guard;
 
+use super::kind::Kind;
 use super::{Config, KeyEncoding, MAX_TRAJECTORY, SealMode};
 use crate::agent::stays_in_uri;
 
 pub(super) type Setter = fn(&mut Config, &str) -> Result<(), String>;
 
-/// Every key, in the order of the manual.
-pub(super) const KEYS: &[(&str, Setter)] = &[
-    ("seal.mode", |config, value| {
+/// Every key, in the order of the manual, and what its value is in a file.
+pub(super) const KEYS: &[(&str, Kind, Setter)] = &[
+    ("seal.mode", Kind::Text, |config, value| {
         config.seal.mode = one_of(
             value,
             &[("static", SealMode::Static), ("ratchet", SealMode::Ratchet)],
         )?;
         Ok(())
     }),
-    ("seal.key_file", |config, value| {
+    ("seal.key_file", Kind::Text, |config, value| {
         config.seal.key_file = Some(path(value)?);
         Ok(())
     }),
-    ("seal.key_encoding", |config, value| {
+    ("seal.key_encoding", Kind::Text, |config, value| {
         config.seal.key_encoding = one_of(
             value,
             &[("hex", KeyEncoding::Hex), ("utf8", KeyEncoding::Utf8)],
         )?;
         Ok(())
     }),
-    ("ledger.dir", |config, value| {
+    ("ledger.dir", Kind::Text, |config, value| {
         config.ledger_dir = path(value)?;
         Ok(())
     }),
-    ("sinks.kafka.brokers", |config, value| {
+    ("sinks.kafka.brokers", Kind::Texts, |config, value| {
         kafka(config, "brokers", value)
     }),
-    ("sinks.kafka.topic", |config, value| {
+    ("sinks.kafka.topic", Kind::Text, |config, value| {
         kafka(config, "topic", value)
     }),
-    ("sinks.kafka.exactly_once", |config, value| {
+    ("sinks.kafka.exactly_once", Kind::Truth, |config, value| {
         one_of(value, &[("true", true), ("false", false)])?;
         kafka(config, "exactly_once", value)
     }),
-    ("risk.profile", |config, value| {
+    ("risk.profile", Kind::Text, |config, value| {
         config.risk_profile = one_of(value, &[("article", "article".to_owned())])?;
         Ok(())
     }),
-    ("trajectory.length", |config, value| {
+    ("trajectory.length", Kind::Number, |config, value| {
         config.trajectory_length = match value.parse::<usize>() {
             Ok(length) if length <= MAX_TRAJECTORY => length,
             _ => return Err(format!("`{value}` is no number from 0 to {MAX_TRAJECTORY}")),
         };
         Ok(())
     }),
-    ("record.type_prefix", |config, value| {
+    ("record.type_prefix", Kind::Text, |config, value| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         if !value.bytes().all(plain) {
             return Err(format!(
@@ -65,11 +66,11 @@ pub(super) const KEYS: &[(&str, Setter)] = &[
         config.type_prefix = value.to_owned();
         Ok(())
     }),
-    ("record.outcome_wait", |config, value| {
+    ("record.outcome_wait", Kind::Text, |config, value| {
         config.outcome_wait = duration(value)?;
         Ok(())
     }),
-    ("record.heartbeat", |config, value| {
+    ("record.heartbeat", Kind::Text, |config, value| {
         let every = duration(value)?;
         if every < Duration::from_secs(1) {
             return Err(format!("`{value}` is less than one second"));
@@ -77,7 +78,7 @@ pub(super) const KEYS: &[(&str, Setter)] = &[
         config.heartbeat = every;
         Ok(())
     }),
-    ("enforce.canary", |config, value| {
+    ("enforce.canary", Kind::Text, |config, value| {
         let every = duration(value)?;
         if every < Duration::from_secs(1) {
             return Err(format!("`{value}` is less than one second"));
@@ -85,11 +86,11 @@ pub(super) const KEYS: &[(&str, Setter)] = &[
         config.canary = every;
         Ok(())
     }),
-    ("guard.relax", |config, value| {
+    ("guard.relax", Kind::Texts, |config, value| {
         config.guard_relax = guards(value)?;
         Ok(())
     }),
-    ("hosts.refresh", |config, value| {
+    ("hosts.refresh", Kind::Text, |config, value| {
         let every = duration(value)?;
         if every < Duration::from_secs(1) {
             return Err(format!("`{value}` is less than one second"));
@@ -97,11 +98,11 @@ pub(super) const KEYS: &[(&str, Setter)] = &[
         config.hosts_refresh = every;
         Ok(())
     }),
-    ("node.name", |config, value| {
+    ("node.name", Kind::Text, |config, value| {
         config.node_name = Some(filled(value).and_then(node)?);
         Ok(())
     }),
-    ("node.environment", |config, value| {
+    ("node.environment", Kind::Text, |config, value| {
         config.environment = Some(filled(value)?);
         Ok(())
     }),

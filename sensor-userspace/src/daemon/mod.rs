@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::agent::cgroup;
+use crate::agent::{cgroup, we_are_root};
 use crate::config::{Config, RUNTIME_DIR, STATE_DIR};
 use crate::control::{self, server};
 pub use load::load;
@@ -77,8 +77,7 @@ where
     S: EventSource,
     L: FnOnce(&Options) -> Result<S>,
 {
-    // SAFETY: geteuid(2) cannot fail and touches no memory.
-    if unsafe { libc::geteuid() } != 0 {
+    if !we_are_root() {
         bail!(
             "loading programs into the kernel needs root: run it with sudo, or as a systemd service"
         );

@@ -2,7 +2,7 @@
 //! somewhere else.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     ffi::OsString,
     fs, io,
     os::unix::{
@@ -38,9 +38,13 @@ impl Above {
         held: &[Held],
         mut register: impl FnMut(&fs::File) -> io::Result<Described>,
     ) -> io::Result<()> {
-        let mut now = HashMap::new();
+        let (mut now, mut seen) = (HashMap::new(), HashSet::new());
         for (place, kind) in places {
-            for path in ways(place).into_iter().filter(|path| !is_guarded(path, held)) {
+            for path in ways(place) {
+                // Most places have most of their way in common.
+                if is_guarded(&path, held) || !seen.insert(path.clone()) {
+                    continue;
+                }
                 let Ok(file) = open(&path) else { continue };
                 let Described { inode, namespace } = register(&file)?;
                 let ino = file.metadata()?.ino();

@@ -25,6 +25,7 @@ const LSM_MAC: u32 = 27;
 pub struct Hooks {
     /// Dropping a link that is not pinned detaches its hook.
     links: Vec<(String, OwnedFd)>,
+    /// Those that the kernel may skip.
     programs: Vec<OwnedFd>,
     /// Loaded, and attached only while some policy judges what is sent.
     sends: Option<Sends>,
@@ -61,7 +62,7 @@ impl Hooks {
         pins.map_or(Ok(()), |pins| pins.unpin(SENDS))
     }
 
-    /// How often the kernel skipped one of them. LSM programs it does not skip.
+    /// How often the kernel skipped one of them. LSM programs it does not skip, and there is nothing to ask it.
     pub fn skipped(&self) -> io::Result<u64> {
         let sends = self.sends.as_ref().map(|sends| &sends.program);
         self.programs.iter().chain(sends).map(|program| sys::skipped(program.as_fd())).sum()
@@ -185,7 +186,9 @@ pub fn load(object: &[u8], kernel: &Btf, maps: &HashMap<String, RawFd>, mode: Mo
                 sends = Some(Sends { program, link: None, comes_back: is_at_least(ATTACHED_AGAIN) });
             } else {
                 links.push((name.to_owned(), sys::attach(program.as_fd())?));
-                programs.push(program);
+                if mode == Mode::FmodRet {
+                    programs.push(program);
+                }
             }
             Ok(())
         }))

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::inherited::Inherited;
-use crate::agent::User;
+use crate::agent::{User, we_are_root};
 
 unsafe extern "C" {
     static environ: *const *const c_char;
@@ -51,8 +51,7 @@ struct Target {
 
 /// Under sudo, the one who called sudo; else no change.
 fn target() -> Result<Option<Target>> {
-    // SAFETY: geteuid(2) cannot fail and touches no memory.
-    if unsafe { libc::geteuid() } != 0 {
+    if !we_are_root() {
         return Ok(None);
     }
     let number = |name: &str| {

@@ -17,7 +17,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::connect;
-use crate::agent::check_name;
+use crate::agent::{check_name, we_are_root};
 use crate::config::Config;
 use crate::control::client::Client;
 use crate::control::protocol::{Answer, ExecRequest, Kind, Request, WantedMode};
@@ -134,8 +134,7 @@ fn enforces(args: &ExecArgs) -> bool {
 
 /// Whether the command may gain no rights: an ordinary user's policy must not stop what runs with another's.
 fn bound(args: &ExecArgs) -> bool {
-    // SAFETY: geteuid(2) cannot fail and touches no memory.
-    enforces(args) && unsafe { libc::geteuid() } != 0
+    enforces(args) && !we_are_root()
 }
 
 fn request(args: &ExecArgs, path: &Path) -> Result<ExecRequest> {

@@ -67,8 +67,7 @@ pub fn run(args: TailArgs) -> Result<ExitCode> {
     let filter = Filter::new(&args);
     if !args.follow {
         must_be_there(&dir)?;
-    }
-    if args.follow && !args.until_closed && !is_there(&dir)? {
+    } else if !args.until_closed && !is_there(&dir)? {
         eprintln!("rgt tail: ledger {}: not there yet; waiting for it", dir.display());
     }
     let mut out = BufWriter::new(std::io::stdout().lock());
