@@ -5,6 +5,10 @@ mod support;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use rgt::ledger::{Cursor, Ledger, LedgerConfig, Position, Reader};
 use rgt::record::Field;
@@ -164,6 +168,41 @@ fn a_second_writer_is_refused() {
     assert!(refused.contains("another process is writing"), "{refused}");
     drop(ledger);
     scratch.open();
+}
+
+/// A child that a neighbouring thread starts holds every descriptor until its exec, and with it the lock.
+#[test]
+fn a_closed_ledger_can_be_opened_while_children_start() {
+    let scratch = Scratch::new();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                Command::new("true").status().unwrap();
+            }
+        });
+        let opened = (0..200).find_map(|round| {
+            let opened = Ledger::open(&scratch.ledger(), &scratch.config()).and_then(Ledger::close);
+            opened.err().map(|error| (round, format!("{error:#}")))
+        });
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(opened, None);
+    });
+}
+
+#[test]
+fn who_looks_whether_it_is_held_keeps_no_writer_out() {
+    let scratch = Scratch::new();
+    scratch.open().close().unwrap();
+    let looker = fs::File::open(scratch.ledger().join("lock")).unwrap();
+    looker.lock_shared().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(100));
+            drop(looker);
+        });
+        scratch.open().close().unwrap();
+    });
 }
 
 #[test]
@@ -487,7 +526,7 @@ fn survives_sigkill_at_any_moment() {
     let mut random = Random::seeded();
     let mut before = 0;
     for round in 0..12 {
-        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "writer_child"])
             .env("RGT_TEST_CHILD", &scratch.0)
             .stdout(std::process::Stdio::null())

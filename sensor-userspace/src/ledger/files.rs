@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -215,7 +217,7 @@ impl Files {
         let file = open().with_context(|| {
             format!("ledger {}: it cannot be written to; make the directory writable or name another with ledger.dir", dir.display())
         })?;
-        match file.try_lock() {
+        match lock_within(&file, LOCK_WAIT) {
             // Readers tell by the lock whether a last line may be unfinished: they must open it.
             Ok(()) => self
                 .finish(&file)
@@ -231,6 +233,22 @@ impl Files {
                     dir.display()
                 )
             }),
+        }
+    }
+}
+
+/// How long a writer waits for the lock. Some hold it for a moment and write nothing: who looks whether it is held, and
+/// a child that was started beside a writer which has ended since, until its exec.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+fn lock_within(file: &File, wait: Duration) -> Result<(), fs::TryLockError> {
+    let until = Instant::now() + wait;
+    loop {
+        match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < until => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
         }
     }
 }
