@@ -407,7 +407,8 @@ impl Governed {
                 byte += 1;
             }
             // Gathers the lowest bit of each byte.
-            let gathered = (u64::from_le_bytes(bytes) & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+            let gathered =
+                (u64::from_le_bytes(bytes) & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56;
             bits |= (gathered as u32) << (word * 8);
             word += 1;
         }

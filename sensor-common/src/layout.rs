@@ -4,8 +4,8 @@ use core::mem::{offset_of, size_of};
 
 use crate::{
     event::{
-        Account, Active, Attempt, Count, FAULTS, Head, Lifecycle, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, MAX_WRITTEN, Mark, Pair,
-        SECTION_ROOM, Slot, Walk, WrittenKey,
+        Account, Active, Attempt, Count, FAULTS, Head, Lifecycle, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, MAX_WRITTEN, Mark,
+        Pair, SECTION_ROOM, Slot, Walk, WrittenKey,
     },
     syscalls::SYSCALLS,
     table::{CountKey, MAX_COUNTS},

@@ -40,7 +40,8 @@ pub fn at_entry(index: u32) -> u64 {
         }
     }
     if shape_is(spec, Shape::Address)
-        && address(slot, argument(args, spec.pointer), u64::from(argument(args, spec.length) as u32)) == Read::Unreadable
+        && address(slot, argument(args, spec.pointer), u64::from(argument(args, spec.length) as u32))
+            == Read::Unreadable
     {
         flags |= flag::UNREADABLE;
     }

@@ -11,10 +11,7 @@ use crate::{
     emit,
     guard::namespace_of,
     kernel::{current_task, dentry_of, file_of, off, read, read_user},
-    maps,
-    slot,
-    turn,
-    who,
+    maps, slot, turn, who,
 };
 
 const TS_COMPAT: u32 = 2;
@@ -168,9 +165,7 @@ pub fn describe(ctx: RawTracePointContext) -> i32 {
     let file = file_of(current_task(), word(&ctx, 0));
     let inode = match file {
         0 => 0,
-        _ => dentry_of(file)
-            .and_then(|dentry| read::<u64>(dentry + off::off_dentry_inode()))
-            .unwrap_or(0),
+        _ => dentry_of(file).and_then(|dentry| read::<u64>(dentry + off::off_dentry_inode())).unwrap_or(0),
     };
     let agent = word(&ctx, 1) as u32;
     if agent != 0 {

@@ -97,9 +97,7 @@ pub fn file_fcntl(ctx: LsmContext) -> i32 {
         // It names him in memory, which another thread may change meanwhile.
         F_SETOWN_EX => will_signal(),
         // Whoever else opens the file waits for its holder.
-        F_SETLEASE if word(&ctx, 2) & 0xffff_ffff != F_UNLCK => {
-            slot::guards(Action::ProcControl, Guard::Control)
-        }
+        F_SETLEASE if word(&ctx, 2) & 0xffff_ffff != F_UNLCK => slot::guards(Action::ProcControl, Guard::Control),
         _ => 0,
     }
 }

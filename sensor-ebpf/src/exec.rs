@@ -53,7 +53,8 @@ fn runs_instead(slot: *mut Slot, file: u64, dentry: u64) -> bool {
     if call != EXECVE && call != EXECVEAT {
         return false;
     }
-    let program = read::<u64>(current_task() + off::off_task_mm()).and_then(|memory| read::<u64>(memory + off::off_mm_exe_file()));
+    let program = read::<u64>(current_task() + off::off_task_mm())
+        .and_then(|memory| read::<u64>(memory + off::off_mm_exe_file()));
     program != Some(file) && !is_loader(dentry)
 }
 

@@ -4,7 +4,8 @@
 use sensor_common::{
     event::{Above, MAX_DEPTH, Slot},
     guard::{
-        EDGE_READS, EDGE_RULE, Guard, MAX_NAMES, MOVES, STATES, kind, kind_of, of_character_device, of_itself, of_kind, of_name,
+        EDGE_READS, EDGE_RULE, Guard, MAX_NAMES, MOVES, STATES, kind, kind_of, of_character_device, of_itself, of_kind,
+        of_name,
     },
     table::EdgeKey,
 };
@@ -154,8 +155,7 @@ pub fn lies_in_guarded(file: u64) -> u64 {
 pub fn guard_place(index: u32) -> u64 {
     let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 0 };
     // SAFETY: `slot` points to a whole map value.
-    let (mut kind, dentry, agent) =
-        unsafe { ((*slot).walk.kind, (*slot).walk.first, (*slot).attempt.head.agent) };
+    let (mut kind, dentry, agent) = unsafe { ((*slot).walk.kind, (*slot).walk.first, (*slot).attempt.head.agent) };
     if kind == kind::PROC {
         let task = task_of_proc(inode_of(dentry));
         if task != 0 && is_stranger(task, agent) != 0 {

@@ -1,7 +1,8 @@
 //! Reading the kernel's structures and the process's memory.
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
+    bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_kernel_str,
+    bpf_probe_read_user, bpf_probe_read_user_str,
 };
 use core::mem::MaybeUninit;
 
@@ -23,23 +24,21 @@ macro_rules! offsets {
 
 offsets!(
     off_task_status, off_task_mm, off_task_cred, off_task_real_cred, off_task_cgroups, off_task_fs, off_task_files,
-    off_task_signal, off_task_thread_node, off_task_pid, off_task_tgid,
-    off_signal_thread_head, off_mm_exe_file, off_mm_arg_start, off_mm_arg_end, off_cred_uid, off_cred_caps,
-    off_css_set_dfl, off_cgroup_kn, off_cgroup_root, off_cgroup_parent, off_cgroup_root_hierarchy,
-    off_kernfs_id, off_fs_root, off_fs_pwd, off_path_mnt, off_path_dentry, off_vfsmount_root,
-    off_mount_parent, off_mount_mountpoint, off_mount_mnt, off_dentry_parent, off_dentry_name, off_dentry_hash_len, off_dentry_short, off_dentry_inode, off_dentry_alias, off_inode_dentries,
-    off_file_path, off_file_mode, off_fdtable_max, off_fdtable_fd,
-    off_files_fdt, off_bprm_filename, off_file_inode, off_inode_mode,
-    off_task_flags, off_mount_ns, off_mount_group, off_dentry_sb, off_sb_flags, off_file_flags, has_mount_idmap, has_setattr_idmap,
-    off_task_personality, off_bprm_file, off_vma_flags, off_vma_file,
-    off_socket_type, off_socket_sk, off_socket_alloc_inode, off_sock_type, off_sock_protocol, off_sock_family, off_sock_port, off_sock_local, off_sock_local6,
-    off_task_thread_pid, off_task_pid_links, off_pid_level, off_pid_tasks, off_pid_numbers, off_proc_inode_pid,
-    off_proc_inode_vfs, off_signal_live, off_signal_pids, off_sb_magic, off_inode_number, off_inode_device,
-    off_sock_listener, off_unix_path, off_unix_address, off_unix_address_len, off_unix_address_name,
-    off_unix_peer,
-    off_sock_peer_port, off_sock_peer, off_sock_peer6, off_msg_name, off_msg_namelen, off_msg_control, off_msg_controllen, off_msg_flags,
-    off_inode_generation, off_inode_sb, off_sb_device, off_inode_changed,
-    off_inode_changed_ns,
+    off_task_signal, off_task_thread_node, off_task_pid, off_task_tgid, off_signal_thread_head, off_mm_exe_file,
+    off_mm_arg_start, off_mm_arg_end, off_cred_uid, off_cred_caps, off_css_set_dfl, off_cgroup_kn, off_cgroup_root,
+    off_cgroup_parent, off_cgroup_root_hierarchy, off_kernfs_id, off_fs_root, off_fs_pwd, off_path_mnt,
+    off_path_dentry, off_vfsmount_root, off_mount_parent, off_mount_mountpoint, off_mount_mnt, off_dentry_parent,
+    off_dentry_name, off_dentry_hash_len, off_dentry_short, off_dentry_inode, off_dentry_alias, off_inode_dentries,
+    off_file_path, off_file_mode, off_fdtable_max, off_fdtable_fd, off_files_fdt, off_bprm_filename, off_file_inode,
+    off_inode_mode, off_task_flags, off_mount_ns, off_mount_group, off_dentry_sb, off_sb_flags, off_file_flags,
+    has_mount_idmap, has_setattr_idmap, off_task_personality, off_bprm_file, off_vma_flags, off_vma_file,
+    off_socket_type, off_socket_sk, off_socket_alloc_inode, off_sock_type, off_sock_protocol, off_sock_family,
+    off_sock_port, off_sock_local, off_sock_local6, off_task_thread_pid, off_task_pid_links, off_pid_level,
+    off_pid_tasks, off_pid_numbers, off_proc_inode_pid, off_proc_inode_vfs, off_signal_live, off_signal_pids,
+    off_sb_magic, off_inode_number, off_inode_device, off_sock_listener, off_unix_path, off_unix_address,
+    off_unix_address_len, off_unix_address_name, off_unix_peer, off_sock_peer_port, off_sock_peer, off_sock_peer6,
+    off_msg_name, off_msg_namelen, off_msg_control, off_msg_controllen, off_msg_flags, off_inode_generation,
+    off_inode_sb, off_sb_device, off_inode_changed, off_inode_changed_ns,
 );
 
 unsafe extern "C" {
@@ -67,7 +66,8 @@ pub unsafe fn clear<const N: usize>(words: *mut [u64; N]) {
 pub fn read<T: Copy>(address: u64) -> Option<T> {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the helper writes exactly `size_of::<T>()` bytes, or fails.
-    let result = unsafe { bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _) };
+    let result =
+        unsafe { bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _) };
     if result != 0 {
         return None;
     }

@@ -5,8 +5,7 @@ use sensor_common::action::Action;
 
 use crate::{
     found::{of_cgroups, placed, word},
-    guard,
-    slot,
+    guard, slot,
 };
 
 /// mknod, an open with O_CREAT, the name of a unix socket.

@@ -5,13 +5,15 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, PerCpuArray, Queue, RingBuf},
 };
 use sensor_common::{
-    event::{Above, Account, Active, Count, Described, FAULTS, Filesystem, Governed, MAX_ABOVE, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, MAX_WRITTEN, Mark, ROOT_BITS, Slot,
-        WrittenKey},
+    event::{
+        Above, Account, Active, Count, Described, FAULTS, Filesystem, Governed, MAX_ABOVE, MAX_AGENTS, MAX_SLOTS,
+        MAX_TASKS, MAX_WRITTEN, Mark, ROOT_BITS, Slot, WrittenKey,
+    },
     hash::Secret,
     syscalls::{MAX_NR, Spec},
     table::{
-        ALL_CANDIDATES, ALL_CELLS, ALL_EDGES, ALL_NETWORKS, ALL_RULES, ALL_STATES, Candidate, CountKey, EdgeKey, MAX_COUNTS, MAX_POLICIES,
-        NetworkKey, Policy, Range, Rule, State,
+        ALL_CANDIDATES, ALL_CELLS, ALL_EDGES, ALL_NETWORKS, ALL_RULES, ALL_STATES, Candidate, CountKey, EdgeKey,
+        MAX_COUNTS, MAX_POLICIES, NetworkKey, Policy, Range, Rule, State,
     },
 };
 

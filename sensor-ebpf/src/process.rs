@@ -5,8 +5,7 @@ use sensor_common::{action::Action, event::pair, guard::Guard, numbers::of_signa
 
 use crate::{
     found::{guarded, nullable, numbered, unplaced, word},
-    guard,
-    slot,
+    guard, slot,
 };
 
 const PTRACE_MODE_ATTACH: u64 = 2;

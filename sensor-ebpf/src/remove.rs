@@ -3,7 +3,10 @@
 //! The path hooks come before the kernel's own permission test, so they see what it would refuse, too.
 
 use aya_ebpf::{macros::lsm, programs::LsmContext};
-use sensor_common::{action::Action, syscalls::{IO_URING, RENAMEAT2, TRUNCATIONS}};
+use sensor_common::{
+    action::Action,
+    syscalls::{IO_URING, RENAMEAT2, TRUNCATIONS},
+};
 
 use crate::{
     found::{of_cgroups, placed, word},

@@ -12,11 +12,7 @@ use sensor_common::{
     },
 };
 
-use crate::{
-    limits::come_to_limited,
-    maps,
-    watch::watch,
-};
+use crate::{limits::come_to_limited, maps, watch::watch};
 
 /// Of a walk's `best`: the policy's word on objects of unknown place decides.
 const BY_UNKNOWN: u32 = NO_RULE as u32 - 1;
@@ -95,7 +91,8 @@ pub fn consider(index: u32, candidate: u32) -> u64 {
     let Some(candidate) = maps::CANDIDATES.get(candidate) else { return 1 };
     // SAFETY: `slot` points to a whole map value.
     unsafe {
-        if (*slot).walk.about & u32::from(pair::ADDRESS) != 0 && !speaks_of(candidate, (*slot).walk.port, (*slot).walk.protocol)
+        if (*slot).walk.about & u32::from(pair::ADDRESS) != 0
+            && !speaks_of(candidate, (*slot).walk.port, (*slot).walk.protocol)
         {
             return 0;
         }
@@ -110,7 +107,9 @@ pub fn consider(index: u32, candidate: u32) -> u64 {
 
 #[inline(always)]
 fn speaks_of(candidate: &Candidate, port: u16, protocol: u16) -> bool {
-    port >= candidate.low && port <= candidate.high && (candidate.protocol == 0 || candidate.protocol == u32::from(protocol))
+    port >= candidate.low
+        && port <= candidate.high
+        && (candidate.protocol == 0 || candidate.protocol == u32::from(protocol))
 }
 
 /// Whether the walk has entered the set.

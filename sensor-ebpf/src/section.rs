@@ -1,8 +1,6 @@
 //! Writing sections behind an attempt.
 
-use sensor_common::event::{
-    ADDRESS_ROOM, ARGV_ROOM, Fault, PATH_ROOM, SECTION_ROOM, Slot, UNREAD, flag, section,
-};
+use sensor_common::event::{ADDRESS_ROOM, ARGV_ROOM, Fault, PATH_ROOM, SECTION_ROOM, Slot, UNREAD, flag, section};
 
 use crate::{
     emit,

@@ -38,7 +38,8 @@ const OF_A_MOUNT: u64 = 1 << 5 | 0xf << 17;
 /// About a place that is another afterwards; `rule` says which of the guard's that breaks.
 #[inline(always)]
 fn covers(slot: *mut Slot, index: u32, path: u64, rule: impl FnOnce(u64, u64) -> u32) -> u32 {
-    let (Some(mount), Some(dentry)) = (read::<u64>(path + off::off_path_mnt()), read::<u64>(path + off::off_path_dentry()))
+    let (Some(mount), Some(dentry)) =
+        (read::<u64>(path + off::off_path_mnt()), read::<u64>(path + off::off_path_dentry()))
     else {
         return 1;
     };
@@ -59,7 +60,9 @@ pub fn sb_mount(ctx: LsmContext) -> i32 {
 pub fn move_mount(ctx: LsmContext) -> i32 {
     // What is moved away counts as what is mounted over.
     let (from, to) = (word(&ctx, 0), word(&ctx, 1));
-    slot::in_hook(|slot, index| covers(slot, index, from, guard::of_cover_here) | covers(slot, index, to, guard::of_cover))
+    slot::in_hook(|slot, index| {
+        covers(slot, index, from, guard::of_cover_here) | covers(slot, index, to, guard::of_cover)
+    })
 }
 
 #[lsm(hook = "sb_umount")]

@@ -8,8 +8,7 @@ use sensor_common::{
 };
 
 use crate::{
-    emit,
-    maps,
+    emit, maps,
     rules::rule_of,
     section::{header, used},
 };

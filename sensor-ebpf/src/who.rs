@@ -139,7 +139,8 @@ pub fn is_stranger(task: u64, agent: u32) -> bool {
         return false;
     }
     // A mark goes with its task's end; what is not waited for yet is nobody any more.
-    let living = read::<u64>(task + off::off_task_signal()).and_then(|signal| read::<u32>(signal + off::off_signal_live()));
+    let living =
+        read::<u64>(task + off::off_task_signal()).and_then(|signal| read::<u32>(signal + off::off_signal_live()));
     living != Some(0)
 }
 

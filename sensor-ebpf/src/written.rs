@@ -21,8 +21,7 @@ const NANOSECONDS: u32 = 0x7fff_ffff;
 
 /// Filesystems whose files keep number and generation as long as they are: ext4 and its kin, xfs, btrfs, f2fs,
 /// tmpfs, ramfs, hugetlbfs.
-const KEEPS_NUMBERS: [u64; 7] =
-    [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994, 0x8584_58f6, 0x9584_58f6];
+const KEEPS_NUMBERS: [u64; 7] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994, 0x8584_58f6, 0x9584_58f6];
 
 const FUSE: u64 = 0x6573_5546;
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 use thiserror::Error;
 use toml::de::{DeTable, DeValue};
 
-pub use keys::duration;
 use crate::agent::check_name;
+pub use keys::duration;
 use keys::{KEYS, kafka, unknown};
 use kind::{Kind, scalar};
 
@@ -29,12 +29,7 @@ pub enum ConfigError {
     #[error("{path}: {cause}; give another file with --config, or mend this one's permissions")]
     Unreadable { path: String, cause: std::io::Error },
     #[error("{file}:{line}:{column}: {problem}")]
-    File {
-        file: String,
-        line: usize,
-        column: usize,
-        problem: String,
-    },
+    File { file: String, line: usize, column: usize, problem: String },
     #[error("--set {given}: {problem}")]
     Set { given: String, problem: String },
 }
@@ -102,11 +97,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         Config {
-            seal: Seal {
-                mode: SealMode::Static,
-                key_file: None,
-                key_encoding: KeyEncoding::Hex,
-            },
+            seal: Seal { mode: SealMode::Static, key_file: None, key_encoding: KeyEncoding::Hex },
             ledger_dir: Path::new(STATE_DIR).join("ledger"),
             kafka: Vec::new(),
             risk_profile: "article".to_owned(),
@@ -133,10 +124,8 @@ impl Config {
         let mut config = Config::default();
         let default = Path::new(DEFAULT_FILE);
         if let Some(file) = file.or_else(|| default.exists().then_some(default)) {
-            let text = std::fs::read_to_string(file).map_err(|cause| ConfigError::Unreadable {
-                path: file.display().to_string(),
-                cause,
-            })?;
+            let text = std::fs::read_to_string(file)
+                .map_err(|cause| ConfigError::Unreadable { path: file.display().to_string(), cause })?;
             config.read(&file.display().to_string(), file.parent(), &text)?;
         }
         config.set_all(sets)?;
@@ -159,10 +148,7 @@ impl Config {
 
     pub fn set_all(&mut self, sets: &[String]) -> Result<(), ConfigError> {
         for given in sets {
-            let fault = |problem| ConfigError::Set {
-                given: given.clone(),
-                problem,
-            };
+            let fault = |problem| ConfigError::Set { given: given.clone(), problem };
             let Some((key, value)) = given.split_once('=') else {
                 return Err(fault("is no `section.key=value`".to_owned()));
             };
@@ -172,10 +158,7 @@ impl Config {
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
-        if let Some(name) = key
-            .strip_prefix(PASSED_THROUGH)
-            .filter(|name| !name.is_empty())
-        {
+        if let Some(name) = key.strip_prefix(PASSED_THROUGH).filter(|name| !name.is_empty()) {
             return kafka(self, &format!("properties.{name}"), value);
         }
         match KEYS.iter().find(|(known, ..)| *known == key) {
@@ -187,17 +170,11 @@ impl Config {
     fn read(&mut self, file: &str, dir: Option<&Path>, text: &str) -> Result<(), ConfigError> {
         let at = |span: Range<usize>, problem: String| {
             let (line, column) = position(text, span.start);
-            ConfigError::File {
-                file: file.to_owned(),
-                line,
-                column,
-                problem,
-            }
+            ConfigError::File { file: file.to_owned(), line, column, problem }
         };
-        let document = DeTable::parse(text)
-            .map_err(|error| at(error.span().unwrap_or(0..0), error.message().to_owned()))?;
-        self.table("", document.get_ref(), dir.unwrap_or(Path::new("/")))
-            .map_err(|(span, problem)| at(span, problem))
+        let document =
+            DeTable::parse(text).map_err(|error| at(error.span().unwrap_or(0..0), error.message().to_owned()))?;
+        self.table("", document.get_ref(), dir.unwrap_or(Path::new("/"))).map_err(|(span, problem)| at(span, problem))
     }
 
     fn table(&mut self, section: &str, table: &DeTable<'_>, dir: &Path) -> Result<(), Fault> {
@@ -215,8 +192,8 @@ impl Config {
                                 "an agent is a table: { name, cgroup | unit, policy }".to_owned(),
                             ));
                         };
-                        let rule = agent(fields, dir)
-                            .map_err(|(span, problem)| (span.unwrap_or(rule.span()), problem))?;
+                        let rule =
+                            agent(fields, dir).map_err(|(span, problem)| (span.unwrap_or(rule.span()), problem))?;
                         self.agents.push(rule);
                     }
                 }
@@ -230,8 +207,7 @@ impl Config {
                     let text = kind
                         .text(other)
                         .ok_or_else(|| (value.span(), format!("{key}: {} is wanted", kind.wanted())))?;
-                    self.set(&key, &text)
-                        .map_err(|problem| (value.span(), format!("{key}: {problem}")))?;
+                    self.set(&key, &text).map_err(|problem| (value.span(), format!("{key}: {problem}")))?;
                 }
             }
         }
@@ -262,9 +238,7 @@ fn agent(fields: &DeTable<'_>, dir: &Path) -> Result<AgentRule, (Option<Range<us
                     _ => Whose::Unit(text),
                 };
                 if whose.replace(one).is_some() {
-                    return Err(fault(
-                        "an agent is found by `cgroup` or by `unit`, not by both".to_owned(),
-                    ));
+                    return Err(fault("an agent is found by `cgroup` or by `unit`, not by both".to_owned()));
                 }
             }
             other => {
@@ -273,27 +247,14 @@ fn agent(fields: &DeTable<'_>, dir: &Path) -> Result<AgentRule, (Option<Range<us
             }
         }
     }
-    let whose = whose.ok_or((
-        None,
-        "an agent needs `cgroup` (a glob) or `unit`".to_owned(),
-    ))?;
-    Ok(AgentRule {
-        name,
-        whose,
-        policy,
-        role,
-        task,
-    })
+    let whose = whose.ok_or((None, "an agent needs `cgroup` (a glob) or `unit`".to_owned()))?;
+    Ok(AgentRule { name, whose, policy, role, task })
 }
 
 fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(offset.min(text.len()))];
     let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    let column = before
-        .rsplit('\n')
-        .next()
-        .map_or(0, |last| last.chars().count())
-        + 1;
+    let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
     (line, column)
 }
 
@@ -332,39 +293,19 @@ mod tests {
         .unwrap();
         assert_eq!(config.trajectory_length, 16);
         assert_eq!(config.outcome_wait, Duration::from_secs(1));
-        assert!(
-            config
-                .kafka
-                .contains(&("brokers".to_owned(), "a:1,b:2".to_owned()))
-        );
-        assert!(
-            config
-                .kafka
-                .contains(&("properties.linger.ms".to_owned(), "20".to_owned()))
-        );
+        assert!(config.kafka.contains(&("brokers".to_owned(), "a:1,b:2".to_owned())));
+        assert!(config.kafka.contains(&("properties.linger.ms".to_owned(), "20".to_owned())));
         assert_eq!(config.agents[0].whose, Whose::Cgroup("x/*".to_owned()));
-        assert_eq!(
-            config.agents[0].policy.as_deref(),
-            Some(Path::new("/etc/rgt/p.yaml"))
-        );
+        assert_eq!(config.agents[0].policy.as_deref(), Some(Path::new("/etc/rgt/p.yaml")));
         assert_eq!(config.agents[1].whose, Whose::Unit("b.service".to_owned()));
     }
 
     #[test]
     fn errors_name_place_and_way_out() {
         for (text, part) in [
-            (
-                "[seal]\nmod = \"static\"\n",
-                "t.toml:2:1: unknown key `seal.mod`; did you mean `seal.mode`?",
-            ),
-            (
-                "[seal]\nmode = \"x\"\n",
-                "t.toml:2:8: seal.mode: `x` is none of: static, ratchet",
-            ),
-            (
-                "[trajectory]\nlength = 65\n",
-                "t.toml:2:10: trajectory.length: `65` is no number from 0 to 64",
-            ),
+            ("[seal]\nmod = \"static\"\n", "t.toml:2:1: unknown key `seal.mod`; did you mean `seal.mode`?"),
+            ("[seal]\nmode = \"x\"\n", "t.toml:2:8: seal.mode: `x` is none of: static, ratchet"),
+            ("[trajectory]\nlength = 65\n", "t.toml:2:10: trajectory.length: `65` is no number from 0 to 64"),
             ("agents = [{name = \"a\"}]", "t.toml:1:11: an agent needs"),
             ("agents = [{name = \"a/../b\", unit = \"b\"}]", "t.toml:1:19: agents.name: a part of the name is `..`"),
             ("agents = [{unit = \"a\", cgroup = \"b\"}]", "not by both"),
@@ -405,10 +346,7 @@ mod tests {
             ("ledger.dir=", "empty"),
         ] {
             let error = config.set_all(&[given.to_owned()]).unwrap_err().to_string();
-            assert!(
-                error.starts_with("--set ") && error.contains(part),
-                "{given}: {error}"
-            );
+            assert!(error.starts_with("--set ") && error.contains(part), "{given}: {error}");
         }
     }
 }

@@ -27,9 +27,8 @@ fn trial() -> Trial {
 fn expected(table: &Table, action: Action, object: Object<'_>, how: &Circumstances) -> Said {
     let decision = table.judge(&[(action, object)], how);
     let number = |rule: usize| u16::try_from(rule).unwrap();
-    let would = decision.would.as_ref().map(|(_, id)| {
-        number(table.rules.iter().position(|rule| rule.id == *id).unwrap())
-    });
+    let would =
+        decision.would.as_ref().map(|(_, id)| number(table.rules.iter().position(|rule| rule.id == *id).unwrap()));
     let mut watched: Vec<u16> = decision.watched.iter().map(|rule| number(*rule)).collect();
     watched.sort_unstable();
     Said {
@@ -113,7 +112,10 @@ fn the_kernel_judges_places_that_overlap_as_the_daemon_does() {
         for n in 0..random.below(60) + 1 {
             let glob: Vec<&str> = (0..random.below(7) + 1).map(|_| random.one_of(&PARTS)).collect();
             let effect = random.one_of(&["deny", "allow"]);
-            text += &format!("  - {{ id: R{n}, {effect}: file.*, path: \"/{}\", when: {{ risk: \">={n}\" }} }}\n", glob.join("/"));
+            text += &format!(
+                "  - {{ id: R{n}, {effect}: file.*, path: \"/{}\", when: {{ risk: \">={n}\" }} }}\n",
+                glob.join("/")
+            );
         }
         let table = table(&text);
         trial.judge_by(&table).unwrap();
@@ -179,13 +181,11 @@ sensitivity:
     let mut trial = trial();
     trial.judge_by(&table).unwrap();
     let mut random = Random::new(11);
-    let octets: [[u8; 16]; 7] = [
-        "127.0.0.1", "10.1.2.3", "10.9.9.9", "8.8.8.8", "::1", "2001:db8::7", "2001:db9::7",
-    ]
-    .map(|text| match text.parse().unwrap() {
-        std::net::IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        std::net::IpAddr::V6(address) => address.octets(),
-    });
+    let octets: [[u8; 16]; 7] = ["127.0.0.1", "10.1.2.3", "10.9.9.9", "8.8.8.8", "::1", "2001:db8::7", "2001:db9::7"]
+        .map(|text| match text.parse().unwrap() {
+            std::net::IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            std::net::IpAddr::V6(address) => address.octets(),
+        });
     let longest = [b'c'; 107];
     let names: [&[u8]; 7] = [b"", b"/x/ab", b"/x/", b"bc", b"b\0", b"whole", &longest];
     for _ in 0..if full() { 100_000 } else { 5_000 } {
@@ -194,7 +194,8 @@ sensitivity:
         let protocol = [6, 17][random.below(2) as usize];
         let name = names[random.below(names.len() as u64) as usize];
         let number = [1, 9, 14, 15, 22, 34, 64][random.below(7) as usize];
-        let placed = ["/home/a/.ssh/x", "/home/x", "/usr/share/y.lock", "/opt/z.lock", "/etc/x.lock"][random.below(5) as usize];
+        let placed =
+            ["/home/a/.ssh/x", "/home/x", "/usr/share/y.lock", "/opt/z.lock", "/etc/x.lock"][random.below(5) as usize];
         let object = match random.below(15) {
             13 | 14 => Object::Path(placed.as_bytes()),
             11 | 12 => Object::Number(number),
@@ -240,7 +241,8 @@ fn tables_come_and_go_and_leave_nothing() {
         let of = ([1, 2, 7, 40, 400, 3_000][random.below(6) as usize], first + round);
         let mut text = corpus::mixed(of.0, of.1);
         for n in 0..random.below(4) {
-            text += &format!("  - {{ id: N{n}, deny: net.connect, to: \"10.{}.0.0/16:{}\" }}\n", random.below(9), n + 1);
+            text +=
+                &format!("  - {{ id: N{n}, deny: net.connect, to: \"10.{}.0.0/16:{}\" }}\n", random.below(9), n + 1);
         }
         let table = table(&text);
         trial.judge_by(&table).unwrap();
@@ -328,7 +330,11 @@ rules:
     let mut tally = Tally::default();
     let mut came: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
     for _ in 0..2_000 {
-        let path = format!("/{}/{}", ["a", "b", "d"][random.below(3) as usize], ["c", "d", "e", "f", "g", "h"][random.below(6) as usize]);
+        let path = format!(
+            "/{}/{}",
+            ["a", "b", "d"][random.below(3) as usize],
+            ["c", "d", "e", "f", "g", "h"][random.below(6) as usize]
+        );
         let (action, object) = match random.below(8) {
             0 => (Action::ProcSignal, Object::Number(1 + random.below(4) as u8)),
             1 | 2 => {

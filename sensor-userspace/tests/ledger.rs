@@ -50,11 +50,7 @@ fn verifies_after_close_and_after_going_on() {
 #[test]
 fn rotates_and_compresses() {
     let scratch = Scratch::new();
-    let config = LedgerConfig {
-        segment_bytes: 64 << 10,
-        compress_from: 64 << 10,
-        ..scratch.config()
-    };
+    let config = LedgerConfig { segment_bytes: 64 << 10, compress_from: 64 << 10, ..scratch.config() };
     let mut ledger = Ledger::open(&scratch.ledger(), &config).unwrap();
     let mut follower = Reader::open(&scratch.ledger()).unwrap();
     fill(&mut ledger, &mut Random::seeded(), 8, 400);
@@ -71,23 +67,9 @@ fn rotates_and_compresses() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert!(
-        names
-            .iter()
-            .filter(|name| name.ends_with(".jsonl.zst"))
-            .count()
-            > 3,
-        "{names:?}"
-    );
-    assert_eq!(
-        names.iter().filter(|name| name.ends_with(".jsonl")).count(),
-        1,
-        "{names:?}"
-    );
-    assert!(
-        !names.iter().any(|name| name.ends_with(".tmp")),
-        "{names:?}"
-    );
+    assert!(names.iter().filter(|name| name.ends_with(".jsonl.zst")).count() > 3, "{names:?}");
+    assert_eq!(names.iter().filter(|name| name.ends_with(".jsonl")).count(), 1, "{names:?}");
+    assert!(!names.iter().any(|name| name.ends_with(".tmp")), "{names:?}");
     // Each segment verifies alone, and from anywhere reading goes on to the end.
     for name in names.iter().filter(|name| name.starts_with("rgt-")) {
         let report = verify(&scratch.ledger().join(name), &scratch.keys(), &mut |_| {}).unwrap();
@@ -111,11 +93,7 @@ fn a_torn_last_line_is_moved_aside_and_said() {
     let expected = ledger.next_seq();
     drop(ledger);
     let segment = scratch.ledger().join("rgt-00000000000000000000.jsonl");
-    for torn in [
-        b"{\"specversion\":\"1.0\",\"type\":\"rgt.pol".as_slice(),
-        b"\0\0\0\0\n",
-        b"{}\n\0",
-    ] {
+    for torn in [b"{\"specversion\":\"1.0\",\"type\":\"rgt.pol".as_slice(), b"\0\0\0\0\n", b"{}\n\0"] {
         let mut file = fs::OpenOptions::new().append(true).open(&segment).unwrap();
         file.write_all(torn).unwrap();
         let report = verify(&scratch.ledger(), &scratch.keys(), &mut |_| {}).unwrap();
@@ -128,16 +106,7 @@ fn a_torn_last_line_is_moved_aside_and_said() {
     }
     assert_eq!(check(&scratch), expected + 3);
     let kept = fs::read_dir(scratch.ledger()).unwrap();
-    assert_eq!(
-        kept.filter(|entry| entry
-            .as_ref()
-            .unwrap()
-            .path()
-            .extension()
-            .is_some_and(|e| e == "torn"))
-            .count(),
-        3
-    );
+    assert_eq!(kept.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|e| e == "torn")).count(), 3);
 }
 
 #[test]
@@ -161,10 +130,7 @@ fn only_what_is_synced_is_safe() {
 fn a_second_writer_is_refused() {
     let scratch = Scratch::new();
     let ledger = scratch.open();
-    let refused = Ledger::open(&scratch.ledger(), &scratch.config())
-        .err()
-        .unwrap()
-        .to_string();
+    let refused = Ledger::open(&scratch.ledger(), &scratch.config()).err().unwrap().to_string();
     assert!(refused.contains("another process is writing"), "{refused}");
     drop(ledger);
     scratch.open();
@@ -208,11 +174,7 @@ fn who_looks_whether_it_is_held_keeps_no_writer_out() {
 #[test]
 fn what_is_put_in_its_place_is_not_written_to() {
     let scratch = Scratch::new();
-    let config = LedgerConfig {
-        segment_bytes: 16 << 10,
-        compress_from: 16 << 10,
-        ..scratch.config()
-    };
+    let config = LedgerConfig { segment_bytes: 16 << 10, compress_from: 16 << 10, ..scratch.config() };
     let mut random = Random::seeded();
     let mut ledger = Ledger::open(&scratch.ledger(), &config).unwrap();
     fill(&mut ledger, &mut random, 8, 20);
@@ -262,10 +224,7 @@ fn a_cut_ledger_is_not_continued() {
     let segment = scratch.ledger().join("rgt-00000000000000000000.jsonl");
     let text = fs::read(&segment).unwrap();
     fs::write(&segment, &text[..text.len() / 2]).unwrap();
-    let refused = Ledger::open(&scratch.ledger(), &scratch.config())
-        .err()
-        .unwrap()
-        .to_string();
+    let refused = Ledger::open(&scratch.ledger(), &scratch.config()).err().unwrap().to_string();
     assert!(refused.contains("shorter"), "{refused}");
 }
 
@@ -276,19 +235,12 @@ fn a_lost_or_forged_head_does_not_go_unsaid() {
     let head = scratch.ledger().join("head.json");
     let text = fs::read_to_string(&head).unwrap();
     fs::write(&head, text.replace("\"closed\": true", "\"closed\": false")).unwrap();
-    let refused = Ledger::open(&scratch.ledger(), &scratch.config())
-        .err()
-        .unwrap()
-        .to_string();
+    let refused = Ledger::open(&scratch.ledger(), &scratch.config()).err().unwrap().to_string();
     assert!(refused.contains("not as its node signed it"), "{refused}");
     fs::remove_file(&head).unwrap();
     drop(scratch.open());
     let (_, last) = lines(&scratch).pop().unwrap();
-    assert!(
-        String::from_utf8(last)
-            .unwrap()
-            .contains("\"head_missing\":true")
-    );
+    assert!(String::from_utf8(last).unwrap().contains("\"head_missing\":true"));
     // Whatever is written from now on.
     scratch.open().close().unwrap();
     let report = verify(&scratch.ledger(), &scratch.keys(), &mut |_| {}).unwrap();
@@ -339,14 +291,7 @@ fn links_and_pipes_lead_nowhere() {
         assert_eq!(fs::read_to_string(&secret).unwrap(), "root:x\n");
         assert_eq!(fs::metadata(&secret).unwrap().mode() & 0o777, 0o600);
     };
-    for name in [
-        "lock",
-        "head.tmp",
-        "chain.tmp",
-        "rgt-00000000000000000000.jsonl",
-        "head.json",
-        "chain.json",
-    ] {
+    for name in ["lock", "head.tmp", "chain.tmp", "rgt-00000000000000000000.jsonl", "head.json", "chain.json"] {
         for hard in [false, true] {
             fs::create_dir_all(&dir).unwrap();
             fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
@@ -378,29 +323,17 @@ fn places_that_cannot_be_written() {
     for (dir, said) in [
         (file.clone(), "it is a file; name a directory"),
         (file.join("below"), "cannot be made; name a writable place"),
-        (
-            "/proc/self/fdinfo".into(),
-            "cannot be written to; make the directory writable",
-        ),
+        ("/proc/self/fdinfo".into(), "cannot be written to; make the directory writable"),
     ] {
-        let refused = Ledger::open(&dir, &scratch.config())
-            .err()
-            .unwrap()
-            .to_string();
+        let refused = Ledger::open(&dir, &scratch.config()).err().unwrap().to_string();
         assert!(refused.contains(said), "{refused}");
     }
     let mut config = scratch.config();
     config.seal.key_file = Some(file.clone());
-    let refused = Ledger::open(&scratch.ledger(), &config)
-        .err()
-        .unwrap()
-        .to_string();
+    let refused = Ledger::open(&scratch.ledger(), &config).err().unwrap().to_string();
     assert!(refused.contains("64 hex digits"), "{refused}");
     config.type_prefix = "a\"b".to_string();
-    let refused = Ledger::open(&scratch.ledger(), &config)
-        .err()
-        .unwrap()
-        .to_string();
+    let refused = Ledger::open(&scratch.ledger(), &config).err().unwrap().to_string();
     assert!(refused.contains("record.type_prefix"), "{refused}");
 }
 
@@ -412,35 +345,14 @@ fn another_key_is_said_and_both_verify() {
     fs::write(&other, "correct horse battery staple\n").unwrap();
     let mut config = scratch.config();
     config.seal.set("key_encoding", "utf8").unwrap();
-    config
-        .seal
-        .set("key_file", other.to_str().unwrap())
-        .unwrap();
-    Ledger::open(&scratch.ledger(), &config)
-        .unwrap()
-        .close()
-        .unwrap();
+    config.seal.set("key_file", other.to_str().unwrap()).unwrap();
+    Ledger::open(&scratch.ledger(), &config).unwrap().close().unwrap();
     let mut keys = scratch.keys();
     let report = verify(&scratch.ledger(), &keys, &mut |_| {}).unwrap();
-    assert_eq!(
-        report.problem.map(|problem| problem.fault),
-        Some(Fault::UnknownKey)
-    );
+    assert_eq!(report.problem.map(|problem| problem.fault), Some(Fault::UnknownKey));
     keys.push(rgt::seal::SealKey::load(&other, rgt::seal::KeyEncoding::Utf8).unwrap());
-    assert_eq!(
-        verify(&scratch.ledger(), &keys, &mut |_| {})
-            .unwrap()
-            .problem,
-        None
-    );
-    assert!(
-        config
-            .seal
-            .set("mode", "ratchet")
-            .unwrap_err()
-            .to_string()
-            .contains("does not exist in this version")
-    );
+    assert_eq!(verify(&scratch.ledger(), &keys, &mut |_| {}).unwrap().problem, None);
+    assert!(config.seal.set("mode", "ratchet").unwrap_err().to_string().contains("does not exist in this version"));
 }
 
 #[test]
@@ -450,14 +362,7 @@ fn secrets_are_private_and_never_shown() {
     scratch.open().close().unwrap();
     let key = fs::read_to_string(scratch.key_file()).unwrap();
     assert_eq!(key.len(), 65);
-    assert_eq!(
-        fs::metadata(scratch.key_file())
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o777,
-        0o600
-    );
+    assert_eq!(fs::metadata(scratch.key_file()).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!format!("{:?}", scratch.keys()).contains(key.trim()));
     let mode = fs::metadata(scratch.ledger()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
@@ -475,28 +380,15 @@ fn cursors_survive() {
     for seq in 0..6 {
         let mut cursor = Cursor::open(&scratch.ledger(), "kafka").unwrap();
         let mut reader = cursor.reader().unwrap();
-        assert_eq!(
-            reader.next_line(&mut line).unwrap().map(|at| at.seq),
-            Some(seq)
-        );
+        assert_eq!(reader.next_line(&mut line).unwrap().map(|at| at.seq), Some(seq));
         cursor.commit(reader.position()).unwrap();
     }
-    let mut reader = Cursor::open(&scratch.ledger(), "kafka")
-        .unwrap()
-        .reader()
-        .unwrap();
+    let mut reader = Cursor::open(&scratch.ledger(), "kafka").unwrap().reader().unwrap();
     assert_eq!(reader.next_line(&mut line).unwrap(), None);
     ledger.audit("later", &[]).unwrap();
-    assert_eq!(
-        reader.next_line(&mut line).unwrap(),
-        None,
-        "not flushed yet"
-    );
+    assert_eq!(reader.next_line(&mut line).unwrap(), None, "not flushed yet");
     ledger.flush(false).unwrap();
-    assert_eq!(
-        reader.next_line(&mut line).unwrap().map(|at| at.seq),
-        Some(6)
-    );
+    assert_eq!(reader.next_line(&mut line).unwrap().map(|at| at.seq), Some(6));
     assert!(Cursor::open(&scratch.ledger(), "../x").is_err());
 }
 
@@ -507,12 +399,8 @@ fn writer_child() {
         return;
     };
     let scratch = std::mem::ManuallyDrop::new(Scratch(dir.into()));
-    let config = LedgerConfig {
-        segment_bytes: 256 << 10,
-        compress_from: 256 << 10,
-        checkpoint_every: 500,
-        ..scratch.config()
-    };
+    let config =
+        LedgerConfig { segment_bytes: 256 << 10, compress_from: 256 << 10, checkpoint_every: 500, ..scratch.config() };
     let mut ledger = Ledger::open(&scratch.ledger(), &config).unwrap();
     let mut random = Random::seeded();
     loop {

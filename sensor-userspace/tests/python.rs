@@ -24,22 +24,14 @@ fn agrees_on_every_record() {
     let mut random = Random::seeded();
     for length in [8, 0, 1, 64] {
         let scratch = Scratch::new();
-        let config = LedgerConfig {
-            segment_bytes: 1 << 20,
-            compress_from: 1 << 20,
-            ..scratch.config()
-        };
+        let config = LedgerConfig { segment_bytes: 1 << 20, compress_from: 1 << 20, ..scratch.config() };
         for _ in 0..2 {
             let mut ledger = Ledger::open(&scratch.ledger(), &config).unwrap();
             fill(&mut ledger, &mut random, length, 300);
             ledger.close().unwrap();
         }
         let output = python(&scratch, &scratch.ledger());
-        assert!(
-            output.status.success(),
-            "length {length}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "length {length}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 
@@ -58,9 +50,6 @@ fn disagrees_when_anything_changed() {
         let at = random.below(text.len() as u64) as usize;
         text[at] ^= 1 << random.below(7);
         fs::write(&segment, text).unwrap();
-        assert!(
-            !python(&scratch, &copy).status.success(),
-            "flip in byte {at}"
-        );
+        assert!(!python(&scratch, &copy).status.success(), "flip in byte {at}");
     }
 }

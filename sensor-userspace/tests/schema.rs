@@ -13,10 +13,7 @@ use serde_json::Value;
 use support::{Random, Scratch, fill, repository};
 
 fn validator(schema: &Value) -> Validator {
-    jsonschema::options()
-        .should_validate_formats(true)
-        .build(schema)
-        .unwrap()
+    jsonschema::options().should_validate_formats(true).build(schema).unwrap()
 }
 
 #[test]
@@ -28,11 +25,7 @@ fn published_schemas_are_current() {
             fs::write(&file, text(&schema).unwrap()).unwrap();
         }
         let published = fs::read_to_string(&file).unwrap();
-        assert_eq!(
-            published,
-            text(&schema).unwrap(),
-            "{name}: run this test with RGT_UPDATE=1"
-        );
+        assert_eq!(published, text(&schema).unwrap(), "{name}: run this test with RGT_UPDATE=1");
     }
 }
 
@@ -57,33 +50,19 @@ fn records_fit() {
     let mut seen = std::collections::BTreeMap::<String, usize>::new();
     while reader.next_line(&mut line).unwrap().is_some() {
         let event: Value = serde_json::from_slice(&line).unwrap();
-        let category = event["type"]
-            .as_str()
-            .unwrap()
-            .strip_prefix("rgt.")
-            .unwrap()
-            .to_string();
+        let category = event["type"].as_str().unwrap().strip_prefix("rgt.").unwrap().to_string();
         let own = published
             .get(&event["dataschema"])
             .unwrap_or_else(|| panic!("no published schema is {}", event["dataschema"]));
-        let mut wanted = vec![
-            ("envelope", &envelope, &event),
-            ("its own", own, &event["data"]),
-        ];
+        let mut wanted = vec![("envelope", &envelope, &event), ("its own", own, &event["data"])];
         if category.starts_with("policy.") {
             wanted.push(("the article's", &article, &event["data"]));
         }
         for (which, validator, value) in wanted {
-            let errors: Vec<String> = validator
-                .iter_errors(value)
-                .map(|error| error.to_string())
-                .collect();
+            let errors: Vec<String> = validator.iter_errors(value).map(|error| error.to_string()).collect();
             assert!(errors.is_empty(), "{which} schema: {errors:?}: {event}");
         }
         *seen.entry(category).or_default() += 1;
     }
-    assert!(
-        seen.len() == 5 && seen.values().all(|&count| count > 1),
-        "{seen:?}"
-    );
+    assert!(seen.len() == 5 && seen.values().all(|&count| count > 1), "{seen:?}");
 }

@@ -70,7 +70,10 @@ fn records_are_chosen() {
         let (status, one, err) = suggest(&scratch.ledger(), &options);
         assert_eq!((status, err.as_str()), (0, ""));
         assert!(one.contains("/srv/coder") && !one.contains("/srv/tester"), "{one}");
-        assert!(one.contains("3 attempts of team/coder (run team/coder-run)") && one.contains("name: \"coder\""), "{one}");
+        assert!(
+            one.contains("3 attempts of team/coder (run team/coder-run)") && one.contains("name: \"coder\""),
+            "{one}"
+        );
     }
     let (_, named, _) = suggest(&scratch.ledger(), &["--name", "mine", "--on-unknown", "allow"]);
     assert!(named.contains("name: \"mine\"") && named.contains("on_unknown: allow"), "{named}");

@@ -21,10 +21,7 @@ struct Case {
 impl Case {
     fn new(random: &mut Random) -> Case {
         let scratch = Scratch::new();
-        let config = LedgerConfig {
-            segment_bytes: 96 << 10,
-            ..scratch.config()
-        };
+        let config = LedgerConfig { segment_bytes: 96 << 10, ..scratch.config() };
         let mut ledger = Ledger::open(&scratch.ledger(), &config).unwrap();
         fill(&mut ledger, random, 8, 200);
         ledger.close().unwrap();
@@ -37,11 +34,7 @@ impl Case {
             .collect();
         segments.sort();
         assert!(segments.len() > 2);
-        Case {
-            scratch,
-            segments,
-            pristine,
-        }
+        Case { scratch, segments, pristine }
     }
 
     fn restore(&self) {
@@ -55,19 +48,13 @@ impl Case {
     fn expect(&self, what: &str, faults: &[Fault]) {
         let problem = self.verify().problem;
         let fault = problem.as_ref().map(|problem| problem.fault);
-        assert!(
-            fault.is_some_and(|fault| faults.contains(&fault)),
-            "{what}: {problem:?}"
-        );
+        assert!(fault.is_some_and(|fault| faults.contains(&fault)), "{what}: {problem:?}");
     }
 
     fn edit(&self, segment: usize, edit: impl FnOnce(&mut Vec<Vec<u8>>)) {
         let path = &self.segments[segment];
         let text = fs::read(path).unwrap();
-        let mut lines: Vec<Vec<u8>> = text
-            .split_inclusive(|&byte| byte == b'\n')
-            .map(<[u8]>::to_vec)
-            .collect();
+        let mut lines: Vec<Vec<u8>> = text.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
         edit(&mut lines);
         fs::write(path, lines.concat()).unwrap();
     }
@@ -93,48 +80,32 @@ fn random_tampering_is_found_and_named() {
                 let mut changed = text.clone();
                 changed[at] ^= bit;
                 fs::write(&case.segments[segment], changed).unwrap();
-                (
-                    format!("flip bit {bit} of byte {at} in segment {segment}"),
-                    &[Fault::Modified],
-                )
+                (format!("flip bit {bit} of byte {at} in segment {segment}"), &[Fault::Modified])
             }
             1 if segment == newest && low as u64 == count - 1 => continue,
             1 => {
                 let last = segment == newest && line as u64 == count - 1;
                 case.edit(segment, |lines| drop(lines.remove(line)));
-                let fault: &[Fault] = if last {
-                    &[Fault::Truncated]
-                } else {
-                    &[Fault::Missing]
-                };
+                let fault: &[Fault] = if last { &[Fault::Truncated] } else { &[Fault::Missing] };
                 (format!("delete line {line} of segment {segment}"), fault)
             }
             2 => {
                 case.edit(segment, |lines| lines.swap(low, high));
-                (
-                    format!("swap lines {low} and {high} of segment {segment}"),
-                    &[Fault::Reordered],
-                )
+                (format!("swap lines {low} and {high} of segment {segment}"), &[Fault::Reordered])
             }
             3 => {
                 case.edit(segment, |lines| {
                     let copy = lines[low].clone();
                     lines.insert(high, copy);
                 });
-                (
-                    format!("line {low} again at {high} of segment {segment}"),
-                    &[Fault::Duplicated],
-                )
+                (format!("line {low} again at {high} of segment {segment}"), &[Fault::Duplicated])
             }
             4 => {
                 case.edit(segment, |lines| {
                     let copy = lines[high].clone();
                     lines.insert(low, copy);
                 });
-                (
-                    format!("line {high} early at {low} of segment {segment}"),
-                    &[Fault::Duplicated],
-                )
+                (format!("line {high} early at {low} of segment {segment}"), &[Fault::Duplicated])
             }
             5 => {
                 let at = random.below(fs::metadata(&case.segments[newest]).unwrap().len()) as usize;
@@ -162,19 +133,12 @@ fn whole_segments() {
     let mut random = Random::seeded();
     let case = Case::new(&mut random);
     let newest = case.segments.len() - 1;
-    for (segment, fault) in [
-        (0, Fault::Missing),
-        (1, Fault::Missing),
-        (newest, Fault::Truncated),
-    ] {
+    for (segment, fault) in [(0, Fault::Missing), (1, Fault::Missing), (newest, Fault::Truncated)] {
         fs::remove_file(&case.segments[segment]).unwrap();
         case.expect(&format!("segment {segment} gone"), &[fault]);
         case.restore();
     }
-    let (first, second) = (
-        fs::read(&case.segments[0]).unwrap(),
-        fs::read(&case.segments[1]).unwrap(),
-    );
+    let (first, second) = (fs::read(&case.segments[0]).unwrap(), fs::read(&case.segments[1]).unwrap());
     fs::write(&case.segments[0], &second).unwrap();
     fs::write(&case.segments[1], &first).unwrap();
     case.expect("segments exchanged", &[Fault::Reordered]);
@@ -185,10 +149,7 @@ fn whole_segments() {
     // A segment alone: its tail is vouched for by the next one's name.
     case.edit(1, |lines| drop(lines.pop()));
     let report = verify(&case.segments[1], &case.scratch.keys(), &mut |_| {}).unwrap();
-    assert_eq!(
-        report.problem.map(|problem| problem.fault),
-        Some(Fault::Truncated)
-    );
+    assert_eq!(report.problem.map(|problem| problem.fault), Some(Fault::Truncated));
 }
 
 /// Without any of the ledger's keys: the tail is cut, and a head is signed with a key of one's own.
@@ -204,31 +165,21 @@ fn a_cut_tail_under_a_head_of_ones_own() {
     let forge = |lines: usize| {
         let mut tree = Tree::default();
         let (mut chain, mut last) = (String::new(), [0; 32]);
-        let text: Vec<u8> = case
-            .segments
-            .iter()
-            .flat_map(|segment| fs::read(segment).unwrap())
-            .collect();
+        let text: Vec<u8> = case.segments.iter().flat_map(|segment| fs::read(segment).unwrap()).collect();
         for line in text.split(|byte| *byte == b'\n').take(lines) {
             last = Sha256::digest(line).into();
             tree.push(&last);
             let value: serde_json::Value = serde_json::from_slice(line).unwrap();
             chain = value["data"]["chain"]["id"].as_str().unwrap().to_string();
         }
-        Head {
-            last: hex::encode(last),
-            ..Head::sign(&own, &chain, "node-1", &tree)
-        }
-        .write(&case.scratch.ledger(), &own, |_| Ok(()))
-        .unwrap();
+        Head { last: hex::encode(last), ..Head::sign(&own, &chain, "node-1", &tree) }
+            .write(&case.scratch.ledger(), &own, |_| Ok(()))
+            .unwrap();
     };
     let cut = || {
         case.restore();
         case.edit(case.segments.len() - 1, |lines| lines.truncate(3));
-        case.segments
-            .iter()
-            .map(|segment| fs::read_to_string(segment).unwrap().lines().count())
-            .sum::<usize>()
+        case.segments.iter().map(|segment| fs::read_to_string(segment).unwrap().lines().count()).sum::<usize>()
     };
     let whole = cut();
     for over in [0, 1, whole] {
@@ -236,20 +187,12 @@ fn a_cut_tail_under_a_head_of_ones_own() {
         forge(over);
         case.expect(&format!("a head over {over}"), &[Fault::Modified]);
         let alone = verify(newest, &case.scratch.keys(), &mut |_| {}).unwrap();
-        assert!(
-            alone.problem.is_some() || alone.head.is_none(),
-            "a segment alone under a head over {over}: {alone:?}"
-        );
+        assert!(alone.problem.is_some() || alone.head.is_none(), "a segment alone under a head over {over}: {alone:?}");
     }
     // Nor does going on make it good without a word.
     drop(Ledger::open(&case.scratch.ledger(), &case.scratch.config()).unwrap());
     let text = fs::read_to_string(newest).unwrap();
-    assert!(
-        text.lines()
-            .last()
-            .unwrap()
-            .contains("\"head_missing\":true")
-    );
+    assert!(text.lines().last().unwrap().contains("\"head_missing\":true"));
 }
 
 #[test]
@@ -257,10 +200,7 @@ fn foreign_lines_and_keys() {
     let mut random = Random::seeded();
     let case = Case::new(&mut random);
     let report = verify(&case.scratch.ledger(), &[], &mut |_| {}).unwrap();
-    assert_eq!(
-        report.problem.map(|problem| problem.fault),
-        Some(Fault::UnknownKey)
-    );
+    assert_eq!(report.problem.map(|problem| problem.fault), Some(Fault::UnknownKey));
 
     // Another ledger of the same node and key: every line is genuine, but of another chain.
     let other = case.scratch.0.join("other");
@@ -276,10 +216,7 @@ fn foreign_lines_and_keys() {
     let text = case.scratch.0.join("notes.txt");
     fs::write(&text, "dear diary\n").unwrap();
     let report = verify(&text, &case.scratch.keys(), &mut |_| {}).unwrap();
-    assert_eq!(
-        report.problem.map(|problem| problem.fault),
-        Some(Fault::Malformed)
-    );
+    assert_eq!(report.problem.map(|problem| problem.fault), Some(Fault::Malformed));
     assert!(verify(&case.scratch.0.join("nothing"), &[], &mut |_| {}).is_err());
 }
 
@@ -306,32 +243,18 @@ fn a_boot_that_nobody_announced() {
             let at = data.find("\"prev\":\"").unwrap() + 8;
             data.replace_range(at..at + 64, &prev);
         }
-        let signature = scratch.keys()[0].sign([
-            parts.kind,
-            parts.source,
-            parts.time,
-            parts.id,
-            data.as_bytes(),
-        ]);
+        let signature = scratch.keys()[0].sign([parts.kind, parts.source, parts.time, parts.id, data.as_bytes()]);
         let old = String::from_utf8(parts.data.to_vec()).unwrap();
         let old_signature = String::from_utf8(parts.signature.to_vec()).unwrap();
-        let line = line
-            .replace(&old, &data)
-            .replace(&old_signature, std::str::from_utf8(&signature).unwrap());
-        prev = Some(hex::encode(<sha2::Sha256 as sha2::Digest>::digest(
-            line.as_bytes(),
-        )));
+        let line = line.replace(&old, &data).replace(&old_signature, std::str::from_utf8(&signature).unwrap());
+        prev = Some(hex::encode(<sha2::Sha256 as sha2::Digest>::digest(line.as_bytes())));
         out += &line;
         out.push('\n');
     }
     fs::write(&segment, out).unwrap();
     let report = verify(&scratch.ledger(), &scratch.keys(), &mut |_| {}).unwrap();
     let problem = report.problem.unwrap();
-    assert_eq!(
-        (problem.fault, problem.line),
-        (Fault::BrokenBootChain, 4),
-        "{problem:?}"
-    );
+    assert_eq!((problem.fault, problem.line), (Fault::BrokenBootChain, 4), "{problem:?}");
 }
 
 #[test]

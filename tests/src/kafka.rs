@@ -31,19 +31,12 @@ pub fn tools() -> Result<Tools> {
         .status()
         .context("no java: `apt-get install default-jre-headless`")?;
     let cache = cache()?;
-    Ok(Tools {
-        jars: kafka_fetch::ensure(&cache)?,
-        python: kafka_fetch::ensure_consumer(&cache)?,
-    })
+    Ok(Tools { jars: kafka_fetch::ensure(&cache)?, python: kafka_fetch::ensure_consumer(&cache)? })
 }
 
 /// As xtask finds it: `$RGT_CACHE`, else `rgt` in the user's cache directory.
 fn cache() -> Result<PathBuf> {
-    let set = |name| {
-        std::env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     set("RGT_CACHE")
         .or_else(|| Some(set("XDG_CACHE_HOME")?.join("rgt")))
         .or_else(|| Some(set("HOME")?.join(".cache/rgt")))
@@ -66,12 +59,7 @@ impl Broker {
     /// Formats an empty storage and starts a broker on it; returns when it takes requests.
     pub fn start(tools: &Tools, port: u16) -> Result<Self> {
         let home = std::env::temp_dir().join(format!("rgt-kafka-{}-{port}", std::process::id()));
-        let mut broker = Self {
-            home,
-            jars: tools.jars.clone(),
-            port,
-            child: None,
-        };
+        let mut broker = Self { home, jars: tools.jars.clone(), port, child: None };
         broker.format()?;
         broker.restart()?;
         Ok(broker)
@@ -96,19 +84,14 @@ impl Broker {
         let log = self.home.join("broker.log");
         let out = File::create(&log)?;
         let mut java = self.java();
-        java.args(["kafka.Kafka", "server.properties"])
-            .stdin(Stdio::null())
-            .stdout(out.try_clone()?)
-            .stderr(out);
+        java.args(["kafka.Kafka", "server.properties"]).stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
         // SAFETY: prctl is async-signal-safe, and the closure touches nothing else.
         unsafe {
             // A test that is killed must not leave its broker behind.
-            java.pre_exec(
-                || match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-                    0 => Ok(()),
-                    _ => Err(std::io::Error::last_os_error()),
-                },
-            );
+            java.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
         }
         let mut child = java.spawn().context("java")?;
         let begun = Instant::now();
@@ -169,22 +152,11 @@ impl Broker {
         fs::write(self.home.join("server.properties"), properties)?;
         let out = self
             .java()
-            .args([
-                "kafka.tools.StorageTool",
-                "format",
-                "-t",
-                "cmd0LXRlc3RzLWthZmthMQ",
-                "-c",
-                "server.properties",
-            ])
+            .args(["kafka.tools.StorageTool", "format", "-t", "cmd0LXRlc3RzLWthZmthMQ", "-c", "server.properties"])
             .output()
             .context("java")?;
         if !out.status.success() {
-            bail!(
-                "StorageTool: {}{}",
-                String::from_utf8_lossy(&out.stdout),
-                String::from_utf8_lossy(&out.stderr)
-            );
+            bail!("StorageTool: {}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         }
         Ok(())
     }
@@ -206,10 +178,7 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        if let Err(error) = self
-            .kill()
-            .and_then(|()| fs::remove_dir_all(&self.home).map_err(Into::into))
-        {
+        if let Err(error) = self.kill().and_then(|()| fs::remove_dir_all(&self.home).map_err(Into::into)) {
             eprintln!("broker in {}: {error:#}", self.home.display());
         }
     }
@@ -226,13 +195,7 @@ pub struct Consumed {
 }
 
 /// Runs docs/examples/consumer.py until nothing has come for `patience`.
-pub fn consume(
-    tools: &Tools,
-    broker: &Broker,
-    topic: &str,
-    key_file: &Path,
-    patience: Duration,
-) -> Result<Consumed> {
+pub fn consume(tools: &Tools, broker: &Broker, topic: &str, key_file: &Path, patience: Duration) -> Result<Consumed> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/consumer.py");
     let out = Command::new(&tools.python)
         .arg(script)
@@ -240,29 +203,13 @@ pub fn consume(
         .arg(key_file)
         .arg(patience.as_secs().to_string())
         .output()?;
-    let (said, sum) = (
-        String::from_utf8(out.stdout)?,
-        String::from_utf8(out.stderr)?,
-    );
-    let numbers: Vec<usize> = sum
-        .split_whitespace()
-        .filter_map(|word| word.parse().ok())
-        .collect();
-    let [count, duplicates, not_genuine] = numbers[..] else {
-        bail!("consumer.py ({}): {sum}", out.status)
-    };
+    let (said, sum) = (String::from_utf8(out.stdout)?, String::from_utf8(out.stderr)?);
+    let numbers: Vec<usize> = sum.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [count, duplicates, not_genuine] = numbers[..] else { bail!("consumer.py ({}): {sum}", out.status) };
     let fields: Vec<Vec<&str>> = said.lines().map(|line| line.split(' ').collect()).collect();
     let records: Vec<String> = fields.iter().map(|f| f[..2].join(" ")).collect();
     if records.len() != count {
-        bail!(
-            "consumer.py counts {count} records and prints {}",
-            records.len()
-        );
+        bail!("consumer.py counts {count} records and prints {}", records.len());
     }
-    Ok(Consumed {
-        records,
-        keys: fields.iter().map(|f| f[4].to_owned()).collect(),
-        duplicates,
-        not_genuine,
-    })
+    Ok(Consumed { records, keys: fields.iter().map(|f| f[4].to_owned()).collect(), duplicates, not_genuine })
 }

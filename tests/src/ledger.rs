@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rgt::attempt::{
-    ArgumentRead, Attempt, Credentials, End, Enforcement, Judged, Judgement, Mode, Run, Severity,
-    Verdict,
+    ArgumentRead, Attempt, Credentials, End, Enforcement, Judged, Judgement, Mode, Run, Severity, Verdict,
 };
 use rgt::ledger::{Ledger, LedgerConfig, Reader};
 use rgt::record::{Recorder, RecorderOptions};
@@ -25,27 +24,12 @@ impl TestLedger {
     pub fn new(dir: &Path, agents: &[&str]) -> Self {
         let key_file = dir.join("seal.key");
         std::fs::write(&key_file, format!("{KEY}\n")).unwrap();
-        let seal = SealConfig {
-            key_file: Some(key_file.clone()),
-            key_dir: dir.join("keys"),
-            ..SealConfig::default()
-        };
-        let config = LedgerConfig {
-            node: "test-node".to_owned(),
-            seal,
-            ..LedgerConfig::default()
-        };
+        let seal = SealConfig { key_file: Some(key_file.clone()), key_dir: dir.join("keys"), ..SealConfig::default() };
+        let config = LedgerConfig { node: "test-node".to_owned(), seal, ..LedgerConfig::default() };
         let ledger = Ledger::open(&dir.join("ledger"), &config).unwrap();
-        let recorders = agents
-            .iter()
-            .map(|agent| Recorder::new(run(agent), RecorderOptions::default()).unwrap())
-            .collect();
-        Self {
-            key_file,
-            ledger,
-            recorders,
-            made: 0,
-        }
+        let recorders =
+            agents.iter().map(|agent| Recorder::new(run(agent), RecorderOptions::default()).unwrap()).collect();
+        Self { key_file, ledger, recorders, made: 0 }
     }
 
     /// So many attempts, the agents taking turns; visible to readers on return.
@@ -53,9 +37,7 @@ impl TestLedger {
         for _ in 0..count {
             let turn = usize::try_from(self.made).unwrap() % self.recorders.len();
             let (attempt, judgement) = delete(self.made);
-            self.recorders[turn]
-                .attempt(&attempt, &judgement, &mut self.ledger)
-                .unwrap();
+            self.recorders[turn].attempt(&attempt, &judgement, &mut self.ledger).unwrap();
             self.made += 1;
         }
         self.ledger.flush(false).unwrap();
@@ -78,11 +60,7 @@ pub fn records(ledger: &Path) -> Vec<String> {
     while reader.next_line(&mut line).unwrap().is_some() {
         let record: serde_json::Value = serde_json::from_slice(&line).unwrap();
         let chain = &record["data"]["chain"];
-        all.push(format!(
-            "{} {}",
-            chain["id"].as_str().unwrap(),
-            chain["seq"]
-        ));
+        all.push(format!("{} {}", chain["id"].as_str().unwrap(), chain["seq"]));
     }
     all
 }
@@ -121,13 +99,7 @@ fn delete(number: u64) -> (Attempt, Judgement) {
         exe_chain: vec![b"/usr/bin/rm".to_vec(), b"/usr/bin/bash".to_vec()],
         argv: None,
         parameters: Vec::new(),
-        credentials: Credentials {
-            uid: 1000,
-            gid: 1000,
-            euid: 1000,
-            egid: 1000,
-            caps: 0,
-        },
+        credentials: Credentials { uid: 1000, gid: 1000, euid: 1000, egid: 1000, caps: 0 },
         late: false,
         incomplete: Vec::new(),
     };

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-pub use crate::vm::{Boot, Missing, Mode};
 use crate::vm::scratch;
+pub use crate::vm::{Boot, Missing, Mode};
 use serde_json::Value;
 
 /// One boot, and one test for each thing that must be true of it.
@@ -122,24 +122,17 @@ impl Told {
     }
 
     pub fn check(&self, name: &str) -> &Check {
-        self.checks
-            .get(name)
-            .unwrap_or_else(|| panic!("{name}: the agent did not come to it"))
+        self.checks.get(name).unwrap_or_else(|| panic!("{name}: the agent did not come to it"))
     }
 
     /// `data` of a ledger's records.
     pub fn records(&self, ledger: &str) -> impl Iterator<Item = &Value> {
-        let of =
-            move |(from, record): &'_ (String, Value)| from == ledger && record["data"].is_object();
-        self.records
-            .iter()
-            .filter(move |entry| of(entry))
-            .map(|(_, record)| &record["data"])
+        let of = move |(from, record): &'_ (String, Value)| from == ledger && record["data"].is_object();
+        self.records.iter().filter(move |entry| of(entry)).map(|(_, record)| &record["data"])
     }
 
     pub fn denials(&self, ledger: &str) -> impl Iterator<Item = &Value> {
-        self.records(ledger)
-            .filter(|data| data["policy_verdict"] == "DENY")
+        self.records(ledger).filter(|data| data["policy_verdict"] == "DENY")
     }
 }
 
@@ -173,16 +166,10 @@ pub const LOSES: &str = "this kernel skips tracing programs";
 
 /// The one record of a ledger that is of this kind.
 pub fn kind<'a>(told: &'a Told, ledger: &str, kind: &str) -> &'a Value {
-    let of_kind: Vec<&Value> = told
-        .records(ledger)
-        .filter(|data| data["kind"] == kind)
-        .collect();
+    let of_kind: Vec<&Value> = told.records(ledger).filter(|data| data["kind"] == kind).collect();
     match of_kind[..] {
         [record] => record,
-        _ => panic!(
-            "{ledger}: {} records of kind {kind}, not one",
-            of_kind.len()
-        ),
+        _ => panic!("{ledger}: {} records of kind {kind}, not one", of_kind.len()),
     }
 }
 
@@ -192,13 +179,7 @@ pub fn boot(kernel: &str, mode: Mode, script: &str, add: &[String]) -> Result<To
 }
 
 /// The same; the script gets these arguments.
-pub fn boot_with(
-    kernel: &str,
-    mode: Mode,
-    script: &str,
-    add: &[String],
-    arguments: &[&str],
-) -> Result<Told, Missing> {
+pub fn boot_with(kernel: &str, mode: Mode, script: &str, add: &[String], arguments: &[&str]) -> Result<Told, Missing> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm");
     let tools = tools(&scripts)?;
     let mut boot = Boot::new(kernel, mode).add(&scripts, "/t").add(&tools, "/full").seconds(1800);
@@ -208,6 +189,5 @@ pub fn boot_with(
     let path = format!("/t/{script}.sh");
     let command: Vec<&str> = ["sh", path.as_str()].into_iter().chain(arguments.iter().copied()).collect();
     let out = boot.run(script, &command)?;
-    Told::read(&out)
-        .map_err(|line| Missing::Failed(format!("the scripts do not say such a thing: {line}")))
+    Told::read(&out).map_err(|line| Missing::Failed(format!("the scripts do not say such a thing: {line}")))
 }

@@ -42,19 +42,13 @@ impl Boot {
             // The kernel's own list.
             (Mode::Lsm, _) => Vec::new(),
         };
-        Self {
-            kernel: kernel.to_owned(),
-            mode,
-            arguments,
-            timeout: 240,
-        }
+        Self { kernel: kernel.to_owned(), mode, arguments, timeout: 240 }
     }
 
     /// A file or directory of this machine.
     pub fn add(mut self, host: &Path, guest: &str) -> Self {
         self.arguments.push("--add".into());
-        self.arguments
-            .push(format!("{}:{guest}", host.display()).into());
+        self.arguments.push(format!("{}:{guest}", host.display()).into());
         self
     }
 
@@ -90,19 +84,11 @@ impl Boot {
         let _ = std::fs::write(file.with_added_extension("out"), &done.stdout);
         let _ = std::fs::write(file.with_added_extension("err"), &done.stderr);
         if done.status.code() == Some(77) {
-            let reason = err
-                .lines()
-                .rev()
-                .find_map(|line| line.strip_prefix("vm: SKIP "));
-            return Err(Missing::Skipped(
-                reason.unwrap_or("this kernel cannot be had").to_owned(),
-            ));
+            let reason = err.lines().rev().find_map(|line| line.strip_prefix("vm: SKIP "));
+            return Err(Missing::Skipped(reason.unwrap_or("this kernel cannot be had").to_owned()));
         }
         if !done.status.success() {
-            return Err(Missing::Failed(format!(
-                "{kernel} {mode}: {}\n{err}",
-                done.status
-            )));
+            return Err(Missing::Failed(format!("{kernel} {mode}: {}\n{err}", done.status)));
         }
         if let Some(last) = err.lines().next_back() {
             println!("{mode} {last}");

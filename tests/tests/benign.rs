@@ -8,10 +8,8 @@ use rgt_tests::vm::{self, Boot, Missing, Mode};
 use serde_json::Value;
 
 /// What is refused although it harms nobody, and why.
-const HARMED: &[(&str, &str)] = &[(
-    "write_own_proc",
-    "`>` truncates, which counts as file.delete in /proc too, where nothing can be deleted",
-)];
+const HARMED: &[(&str, &str)] =
+    &[("write_own_proc", "`>` truncates, which counts as file.delete in /proc too, where nothing can be deleted")];
 const PLACES: [&str; 2] = ["agent user", "agent container"];
 /// Without git, gcc and Python, which not every machine has.
 const LEAST: usize = 55;
@@ -54,7 +52,10 @@ fn python(library: &Path) -> PathBuf {
     let to = vm::scratch().join("python");
     let _ = std::fs::remove_dir_all(&to);
     std::fs::create_dir_all(&to).unwrap();
-    for name in ["encodings", "collections", "importlib", "re", "json", "http", "urllib", "email", "html", "lib-dynload", "__pycache__"] {
+    for name in [
+        "encodings", "collections", "importlib", "re", "json", "http", "urllib", "email", "html", "lib-dynload",
+        "__pycache__",
+    ] {
         copy(&library.join(name), &to.join(name));
     }
     for entry in std::fs::read_dir(library).unwrap().flatten() {

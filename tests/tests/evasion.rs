@@ -140,7 +140,9 @@ fn suite(name: &str, kernel: &str, mode: Mode) {
         println!("{} went wrong, booted once more, for {LOSES}:\n{}", wrong.len(), wrong.join("\n"));
         match tried(kernel, mode) {
             // LSM programs are not among those that are skipped.
-            Ok(again) => wrong.retain(|line| again.contains(line) || mode == Mode::Lsm && line.ends_with(Verdict::Breach.name())),
+            Ok(again) => {
+                wrong.retain(|line| again.contains(line) || mode == Mode::Lsm && line.ends_with(Verdict::Breach.name()))
+            }
             Err(reason) => return skips(reason),
         }
     }
@@ -225,7 +227,11 @@ fn table(told: &Told, kernel: &str, least: usize) -> Vec<String> {
     }
     // Every family must have been there, with something refused or known to be open.
     for (family, _) in RULES {
-        let tried: usize = counts.iter().filter(|((of, verdict), _)| *of == family && *verdict != Verdict::NoEffect).map(|(_, count)| count).sum();
+        let tried: usize = counts
+            .iter()
+            .filter(|((of, verdict), _)| *of == family && *verdict != Verdict::NoEffect)
+            .map(|(_, count)| count)
+            .sum();
         if tried < least {
             wrong.push(format!("{family}: {tried} techniques with an effect, not {least}"));
         }
@@ -258,6 +264,11 @@ fn what_is_open_exists() {
     for open in open::OPEN {
         assert!(RULES.iter().any(|(family, _)| *family == open.family), "{}", open.family);
         let source = std::fs::read_to_string(sources().join(format!("{}.c", open.family))).unwrap();
-        assert!(open.technique == "*" || source.contains(&format!("{{\"{}\",", open.technique)), "{}/{}", open.family, open.technique);
+        assert!(
+            open.technique == "*" || source.contains(&format!("{{\"{}\",", open.technique)),
+            "{}/{}",
+            open.family,
+            open.technique
+        );
     }
 }

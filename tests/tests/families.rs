@@ -144,12 +144,7 @@ fn refuses_by_socket(told: &Told, kernel: &str, mode: Mode) -> Done {
 /// What is named by a rule that allows, what has no name, and where nobody listens: there the argument is judged.
 fn lets_other_sockets_be(told: &Told, kernel: &str, _: Mode) -> Done {
     for check in [
-        "unix open",
-        "unix open abstract",
-        "unix open datagram",
-        "unix open write",
-        "unix pair",
-        "unix datagram pair",
+        "unix open", "unix open abstract", "unix open datagram", "unix open write", "unix pair", "unix datagram pair",
         "unix answer",
     ] {
         assert_eq!(told.check(&format!("sockets {check}")).status, 0, "{check}");
@@ -197,8 +192,18 @@ fn refuses_capabilities(told: &Told, kernel: &str, _: Mode) -> Done {
     assert_eq!(told.fact("exec capabilities"), "7");
     let mut unrecorded = Vec::new();
     for case in CAPABILITIES {
-        assert_eq!(told.check(&format!("unneeded {}", case.check)).status, case.free, "{} where it is allowed", case.check);
-        assert_eq!(told.check(&format!("capabilities {}", case.check)).status, case.met, "{} where it is denied", case.check);
+        assert_eq!(
+            told.check(&format!("unneeded {}", case.check)).status,
+            case.free,
+            "{} where it is allowed",
+            case.check
+        );
+        assert_eq!(
+            told.check(&format!("capabilities {}", case.check)).status,
+            case.met,
+            "{} where it is denied",
+            case.check
+        );
         let tells = |data: &&Value| {
             let attempt = &data["action_attempted"];
             attempt["syscall"] == case.syscall

@@ -78,18 +78,8 @@ fn complete(tools: &Tools, broker: &Broker, ledger: &Path, key_file: &Path) -> C
     let arrived: HashSet<&String> = consumed.records.iter().collect();
     let written = records(ledger);
     let missing: Vec<&String> = written.iter().filter(|r| !arrived.contains(r)).collect();
-    assert!(
-        missing.is_empty(),
-        "{} of {} missing, the first: {}",
-        missing.len(),
-        written.len(),
-        missing[0]
-    );
-    assert_eq!(
-        consumed.records.len(),
-        written.len(),
-        "records that the ledger does not have"
-    );
+    assert!(missing.is_empty(), "{} of {} missing, the first: {}", missing.len(), written.len(), missing[0]);
+    assert_eq!(consumed.records.len(), written.len(), "records that the ledger does not have");
     consumed
 }
 
@@ -103,23 +93,14 @@ fn streamed_and_verified() {
         // And what comes while it runs.
         ledger.append(500);
         let status = sink.finish(LONG).unwrap();
-        assert_eq!(
-            (status.state, status.restarts, status.trouble),
-            (State::Stopped, 0, None)
-        );
+        assert_eq!((status.state, status.restarts, status.trouble), (State::Stopped, 0, None));
         let consumed = complete(tools, broker, ledger.dir(), ledger.key_file());
         assert_eq!(consumed.duplicates, 0);
         for agent in ["coder", "reviewer"] {
-            assert!(
-                consumed.keys.iter().any(|k| k == agent),
-                "no record keyed {agent}"
-            );
+            assert!(consumed.keys.iter().any(|k| k == agent), "no record keyed {agent}");
         }
         in_order_by_key(&consumed);
-        println!(
-            "streamed_and_verified: {} records, 0 twice",
-            consumed.records.len()
-        );
+        println!("streamed_and_verified: {} records, 0 twice", consumed.records.len());
     });
 }
 
@@ -129,10 +110,7 @@ fn in_order_by_key(consumed: &Consumed) {
     for (record, key) in consumed.records.iter().zip(&consumed.keys) {
         let seq: u64 = record.rsplit(' ').next().unwrap().parse().unwrap();
         let before = last.insert(key, seq);
-        assert!(
-            before.is_none_or(|b| b < seq),
-            "{key}: {seq} after {before:?}"
-        );
+        assert!(before.is_none_or(|b| b < seq), "{key}: {seq} after {before:?}");
     }
 }
 
@@ -192,15 +170,8 @@ fn broker_stopped_for_a_while() {
         let status = sink.finish(LONG).unwrap();
         let consumed = complete(tools, broker, ledger.dir(), ledger.key_file());
         in_order_by_key(&consumed);
-        assert_eq!(
-            (consumed.duplicates, status.restarts),
-            (0, 0),
-            "idempotence did not hold"
-        );
-        println!(
-            "broker_stopped_for_a_while: {} records, 0 twice, in order",
-            consumed.records.len()
-        );
+        assert_eq!((consumed.duplicates, status.restarts), (0, 0), "idempotence did not hold");
+        println!("broker_stopped_for_a_while: {} records, 0 twice, in order", consumed.records.len());
     });
 }
 
@@ -277,16 +248,9 @@ fn unreachable_broker_names_what_remains() {
     let begun = Instant::now();
     let sink = KafkaSink::start(config, ledger.dir(), Arc::default()).unwrap();
     let error = sink.finish(Duration::from_secs(3)).unwrap_err();
-    assert!(
-        begun.elapsed() < Duration::from_secs(8),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     let expected = records(ledger.dir()).len() as u64;
-    assert!(
-        matches!(&error, Error::Unsent { remaining, .. } if *remaining == expected),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::Unsent { remaining, .. } if *remaining == expected), "{error}");
     println!("unreachable_broker: {error}");
 }
 
@@ -294,16 +258,10 @@ fn unreachable_broker_names_what_remains() {
 fn a_property_that_does_not_exist_fails_at_the_start() {
     let dir = Dir::new("wrong_property");
     let ledger = TestLedger::new(&dir.0, &["coder"]);
-    let config = KafkaConfig::from_settings([
-        ("brokers", "127.0.0.1:9"),
-        ("topic", TOPIC),
-        ("properties.no.such.thing", "1"),
-    ])
-    .unwrap();
-    let error = KafkaSink::start(config, ledger.dir(), Arc::default())
-        .err()
-        .unwrap()
-        .to_string();
+    let config =
+        KafkaConfig::from_settings([("brokers", "127.0.0.1:9"), ("topic", TOPIC), ("properties.no.such.thing", "1")])
+            .unwrap();
+    let error = KafkaSink::start(config, ledger.dir(), Arc::default()).err().unwrap().to_string();
     assert!(error.contains("no.such.thing"), "{error}");
 }
 

@@ -65,16 +65,11 @@ fn kernel(root: &Path, dir: &Path, rgt: &Path, kernel: &str) -> Result<Told> {
     let ops = dir.join("ops");
     command::shown(
         "compiling the operations",
-        Command::new("cc")
-            .args(["-static", "-O2", "-Wall", "-Wextra", "-o"])
-            .arg(&ops)
-            .arg(root.join(SOURCE)),
+        Command::new("cc").args(["-static", "-O2", "-Wall", "-Wextra", "-o"]).arg(&ops).arg(root.join(SOURCE)),
     )?;
     let add = |host: &Path, guest: &str| format!("{}:{guest}", host.display());
     let xtask = std::env::current_exe().context("cannot tell where xtask is")?;
-    command::say(format_args!(
-        "measuring on kernel {kernel}; the VM's answers follow"
-    ));
+    command::say(format_args!("measuring on kernel {kernel}; the VM's answers follow"));
     let mut child = Command::new(xtask)
         .args(["vm", "--kernel", kernel, "--icount", "--cpu", vm::CPU])
         .args(["--timeout", TIMEOUT, "--add"])
@@ -166,14 +161,7 @@ fn pipeline(root: &Path) -> Result<Value> {
         }));
     }
     let mut cargo = build::host_cargo(root);
-    cargo.args([
-        "run",
-        "--release",
-        "--package",
-        "rgt",
-        "--example",
-        PIPELINE,
-    ]);
+    cargo.args(["run", "--release", "--package", "rgt", "--example", PIPELINE]);
     let out = command::quiet("measuring the pipeline", &mut cargo)?;
     print!("{out}");
     Ok(json!({ "example": PIPELINE, "lines": out.lines().collect::<Vec<_>>() }))

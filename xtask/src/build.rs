@@ -26,10 +26,7 @@ pub fn run() -> Result<()> {
 fn kernel_side(root: &Path, toolchain: &Toolchain) -> Result<()> {
     let source = root.join("sensor-ebpf");
     if !source.join("Cargo.toml").exists() {
-        bail!(
-            "{}: there is no Cargo.toml: the checkout is incomplete (`git status`)",
-            source.display()
-        );
+        bail!("{}: there is no Cargo.toml: the checkout is incomplete (`git status`)", source.display());
     }
     let out = paths::target(root).join("ebpf");
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
@@ -66,11 +63,7 @@ fn kernel_side(root: &Path, toolchain: &Toolchain) -> Result<()> {
         .output()
         .with_context(|| format!("cannot run {OBJCOPY}: `cargo xtask setup`"))?;
     if !strip.status.success() {
-        bail!(
-            "{OBJCOPY} {}: {}",
-            built.display(),
-            String::from_utf8_lossy(&strip.stderr).trim()
-        );
+        bail!("{OBJCOPY} {}: {}", built.display(), String::from_utf8_lossy(&strip.stderr).trim());
     }
     // An equal object keeps its time stamp, so that cargo does not rebuild rgt for nothing.
     let new = std::fs::read(&stripped).with_context(|| stripped.display().to_string())?;
@@ -90,10 +83,8 @@ fn getters(source: &Path, out: &Path) -> Result<Option<String>> {
         return Ok(None);
     }
     let bitcode = out.join("getters.bc");
-    let path = bitcode
-        .to_str()
-        .with_context(|| format!("{}: not UTF-8: move the checkout", bitcode.display()))?
-        .to_owned();
+    let path =
+        bitcode.to_str().with_context(|| format!("{}: not UTF-8: move the checkout", bitcode.display()))?.to_owned();
     let fresh = match (c.metadata(), bitcode.metadata()) {
         (Ok(c), Ok(bc)) => bc.modified()? > c.modified()?,
         _ => false,
@@ -101,26 +92,13 @@ fn getters(source: &Path, out: &Path) -> Result<Option<String>> {
     if !fresh {
         let mut clang = Command::new(CLANG);
         clang
-            .args([
-                "-target",
-                "bpf",
-                "-mcpu=v3",
-                "-O2",
-                "-g",
-                "-Wall",
-                "-emit-llvm",
-                "-c",
-            ])
+            .args(["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-emit-llvm", "-c"])
             .arg(&c)
             .arg("-o")
             .arg(&bitcode);
         command::shown("compiling getters.c", &mut clang)?;
         // Cargo does not know of this file; a missing output makes it link again.
-        for old in std::fs::read_dir(out.join(TARGET).join("release/deps"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for old in std::fs::read_dir(out.join(TARGET).join("release/deps")).into_iter().flatten().flatten() {
             if old.path().extension().is_none() {
                 let _ = std::fs::remove_file(old.path());
             }
@@ -136,43 +114,30 @@ fn newest_object(dir: &Path) -> Result<std::path::PathBuf> {
         let path = entry?.path();
         if path.is_file()
             && path.extension().is_none()
-            && !path
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with('.'))
+            && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
         {
             found.push((path.metadata()?.modified()?, path));
         }
     }
     found.sort();
-    found.pop().map(|(_, path)| path).with_context(|| {
-        format!(
-            "{}: cargo built no object there: has sensor-ebpf a [[bin]]?",
-            dir.display()
-        )
-    })
+    found
+        .pop()
+        .map(|(_, path)| path)
+        .with_context(|| format!("{}: cargo built no object there: has sensor-ebpf a [[bin]]?", dir.display()))
 }
 
 fn userspace(root: &Path) -> Result<()> {
-    command::shown(
-        "building rgt",
-        host_cargo(root).args(["build", "--release", "--package", "rgt"]),
-    )
+    command::shown("building rgt", host_cargo(root).args(["build", "--release", "--package", "rgt"]))
 }
 
 /// The user's own cargo in the checkout, with the kernel side's object known to `rgt`'s source and
 /// the result always under target/.
 pub fn host_cargo(root: &Path) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .current_dir(root)
-        .env("CARGO_TARGET_DIR", paths::target(root))
-        .env(OBJECT_VARIABLE, paths::ebpf_object(root));
+    cargo.current_dir(root).env("CARGO_TARGET_DIR", paths::target(root)).env(OBJECT_VARIABLE, paths::ebpf_object(root));
     // What `cargo run` says about xtask itself is wrong for every other package.
     for (key, _) in std::env::vars_os() {
-        if key
-            .to_str()
-            .is_some_and(|key| key.starts_with("CARGO_PKG_") || key.starts_with("CARGO_MANIFEST_"))
-        {
+        if key.to_str().is_some_and(|key| key.starts_with("CARGO_PKG_") || key.starts_with("CARGO_MANIFEST_")) {
             cargo.env_remove(key);
         }
     }

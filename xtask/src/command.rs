@@ -22,16 +22,10 @@ pub fn shown(what: &str, command: &mut Command) -> Result<()> {
         .status()
         .with_context(|| format!("{what}: cannot run {}", name(command)))?;
     if !status.success() {
-        bail!(
-            "{what}: {} failed ({status}); its own words are above",
-            name(command)
-        );
+        bail!("{what}: {} failed ({status}); its own words are above", name(command));
     }
     if started.elapsed() > Duration::from_secs(2) {
-        say(format_args!(
-            "{what}: {:.1} s",
-            started.elapsed().as_secs_f32()
-        ));
+        say(format_args!("{what}: {:.1} s", started.elapsed().as_secs_f32()));
     }
     Ok(())
 }
@@ -57,25 +51,15 @@ pub fn quiet(what: &str, command: &mut Command) -> Result<String> {
         if words.trim().is_empty() {
             words = out;
         }
-        bail!(
-            "{what}: {} failed ({status}):\n{}",
-            name(command),
-            tail(&words, 20)
-        );
+        bail!("{what}: {} failed ({status}):\n{}", name(command), tail(&words, 20));
     }
     Ok(out)
 }
 
 /// Output of a short program, or nothing if it is absent or fails.
 pub fn output(command: &mut Command) -> Option<String> {
-    let out = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    out.status
-        .success()
-        .then(|| String::from_utf8_lossy(&out.stdout).into_owned())
+    let out = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    out.status.success().then(|| String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
 /// The last `lines` lines of a text.
@@ -92,11 +76,7 @@ pub fn name(command: &Command) -> String {
 /// Stdio that sends a child's stdout to our stderr.
 pub fn stderr() -> Stdio {
     use std::os::fd::AsFd;
-    std::io::stderr()
-        .as_fd()
-        .try_clone_to_owned()
-        .map(Stdio::from)
-        .unwrap_or_else(|_| Stdio::inherit())
+    std::io::stderr().as_fd().try_clone_to_owned().map(Stdio::from).unwrap_or_else(|_| Stdio::inherit())
 }
 
 fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
@@ -133,10 +113,7 @@ pub fn ticker(what: &str) -> Ticker {
             eprint!("\r\x1b[K");
         }
     });
-    Ticker {
-        stop: Some(stop),
-        thread: Some(thread),
-    }
+    Ticker { stop: Some(stop), thread: Some(thread) }
 }
 
 /// Ends the signs of life when dropped.

@@ -65,10 +65,7 @@ pub fn run() -> Result<()> {
         .status()
         .with_context(|| rgt.display().to_string())?;
     if !verified.success() {
-        bail!(
-            "rgt verify {}: {verified}; its own words are above",
-            ledger.display()
-        );
+        bail!("rgt verify {}: {verified}; its own words are above", ledger.display());
     }
     println!(
         "\nEnforcement in a VM, on any machine:\n  cargo xtask vm --kernel 6.12 --add {AGENT}:/agent.sh -- rgt exec --policy /{POLICY} --name demo-agent -- sh /agent.sh"
@@ -81,14 +78,7 @@ fn govern(root: &Path, rgt: &Path, ledger: &Path, victim: &Victim) -> Result<Exi
     let mut agent = Command::new(rgt);
     agent
         .current_dir(root)
-        .args([
-            "exec",
-            "--policy",
-            POLICY,
-            "--name",
-            "demo-agent",
-            "--ledger",
-        ])
+        .args(["exec", "--policy", POLICY, "--name", "demo-agent", "--ledger"])
         .arg(ledger)
         .args(["--", "sh", AGENT])
         // The same wherever it is run: version managers and library paths bring thousands of rows of their own.
@@ -100,11 +90,7 @@ fn govern(root: &Path, rgt: &Path, ledger: &Path, victim: &Victim) -> Result<Exi
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut agent = Ended(
-        agent
-            .spawn()
-            .with_context(|| format!("cannot run {}", rgt.display()))?,
-    );
+    let mut agent = Ended(agent.spawn().with_context(|| format!("cannot run {}", rgt.display()))?);
     let words = [
         forward(agent.0.stdout.take(), "  agent: ", &Lines::default()),
         forward(agent.0.stderr.take(), "  ", &Lines::default()),
@@ -112,22 +98,13 @@ fn govern(root: &Path, rgt: &Path, ledger: &Path, victim: &Victim) -> Result<Exi
 
     // `tail` wants a ledger; `exec` makes it when the agent starts.
     let started = Instant::now();
-    while !has_records(ledger)
-        && agent.0.try_wait()?.is_none()
-        && started.elapsed() < Duration::from_secs(30)
-    {
+    while !has_records(ledger) && agent.0.try_wait()?.is_none() && started.elapsed() < Duration::from_secs(30) {
         std::thread::sleep(Duration::from_millis(20));
     }
     let shown = Lines::default();
     let mut tail = Command::new(rgt);
-    tail.args(["tail", "-f", "--ledger"])
-        .arg(ledger)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    let mut tail = Ended(
-        tail.spawn()
-            .with_context(|| format!("cannot run {} tail", rgt.display()))?,
-    );
+    tail.args(["tail", "-f", "--ledger"]).arg(ledger).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut tail = Ended(tail.spawn().with_context(|| format!("cannot run {} tail", rgt.display()))?);
     let table = forward(tail.0.stdout.take(), "", &shown);
 
     let status = loop {
@@ -146,26 +123,18 @@ fn govern(root: &Path, rgt: &Path, ledger: &Path, victim: &Victim) -> Result<Exi
     drop(tail);
     let _ = table.join();
     if status.success() && shown.count() == 0 {
-        bail!(
-            "`rgt tail -f --ledger {}` showed no record",
-            ledger.display()
-        );
+        bail!("`rgt tail -f --ledger {}` showed no record", ledger.display());
     }
     Ok(status)
 }
 
 fn has_records(ledger: &Path) -> bool {
-    segments(ledger)
-        .iter()
-        .any(|segment| segment.metadata().is_ok_and(|meta| meta.len() > 0))
+    segments(ledger).iter().any(|segment| segment.metadata().is_ok_and(|meta| meta.len() > 0))
 }
 
 fn segments(ledger: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(ledger).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|ext| ext == "jsonl"))
-        .collect()
+    entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ext| ext == "jsonl")).collect()
 }
 
 /// How many records of which verdict there are.
@@ -175,8 +144,8 @@ fn count(ledger: &Path) -> Result<String> {
     for segment in segments(ledger) {
         let file = std::fs::File::open(&segment).with_context(|| segment.display().to_string())?;
         for line in BufReader::new(file).split(b'\n') {
-            let record: serde_json::Value = serde_json::from_slice(&line?)
-                .with_context(|| format!("{}: not JSON", segment.display()))?;
+            let record: serde_json::Value =
+                serde_json::from_slice(&line?).with_context(|| format!("{}: not JSON", segment.display()))?;
             records += 1;
             for (verdict, count) in &mut counts {
                 *count += u32::from(record["data"]["policy_verdict"] == *verdict);
@@ -184,35 +153,21 @@ fn count(ledger: &Path) -> Result<String> {
         }
     }
     let [(_, allow), (_, deny), (_, challenge)] = counts;
-    Ok(format!(
-        "{records} records: {allow} ALLOW, {deny} DENY, {challenge} CHALLENGE"
-    ))
+    Ok(format!("{records} records: {allow} ALLOW, {deny} DENY, {challenge} CHALLENGE"))
 }
 
 /// One line on what `rgt` can do on this kernel, from `rgt doctor`.
 fn abilities(rgt: &Path) -> String {
     let mode = command::output(Command::new(rgt).args(["doctor", "--json"])).and_then(|text| {
-        let objects: Vec<serde_json::Value> = text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
-        objects
-            .iter()
-            .find_map(|object| object["mode"].as_str().map(str::to_owned))
+        let objects: Vec<serde_json::Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        objects.iter().find_map(|object| object["mode"].as_str().map(str::to_owned))
     });
     match mode.as_deref() {
-        Some("observe") => {
-            "rgt can observe here, not deny: what the policy forbids is recorded as would_block"
-                .into()
-        }
+        Some("observe") => "rgt can observe here, not deny: what the policy forbids is recorded as would_block".into(),
         Some(mode) => format!("rgt can deny here, by {mode}"),
         // Another form of answer is still an answer.
         None => command::output(Command::new(rgt).arg("doctor"))
-            .and_then(|text| {
-                text.lines()
-                    .find(|line| !line.trim().is_empty())
-                    .map(str::to_owned)
-            })
+            .and_then(|text| text.lines().find(|line| !line.trim().is_empty()).map(str::to_owned))
             .unwrap_or_else(|| format!("unknown: `{} doctor` failed", rgt.display())),
     }
 }
@@ -227,11 +182,7 @@ struct Lines {
 
 impl Default for Lines {
     fn default() -> Self {
-        Self {
-            started: Instant::now(),
-            count: Arc::default(),
-            last: Arc::default(),
-        }
+        Self { started: Instant::now(), count: Arc::default(), last: Arc::default() }
     }
 }
 
@@ -263,11 +214,7 @@ impl Lines {
 }
 
 /// Passes lines on to our stdout, each behind a prefix.
-fn forward(
-    pipe: Option<impl Read + Send + 'static>,
-    prefix: &'static str,
-    lines: &Lines,
-) -> JoinHandle<()> {
+fn forward(pipe: Option<impl Read + Send + 'static>, prefix: &'static str, lines: &Lines) -> JoinHandle<()> {
     let lines = lines.clone();
     std::thread::spawn(move || {
         let Some(pipe) = pipe else { return };

@@ -23,13 +23,7 @@ pub fn ensure(cache: &Path) -> Result<PathBuf> {
         run(
             "fetching Kafka (54 MB of jars)",
             Command::new("mvn")
-                .args([
-                    "-q",
-                    "-B",
-                    "dependency:copy-dependencies",
-                    "-DoutputDirectory=lib",
-                    "-f",
-                ])
+                .args(["-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib", "-f"])
                 .arg(&pom)
                 .current_dir(home),
             "install it with `apt-get install maven`",
@@ -53,9 +47,7 @@ pub fn ensure_consumer(cache: &Path) -> Result<PathBuf> {
         run(
             "fetching the Kafka client for Python",
             // Wheels only: a source build would need a second librdkafka on the machine.
-            Command::new(&python)
-                .args(["-m", "pip", "install", "-q", "--only-binary", ":all:", "-r"])
-                .arg(&list),
+            Command::new(&python).args(["-m", "pip", "install", "-q", "--only-binary", ":all:", "-r"]).arg(&list),
             "it needs a wheel for this Python; see tests/kafka/requirements.txt",
         )
     })?;
@@ -70,10 +62,7 @@ fn once(home: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     }
     let parent = home.parent().context("the cache has no parent directory")?;
     fs::create_dir_all(parent).with_context(|| {
-        format!(
-            "{}: cannot make the cache; set RGT_CACHE to a writable directory",
-            parent.display()
-        )
+        format!("{}: cannot make the cache; set RGT_CACHE to a writable directory", parent.display())
     })?;
     let lock = home.with_extension("lock");
     let lock = File::create(&lock).with_context(|| lock.display().to_string())?;
@@ -93,10 +82,7 @@ fn once(home: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
 fn run(what: &str, command: &mut Command, cure: &str) -> Result<()> {
     eprintln!("==> {what}");
     let program = command.get_program().to_string_lossy().into_owned();
-    let out = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("{what}: cannot run {program}: {cure}"))?;
+    let out = command.stdin(Stdio::null()).output().with_context(|| format!("{what}: cannot run {program}: {cure}"))?;
     if !out.status.success() {
         bail!(
             "{what}: {program} failed ({}); {cure}; its own words:\n{}{}",
@@ -110,7 +96,5 @@ fn run(what: &str, command: &mut Command, cure: &str) -> Result<()> {
 
 /// FNV-1a: names a directory by what it is made from; another pom, another directory.
 fn fingerprint(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

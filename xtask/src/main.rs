@@ -15,10 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    about = "Build, test and show rgt from a bare machine"
-)]
+#[command(name = "cargo xtask", about = "Build, test and show rgt from a bare machine")]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

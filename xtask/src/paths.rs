@@ -29,9 +29,8 @@ pub fn cache() -> Result<PathBuf> {
     if let Some(dir) = std::env::var_os("XDG_CACHE_HOME").filter(|d| !d.is_empty()) {
         return Ok(PathBuf::from(dir).join("rgt"));
     }
-    let home = std::env::var_os("HOME").context(
-        "neither RGT_CACHE nor HOME is set: set RGT_CACHE to a directory for tools and kernels",
-    )?;
+    let home = std::env::var_os("HOME")
+        .context("neither RGT_CACHE nor HOME is set: set RGT_CACHE to a directory for tools and kernels")?;
     Ok(PathBuf::from(home).join(".cache/rgt"))
 }
 
@@ -54,17 +53,13 @@ pub fn ebpf_object(root: &Path) -> PathBuf {
 pub fn lock(name: &str) -> Result<std::fs::File> {
     let dir = cache()?;
     std::fs::create_dir_all(&dir).with_context(|| {
-        format!(
-            "{}: cannot make the cache directory; set RGT_CACHE to a writable one",
-            dir.display()
-        )
+        format!("{}: cannot make the cache directory; set RGT_CACHE to a writable one", dir.display())
     })?;
     let path = dir.join(format!("{name}.lock"));
     let file = std::fs::File::create(&path).with_context(|| path.display().to_string())?;
     if file.try_lock().is_err() {
         eprintln!("==> waiting for another xtask ({})", path.display());
-        file.lock()
-            .with_context(|| format!("{}: cannot lock", path.display()))?;
+        file.lock().with_context(|| format!("{}: cannot lock", path.display()))?;
     }
     Ok(file)
 }

@@ -29,10 +29,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3-venv", "/usr/share/doc/python3-venv"),
     ("default-jre-headless", "/usr/bin/java"),
     ("maven", "/usr/bin/mvn"),
-    (
-        "libcurl4-openssl-dev",
-        "/usr/include/x86_64-linux-gnu/curl/curl.h",
-    ),
+    ("libcurl4-openssl-dev", "/usr/include/x86_64-linux-gnu/curl/curl.h"),
     ("zlib1g-dev", "/usr/include/zlib.h"),
     ("libssl-dev", "/usr/include/openssl/ssl.h"),
     ("cmake", "/usr/bin/cmake"),
@@ -45,10 +42,7 @@ const PACKAGES: &[(&str, &str)] = &[
 const COMPILER: [(&str, &str); 3] = [
     ("rustc-web", "/usr/bin/rustc"),
     ("cargo-web", "/usr/bin/cargo"),
-    (
-        "rust-web-src",
-        "/usr/lib/rustlib/src/rust/library/core/Cargo.toml",
-    ),
+    ("rust-web-src", "/usr/lib/rustlib/src/rust/library/core/Cargo.toml"),
 ];
 
 /// Everything installed: the toolchain for the kernel side.
@@ -72,10 +66,7 @@ pub fn run() -> Result<Toolchain> {
         }
         toolchain::install_bpf_linker()?;
     }
-    command::say(format_args!(
-        "setup complete: kernel side with {}",
-        toolchain.describe()
-    ));
+    command::say(format_args!("setup complete: kernel side with {}", toolchain.describe()));
     Ok(toolchain)
 }
 
@@ -88,17 +79,8 @@ fn complete() -> Result<Option<Toolchain>> {
 }
 
 fn missing_packages() -> Vec<&'static str> {
-    let compiler: &[_] = if matches!(Toolchain::find(), Some(Toolchain::Nightly(_))) {
-        &[]
-    } else {
-        &COMPILER
-    };
-    PACKAGES
-        .iter()
-        .chain(compiler)
-        .filter(|(_, file)| !Path::new(file).exists())
-        .map(|(package, _)| *package)
-        .collect()
+    let compiler: &[_] = if matches!(Toolchain::find(), Some(Toolchain::Nightly(_))) { &[] } else { &COMPILER };
+    PACKAGES.iter().chain(compiler).filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect()
 }
 
 fn install_packages() -> Result<()> {
@@ -113,30 +95,16 @@ fn install_packages() -> Result<()> {
         );
     }
     if !is_root() {
-        bail!(
-            "missing: {list}; only root can install them: `sudo apt-get update && sudo apt-get install {list}`"
-        );
+        bail!("missing: {list}; only root can install them: `sudo apt-get update && sudo apt-get install {list}`");
     }
     command::say(format_args!("installing Debian packages: {list}"));
     // A foreign source that does not answer must not stop us: what counts is whether the packages can be had.
-    if let Err(error) = command::shown(
-        "apt-get update",
-        Command::new("apt-get").args(["-q", "update"]),
-    ) {
-        command::say(format_args!(
-            "warning: {error:#}; going on with the lists that are here"
-        ));
+    if let Err(error) = command::shown("apt-get update", Command::new("apt-get").args(["-q", "update"])) {
+        command::say(format_args!("warning: {error:#}; going on with the lists that are here"));
     }
     let mut install = Command::new("apt-get");
     install
-        .args([
-            "-q",
-            "-y",
-            "--no-install-recommends",
-            "-o",
-            "DPkg::Lock::Timeout=300",
-            "install",
-        ])
+        .args(["-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "install"])
         .args(&missing)
         .env("DEBIAN_FRONTEND", "noninteractive");
     command::shown("apt-get install", &mut install).with_context(|| {
@@ -144,19 +112,14 @@ fn install_packages() -> Result<()> {
     })?;
     let still = missing_packages();
     if !still.is_empty() {
-        bail!(
-            "apt-get installed them, yet their files are not where they should be: {}",
-            still.join(" ")
-        );
+        bail!("apt-get installed them, yet their files are not where they should be: {}", still.join(" "));
     }
     Ok(())
 }
 
 /// The first program of that name on PATH.
 pub fn find_program(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?)
-        .map(|dir| dir.join(name))
-        .find(|path| path.is_file())
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
 fn is_root() -> bool {

@@ -36,10 +36,7 @@ pub fn run(options: &Options) -> Result<u8> {
         Ok(seed) if !seed.is_empty() => seed,
         _ => random()?.to_string(),
     };
-    println!(
-        "RGT_SEED={seed}{}",
-        if options.full { " RGT_FULL=1" } else { "" }
-    );
+    println!("RGT_SEED={seed}{}", if options.full { " RGT_FULL=1" } else { "" });
     let mut all = Summary::default();
 
     let started = Instant::now();
@@ -92,10 +89,7 @@ fn run_steps(options: &Options, seed: &str, all: &mut Summary) -> Result<()> {
 }
 
 /// Runs steps as processors allow. An emulated machine keeps one busy.
-fn side_by_side<T: Send>(
-    steps: Vec<Step>,
-    run: impl Fn(&Step) -> Result<T> + Sync,
-) -> Vec<(Step, Result<T>)> {
+fn side_by_side<T: Send>(steps: Vec<Step>, run: impl Fn(&Step) -> Result<T> + Sync) -> Vec<(Step, Result<T>)> {
     let lanes = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let left = Mutex::new(VecDeque::from(steps));
     let done = Mutex::new(Vec::new());
@@ -133,12 +127,7 @@ impl Step {
         let mut cargo = vec!["--package".to_owned(), TESTS.to_owned()];
         cargo.extend(choice.iter().map(|word| (*word).to_owned()));
         // Kernel programs exist once a machine: two tests at a time would see each other's.
-        Self {
-            name: format!("{TESTS}: {name}"),
-            cargo,
-            libtest: vec!["--test-threads=1", "--nocapture"],
-            serial: true,
-        }
+        Self { name: format!("{TESTS}: {name}"), cargo, libtest: vec!["--test-threads=1", "--nocapture"], serial: true }
     }
 }
 
@@ -147,18 +136,15 @@ impl Step {
 fn steps(targets: &[String]) -> (Vec<Step>, Vec<Step>) {
     let mut here = vec![Step {
         name: "unit and property tests".into(),
-        cargo: ["--workspace", "--exclude", TESTS]
-            .map(String::from)
-            .to_vec(),
+        cargo: ["--workspace", "--exclude", TESTS].map(String::from).to_vec(),
         // What a passing test printed may say that it skipped.
         libtest: vec!["--show-output"],
         serial: false,
     }];
     here.push(Step::of_tests("helpers", &["--lib"]));
     let step = |target: &String| Step::of_tests(target, &["--test", target]);
-    let (native, virtual_machines): (Vec<&String>, Vec<&String>) = targets
-        .iter()
-        .partition(|target| HERE.contains(&target.as_str()));
+    let (native, virtual_machines): (Vec<&String>, Vec<&String>) =
+        targets.iter().partition(|target| HERE.contains(&target.as_str()));
     here.extend(native.into_iter().map(step));
     (here, virtual_machines.into_iter().map(step).collect())
 }
@@ -166,30 +152,14 @@ fn steps(targets: &[String]) -> (Vec<Step>, Vec<Step>) {
 /// The test targets of the tests crate, in order.
 fn targets(root: &Path) -> Result<Vec<String>> {
     let mut cargo = build::host_cargo(root);
-    cargo.args([
-        "metadata",
-        "--no-deps",
-        "--offline",
-        "--format-version",
-        "1",
-    ]);
-    let text = command::output(&mut cargo).context(
-        "cargo metadata failed: is a Cargo.toml broken? (`cargo metadata --no-deps` says)",
-    )?;
-    let metadata: serde_json::Value =
-        serde_json::from_str(&text).context("cargo metadata: not JSON")?;
+    cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
+    let text = command::output(&mut cargo)
+        .context("cargo metadata failed: is a Cargo.toml broken? (`cargo metadata --no-deps` says)")?;
+    let metadata: serde_json::Value = serde_json::from_str(&text).context("cargo metadata: not JSON")?;
     let mut names = Vec::new();
-    for package in metadata["packages"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|package| package["name"] == TESTS)
-    {
+    for package in metadata["packages"].as_array().into_iter().flatten().filter(|package| package["name"] == TESTS) {
         for target in package["targets"].as_array().into_iter().flatten() {
-            if target["kind"]
-                .as_array()
-                .is_some_and(|kinds| kinds.iter().any(|kind| kind == "test"))
-            {
+            if target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "test")) {
                 names.extend(target["name"].as_str().map(str::to_owned));
             }
         }
@@ -200,11 +170,7 @@ fn targets(root: &Path) -> Result<Vec<String>> {
 
 /// Runs cargo, passes its output on, each test's in one piece, and reads the results in it.
 fn run_step(step: &Step, cargo: &mut Command) -> Result<Tally> {
-    let mut child = cargo
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot run cargo")?;
+    let mut child = cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
     let mut parser = parse::Parser::new(&step.name, step.serial);
     let mut pipe = child.stdout.take().context("cargo has no stdout")?;
     let mut buffer = [0; 16384];
@@ -257,10 +223,7 @@ impl Summary {
         for (time, name) in times.iter().take(SLOWEST) {
             println!("  {:8.1} s  {name}", time.as_secs_f32());
         }
-        for (title, lines) in [
-            ("skipped:", &self.tally.skips),
-            ("failed:", &self.tally.failures),
-        ] {
+        for (title, lines) in [("skipped:", &self.tally.skips), ("failed:", &self.tally.failures)] {
             if !lines.is_empty() {
                 println!("{title}");
                 for line in lines {
@@ -269,20 +232,14 @@ impl Summary {
             }
         }
         let failed = self.tally.failures.len();
-        println!(
-            "{} passed, {failed} failed, {} skipped",
-            self.tally.passed,
-            self.tally.skips.len()
-        );
+        println!("{} passed, {failed} failed, {} skipped", self.tally.passed, self.tally.skips.len());
         u8::from(failed > 0)
     }
 }
 
 fn random() -> Result<u64> {
     let mut bytes = [0; 8];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .context("/dev/urandom")?;
+    std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("/dev/urandom")?;
     // Short enough to type again.
     Ok(u64::from_le_bytes(bytes) >> 24)
 }

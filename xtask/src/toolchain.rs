@@ -28,22 +28,17 @@ impl Toolchain {
         if let Some(dir) = nightly_with_source() {
             return Some(Self::Nightly(dir));
         }
-        let complete = [
-            "/usr/bin/rustc",
-            "/usr/bin/cargo",
-            "/usr/lib/rustlib/src/rust/library/core/Cargo.toml",
-        ]
-        .iter()
-        .all(|file| Path::new(file).exists());
+        let complete = ["/usr/bin/rustc", "/usr/bin/cargo", "/usr/lib/rustlib/src/rust/library/core/Cargo.toml"]
+            .iter()
+            .all(|file| Path::new(file).exists());
         complete.then_some(Self::Debian)
     }
 
     pub fn describe(&self) -> String {
         match self {
-            Self::Nightly(dir) => format!(
-                "rustup's {} with rust-src",
-                dir.file_name().unwrap_or_default().to_string_lossy()
-            ),
+            Self::Nightly(dir) => {
+                format!("rustup's {} with rust-src", dir.file_name().unwrap_or_default().to_string_lossy())
+            }
             Self::Debian => "Debian's rustc-web".to_owned(),
         }
     }
@@ -52,10 +47,7 @@ impl Toolchain {
     pub fn cargo(&self) -> Result<Command> {
         let (cargo, rustc) = match self {
             Self::Nightly(dir) => (dir.join("bin/cargo"), dir.join("bin/rustc")),
-            Self::Debian => (
-                PathBuf::from("/usr/bin/cargo"),
-                PathBuf::from("/usr/bin/rustc"),
-            ),
+            Self::Debian => (PathBuf::from("/usr/bin/cargo"), PathBuf::from("/usr/bin/rustc")),
         };
         let mut command = Command::new(cargo);
         for (key, _) in std::env::vars_os() {
@@ -68,15 +60,8 @@ impl Toolchain {
             command.env("RUSTC_BOOTSTRAP", "1");
         }
         let linker = bpf_linker()?;
-        let mut path = vec![
-            linker
-                .parent()
-                .context("bpf-linker has no directory")?
-                .to_owned(),
-        ];
-        path.extend(std::env::split_paths(
-            &std::env::var_os("PATH").unwrap_or_default(),
-        ));
+        let mut path = vec![linker.parent().context("bpf-linker has no directory")?.to_owned()];
+        path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
         command.env("PATH", std::env::join_paths(path)?);
         Ok(command)
     }
@@ -86,13 +71,7 @@ impl Toolchain {
 /// kernel side would be compiled with the wrong flags or the wrong compiler. How cargo reaches its
 /// registry (home, proxies, offline) stays.
 fn is_outer_cargo(key: &str) -> bool {
-    const KEPT: [&str; 5] = [
-        "CARGO_HOME",
-        "CARGO_NET_",
-        "CARGO_HTTP_",
-        "CARGO_REGISTR",
-        "CARGO_TERM_",
-    ];
+    const KEPT: [&str; 5] = ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTR", "CARGO_TERM_"];
     if KEPT.iter().any(|kept| key.starts_with(kept)) {
         return false;
     }
@@ -116,27 +95,16 @@ fn nightly_with_source() -> Option<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(home.join("toolchains"))
         .ok()?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|dir| {
-            dir.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("nightly"))
-        })
-        .filter(|dir| {
-            dir.join("lib/rustlib/src/rust/library/core/Cargo.toml")
-                .exists()
-        })
+        .filter(|dir| dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with("nightly")))
+        .filter(|dir| dir.join("lib/rustlib/src/rust/library/core/Cargo.toml").exists())
         .collect();
     found.sort();
-    found
-        .into_iter()
-        .rev()
-        .find(|dir| llvm_version(&dir.join("bin/rustc")).is_some_and(|llvm| llvm <= NEWEST_LLVM))
+    found.into_iter().rev().find(|dir| llvm_version(&dir.join("bin/rustc")).is_some_and(|llvm| llvm <= NEWEST_LLVM))
 }
 
 fn llvm_version(rustc: &Path) -> Option<u32> {
     let text = command::output(Command::new(rustc).arg("-vV").env_remove("LD_LIBRARY_PATH"))?;
-    let version = text
-        .lines()
-        .find_map(|line| line.strip_prefix("LLVM version: "))?;
+    let version = text.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
     version.split('.').next()?.parse().ok()
 }
 
@@ -146,9 +114,7 @@ pub fn bpf_linker() -> Result<PathBuf> {
 }
 
 fn linker_dir() -> Result<PathBuf> {
-    Ok(paths::cache()?
-        .join("tools")
-        .join(format!("bpf-linker-{BPF_LINKER}")))
+    Ok(paths::cache()?.join("tools").join(format!("bpf-linker-{BPF_LINKER}")))
 }
 
 /// Builds bpf-linker into the cache, once a machine.
@@ -166,15 +132,9 @@ pub fn install_bpf_linker() -> Result<()> {
         .env("LIBRARY_PATH", format!("{LLVM_PREFIX}/lib"))
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    command::shown(
-        "building bpf-linker (once, one to three minutes)",
-        &mut command,
-    )?;
+    command::shown("building bpf-linker (once, one to three minutes)", &mut command)?;
     if !bpf_linker()?.exists() {
-        bail!(
-            "{}: cargo install succeeded, but bpf-linker is not there",
-            dir.display()
-        );
+        bail!("{}: cargo install succeeded, but bpf-linker is not there", dir.display());
     }
     // Half a gigabyte that is never needed again.
     let _ = std::fs::remove_dir_all(paths::cache()?.join("build/bpf-linker"));

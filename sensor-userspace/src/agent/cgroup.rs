@@ -33,9 +33,7 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&byte, after)) = rest.split_first() {
-        let octal = after
-            .get(..3)
-            .and_then(|digits| std::str::from_utf8(digits).ok());
+        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
         match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
             Some(value) if byte == b'\\' => {
                 out.push(value);
@@ -53,38 +51,24 @@ fn unescape(field: &[u8]) -> Vec<u8> {
 /// The cgroup of a process, as a path below the v2 root without a leading slash.
 pub fn of(pid: u32) -> io::Result<String> {
     let text = fs::read(format!("/proc/{pid}/cgroup"))?;
-    let found = text
-        .split(|byte| *byte == b'\n')
-        .find_map(|line| line.strip_prefix(b"0::/"))
-        .unwrap_or_default();
+    let found = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::/")).unwrap_or_default();
     Ok(String::from_utf8_lossy(found).into_owned())
 }
 
 /// Whether `path` is `subtree` or lies in it; both below the v2 root.
 pub fn within(path: &str, subtree: &str) -> bool {
-    path.strip_prefix(subtree)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(subtree).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A name that a directory may bear, made from what a user wrote.
 pub fn plain_name(name: &str) -> String {
     let plain: String = name
         .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
-                c
-            } else {
-                '-'
-            }
-        })
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
         .take(64)
         .collect();
     // `..` and names that look like the kernel's own files are none.
-    if plain.starts_with('.') || plain.is_empty() {
-        format!("agent{plain}")
-    } else {
-        plain
-    }
+    if plain.starts_with('.') || plain.is_empty() { format!("agent{plain}") } else { plain }
 }
 
 /// A cgroup that the daemon made, and may therefore empty and remove.
@@ -97,8 +81,7 @@ impl Own {
     pub fn make(mount: &Path, name: &str) -> Result<Own> {
         let slice = mount.join(SLICE);
         let path = slice.join(name);
-        fs::create_dir_all(&path)
-            .with_context(|| format!("cannot make the cgroup {}", path.display()))?;
+        fs::create_dir_all(&path).with_context(|| format!("cannot make the cgroup {}", path.display()))?;
         Ok(Own { path })
     }
 

@@ -2,10 +2,7 @@
 
 pub fn matches(glob: &str, path: &str) -> bool {
     let names = |text: &str| -> Vec<Vec<u8>> {
-        text.split('/')
-            .filter(|name| !name.is_empty())
-            .map(|name| name.as_bytes().to_vec())
-            .collect()
+        text.split('/').filter(|name| !name.is_empty()).map(|name| name.as_bytes().to_vec()).collect()
     };
     names_match(&names(glob), &names(path))
 }
@@ -13,12 +10,10 @@ pub fn matches(glob: &str, path: &str) -> bool {
 fn names_match(glob: &[Vec<u8>], path: &[Vec<u8>]) -> bool {
     match glob.split_first() {
         None => path.is_empty(),
-        Some((first, rest)) if first == b"**" => {
-            (0..=path.len()).any(|skipped| names_match(rest, &path[skipped..]))
+        Some((first, rest)) if first == b"**" => (0..=path.len()).any(|skipped| names_match(rest, &path[skipped..])),
+        Some((first, rest)) => {
+            path.split_first().is_some_and(|(name, below)| name_matches(first, name) && names_match(rest, below))
         }
-        Some((first, rest)) => path
-            .split_first()
-            .is_some_and(|(name, below)| name_matches(first, name) && names_match(rest, below)),
     }
 }
 

@@ -18,9 +18,7 @@ pub struct Numbers {
 
 impl Default for Numbers {
     fn default() -> Numbers {
-        Numbers {
-            free: (1..END).collect(),
-        }
+        Numbers { free: (1..END).collect() }
     }
 }
 

@@ -29,15 +29,7 @@ impl User {
         let mut entry: libc::passwd = unsafe { std::mem::zeroed() };
         let mut found = std::ptr::null_mut();
         // SAFETY: every pointer is to a live local of the size given; `found` is checked before use.
-        let code = unsafe {
-            libc::getpwuid_r(
-                uid,
-                &mut entry,
-                room.as_mut_ptr().cast(),
-                room.len(),
-                &mut found,
-            )
-        };
+        let code = unsafe { libc::getpwuid_r(uid, &mut entry, room.as_mut_ptr().cast(), room.len(), &mut found) };
         if code != 0 && code != libc::ENOENT {
             return Err(io::Error::from_raw_os_error(code));
         }
@@ -60,14 +52,7 @@ impl User {
         for _ in 0..8 {
             let mut count = i32::try_from(groups.len()).unwrap_or(i32::MAX);
             // SAFETY: `groups` has room for `count` entries, and the name is NUL-terminated.
-            let code = unsafe {
-                libc::getgrouplist(
-                    self.name.as_ptr(),
-                    self.gid,
-                    groups.as_mut_ptr(),
-                    &mut count,
-                )
-            };
+            let code = unsafe { libc::getgrouplist(self.name.as_ptr(), self.gid, groups.as_mut_ptr(), &mut count) };
             let needed = usize::try_from(count).unwrap_or(0);
             if code >= 0 {
                 groups.truncate(needed);

@@ -27,10 +27,7 @@ pub struct Watch {
 
 impl Watch {
     pub fn new(rules: &[AgentRule]) -> Watch {
-        Watch {
-            rules: rules.to_vec(),
-            known: HashSet::new(),
-        }
+        Watch { rules: rules.to_vec(), known: HashSet::new() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -49,20 +46,14 @@ impl Watch {
         while let Some(path) = ahead.pop() {
             looked += 1;
             if looked > MAX_CGROUPS {
-                tracing::warn!(
-                    "more than {MAX_CGROUPS} cgroups: the rest is not looked at for configured agents"
-                );
+                tracing::warn!("more than {MAX_CGROUPS} cgroups: the rest is not looked at for configured agents");
                 break;
             }
             let below = cgroup::below(mount, &path);
             if below == cgroup::SLICE {
                 continue;
             }
-            match self
-                .rules
-                .iter()
-                .position(|rule| is_meant(&rule.whose, &below))
-            {
+            match self.rules.iter().position(|rule| is_meant(&rule.whose, &below)) {
                 Some(rule) => {
                     present.insert(path.clone());
                     if !self.known.contains(&path) {
@@ -96,9 +87,7 @@ fn is_meant(whose: &Whose, below: &str) -> bool {
     match whose {
         Whose::Cgroup(wanted) => glob::matches(wanted, below),
         // Any slice: a unit says itself where it stands; its name is unique on the host.
-        Whose::Unit(unit) => {
-            below.rsplit('/').next() == Some(unit) && below.starts_with("system.slice/")
-        }
+        Whose::Unit(unit) => below.rsplit('/').next() == Some(unit) && below.starts_with("system.slice/"),
     }
 }
 
@@ -111,20 +100,8 @@ mod tests {
         let root = std::env::temp_dir().join(format!("rgt-watch-{}", std::process::id()));
         std::fs::create_dir_all(root.join("system.slice/a.service/inner")).unwrap();
         let rules = [
-            AgentRule {
-                name: None,
-                whose: Whose::Unit("a.service".to_owned()),
-                policy: None,
-                role: None,
-                task: None,
-            },
-            AgentRule {
-                name: None,
-                whose: Whose::Cgroup("x/*".to_owned()),
-                policy: None,
-                role: None,
-                task: None,
-            },
+            AgentRule { name: None, whose: Whose::Unit("a.service".to_owned()), policy: None, role: None, task: None },
+            AgentRule { name: None, whose: Whose::Cgroup("x/*".to_owned()), policy: None, role: None, task: None },
         ];
         let mut watch = Watch::new(&rules);
         let (found, gone) = watch.look(&root);

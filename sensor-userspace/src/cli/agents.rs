@@ -50,20 +50,15 @@ const COLUMNS: [(&str, &str); 10] = [
 ];
 
 fn table(agents: &[Value], paint: Paint) -> String {
-    let rows: Vec<Vec<String>> = agents
-        .iter()
-        .map(|agent| COLUMNS.iter().map(|(_, key)| cell(agent, key)).collect())
-        .collect();
+    let rows: Vec<Vec<String>> =
+        agents.iter().map(|agent| COLUMNS.iter().map(|(_, key)| cell(agent, key)).collect()).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([COLUMNS[column].0.len()]).max().unwrap_or(0)
     };
     let mut out = String::new();
-    let titles: Vec<String> = COLUMNS
-        .iter()
-        .enumerate()
-        .map(|(column, (title, _))| pad(title, width(column)))
-        .collect();
+    let titles: Vec<String> =
+        COLUMNS.iter().enumerate().map(|(column, (title, _))| pad(title, width(column))).collect();
     out.push_str(paint.paint(Hue::Dim, titles.join("  ").trim_end()).as_str());
     out.push('\n');
     for (row, agent) in rows.iter().zip(agents) {

@@ -12,12 +12,10 @@ use crate::config::duration;
 use crate::control::protocol::{ApproveRequest, Request};
 
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  sudo rgt approve ci deploy --for 30m --reason 'release 12'\n  \
+#[command(after_help = "Examples:\n  sudo rgt approve ci deploy --for 30m --reason 'release 12'\n  \
     sudo rgt approve ci deploy                   for as long as the run lasts\n  \
     sudo rgt approve ci deploy --revoke\n\nRules with `when: { approval: deploy }` hold meanwhile. Only root outside \
-    every agent may approve; each approval and its end are signed records. `rgt agents --json` shows what is approved."
-)]
+    every agent may approve; each approval and its end are signed records. `rgt agents --json` shows what is approved.")]
 pub struct ApproveArgs {
     /// How long it holds, such as 30m or 8h [default: as long as the run]
     #[arg(long = "for", value_name = "TIME", value_parser = lasting, conflicts_with = "revoke")]
@@ -65,8 +63,12 @@ pub fn run(args: ApproveArgs) -> Result<ExitCode> {
         many => format!("{many} runs"),
     };
     match (done["state"].as_str(), done["until"].as_str()) {
-        (Some("given"), Some(until)) => say(format_args!("{approval} is approved for {agent}, {runs}, until {until}\n"))?,
-        (Some("given"), None) => say(format_args!("{approval} is approved for {agent}, {runs}, as long as it lasts\n"))?,
+        (Some("given"), Some(until)) => {
+            say(format_args!("{approval} is approved for {agent}, {runs}, until {until}\n"))?
+        }
+        (Some("given"), None) => {
+            say(format_args!("{approval} is approved for {agent}, {runs}, as long as it lasts\n"))?
+        }
         _ => say(format_args!("{approval} is no longer approved for {agent}, {runs}\n"))?,
     }
     Ok(ExitCode::SUCCESS)

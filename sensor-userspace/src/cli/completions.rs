@@ -8,11 +8,9 @@ use clap::{Args, Command, ValueEnum};
 use clap_complete::{Shell, generate};
 
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  rgt completions bash > /etc/bash_completion.d/rgt\n  \
+#[command(after_help = "Examples:\n  rgt completions bash > /etc/bash_completion.d/rgt\n  \
     rgt completions zsh > /usr/local/share/zsh/site-functions/_rgt\n  \
-    rgt completions fish > /etc/fish/completions/rgt.fish"
-)]
+    rgt completions fish > /etc/fish/completions/rgt.fish")]
 pub struct CompletionsArgs {
     /// The shell that is to complete
     shell: For,
@@ -26,9 +24,7 @@ enum For {
 }
 
 pub fn run(args: CompletionsArgs, rgt: Command) -> Result<ExitCode> {
-    std::io::stdout()
-        .write_all(&script(args.shell, rgt))
-        .context("standard output: cannot be written")?;
+    std::io::stdout().write_all(&script(args.shell, rgt)).context("standard output: cannot be written")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -52,19 +48,11 @@ mod tests {
 
     #[test]
     fn every_command_is_completed() {
-        for (shell, head) in [
-            (For::Bash, "_rgt() {"),
-            (For::Zsh, "#compdef rgt"),
-            (For::Fish, "complete -c rgt"),
-        ] {
+        for (shell, head) in [(For::Bash, "_rgt() {"), (For::Zsh, "#compdef rgt"), (For::Fish, "complete -c rgt")] {
             let text = String::from_utf8(script(shell, Cli::command())).unwrap();
             assert!(text.contains(head), "{shell:?}: {text}");
             for command in Cli::command().get_subcommands() {
-                assert!(
-                    text.contains(command.get_name()),
-                    "{shell:?}: {}",
-                    command.get_name()
-                );
+                assert!(text.contains(command.get_name()), "{shell:?}: {}", command.get_name());
             }
             assert!(text.contains("observe"), "{shell:?}: {text}");
         }

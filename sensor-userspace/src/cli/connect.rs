@@ -70,10 +70,7 @@ fn join(deadline: Instant) -> Result<Option<Client>> {
             Ok(client) => return Ok(Some(client)),
             Err(_) if daemon::holder().is_none() => return Ok(None),
             Err(cause) if Instant::now() >= deadline => {
-                bail!(
-                    "a daemon holds the lock but does not answer at {}: {cause}",
-                    socket_path().display()
-                )
+                bail!("a daemon holds the lock but does not answer at {}: {cause}", socket_path().display())
             }
             Err(_) => std::thread::sleep(STEP),
         }
@@ -115,24 +112,14 @@ fn start(set: &[String], deadline: Instant) -> Result<Option<Client>> {
         if let Ok(client) = Client::connect() {
             return Ok(Some(client));
         }
-        if let Some(status) = child
-            .try_wait()
-            .context("the daemon could not be awaited")?
-        {
+        if let Some(status) = child.try_wait().context("the daemon could not be awaited")? {
             if daemon::holder().is_some() {
                 return Ok(None);
             }
-            bail!(
-                "the daemon could not start ({status}): {}",
-                last_words(&log)
-            );
+            bail!("the daemon could not start ({status}): {}", last_words(&log));
         }
         if Instant::now() >= deadline {
-            bail!(
-                "the daemon was not ready after {} s; see {}",
-                STARTING.as_secs(),
-                log.display()
-            );
+            bail!("the daemon was not ready after {} s; see {}", STARTING.as_secs(), log.display());
         }
         std::thread::sleep(STEP);
     }
@@ -163,11 +150,7 @@ fn spawn(set: &[String], log: &File) -> io::Result<Child> {
             libc::umask(0o022);
             libc::setsid()
         };
-        if session < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        if session < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     };
     // SAFETY: `detach` makes only async-signal-safe calls between fork and exec.
     unsafe { command.pre_exec(detach) };
@@ -185,11 +168,7 @@ fn last_words(log: &Path) -> String {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let text = read().unwrap_or_default();
-    let line = text
-        .lines()
-        .rev()
-        .find(|line| line.starts_with("rgt run: "))
-        .or_else(|| text.lines().last());
+    let line = text.lines().rev().find(|line| line.starts_with("rgt run: ")).or_else(|| text.lines().last());
     match line {
         Some(line) => line.trim_start_matches("rgt run: ").to_owned(),
         None => format!("see {}", log.display()),

@@ -14,8 +14,10 @@ use crate::{
 };
 
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  sudo rgt doctor\n  sudo rgt doctor --json | jq .mode\n\nExit status: 0 if rgt can at \
-    least observe, 1 if not.")]
+#[command(
+    after_help = "Examples:\n  sudo rgt doctor\n  sudo rgt doctor --json | jq .mode\n\nExit status: 0 if rgt can at \
+    least observe, 1 if not."
+)]
 pub struct DoctorArgs {
     /// One JSON object instead of text
     #[arg(long)]
@@ -145,7 +147,8 @@ fn surroundings() -> Vec<Check> {
         },
     });
     let mounts = read("/proc/self/mounts").unwrap_or_default();
-    let cgroup = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).and_then(|line| line.split(' ').nth(1));
+    let cgroup =
+        mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).and_then(|line| line.split(' ').nth(1));
     checks.push(Check {
         name: "cgroup v2",
         found: cgroup.unwrap_or("not mounted").to_owned(),
@@ -167,8 +170,14 @@ fn surroundings() -> Vec<Check> {
 /// Whether enforcement outlives a daemon, and whether it just does.
 fn survival() -> Check {
     match (pins::available(), pins::in_force()) {
-        (Err(error), _) => Check { name: "pins", found: "none".to_owned(), mend: Some(format!("enforcement ends with the daemon: {error}")) },
-        (Ok(()), Some(generation)) => Check { name: "pins", found: format!("in force, generation {generation}"), mend: None },
+        (Err(error), _) => Check {
+            name: "pins",
+            found: "none".to_owned(),
+            mend: Some(format!("enforcement ends with the daemon: {error}")),
+        },
+        (Ok(()), Some(generation)) => {
+            Check { name: "pins", found: format!("in force, generation {generation}"), mend: None }
+        }
         (Ok(()), None) => Check { name: "pins", found: "possible, none now".to_owned(), mend: None },
     }
 }
@@ -179,7 +188,8 @@ fn btf(file: &Path) -> Check {
     Check {
         name: "BTF",
         found: if there { file.display().to_string() } else { "missing".to_owned() },
-        mend: (!there).then(|| "this kernel was built without CONFIG_DEBUG_INFO_BTF: boot a distribution's kernel".to_owned()),
+        mend: (!there)
+            .then(|| "this kernel was built without CONFIG_DEBUG_INFO_BTF: boot a distribution's kernel".to_owned()),
     }
 }
 

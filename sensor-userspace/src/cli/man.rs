@@ -10,10 +10,8 @@ use clap::{Args, Command};
 use clap_mangen::Man;
 
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  rgt man | man -l -                      read it\n  \
-    rgt man /usr/local/share/man/man1       install rgt.1, rgt-exec.1, rgt-policy-check.1, …"
-)]
+#[command(after_help = "Examples:\n  rgt man | man -l -                      read it\n  \
+    rgt man /usr/local/share/man/man1       install rgt.1, rgt-exec.1, rgt-policy-check.1, …")]
 pub struct ManArgs {
     /// Write one page for rgt and each of its commands here, instead of printing rgt's
     dir: Option<PathBuf>,
@@ -21,9 +19,7 @@ pub struct ManArgs {
 
 pub fn run(args: ManArgs, rgt: Command) -> Result<ExitCode> {
     match args.dir {
-        None => std::io::stdout()
-            .write_all(&page(rgt)?)
-            .context("standard output: cannot be written")?,
+        None => std::io::stdout().write_all(&page(rgt)?).context("standard output: cannot be written")?,
         Some(dir) => write(&dir, rgt)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -36,10 +32,8 @@ fn page(command: Command) -> Result<Vec<u8>> {
 }
 
 fn write(dir: &Path, rgt: Command) -> Result<()> {
-    fs::create_dir_all(dir)
-        .with_context(|| format!("cannot make the directory {}", dir.display()))?;
-    clap_mangen::generate_to(rgt, dir)
-        .with_context(|| format!("cannot write the pages to {}", dir.display()))
+    fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
+    clap_mangen::generate_to(rgt, dir).with_context(|| format!("cannot write the pages to {}", dir.display()))
 }
 
 #[cfg(test)]
@@ -63,15 +57,9 @@ mod tests {
         }
         assert!(read("rgt").contains("rgt-exec(1)"), "{}", read("rgt"));
         assert!(read("rgt-policy-check").contains(".TH rgt-policy-check 1"));
-        assert!(
-            read("rgt-exec").contains("make test"),
-            "the examples of --help"
-        );
+        assert!(read("rgt-exec").contains("make test"), "the examples of --help");
         let printed = String::from_utf8(page(Cli::command()).unwrap()).unwrap();
-        assert!(
-            printed.contains(".TH rgt 1") && !printed.contains("help(1)"),
-            "{printed}"
-        );
+        assert!(printed.contains(".TH rgt 1") && !printed.contains("help(1)"), "{printed}");
         fs::remove_dir_all(&dir).unwrap();
     }
 

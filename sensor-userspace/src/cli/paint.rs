@@ -22,9 +22,7 @@ impl Paint {
     pub fn for_stdout() -> Paint {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        Paint {
-            on: wanted && std::io::stdout().is_terminal(),
-        }
+        Paint { on: wanted && std::io::stdout().is_terminal() }
     }
 
     #[cfg(test)]
@@ -41,11 +39,7 @@ impl Paint {
             Hue::Green => "32",
             Hue::Bold => "1",
         };
-        if self.on {
-            format!("\u{1b}[{code}m{text}\u{1b}[0m")
-        } else {
-            text.to_owned()
-        }
+        if self.on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }
 
@@ -72,9 +66,7 @@ pub fn readable(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
-        let digits = after
-            .get(..2)
-            .and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
         match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(value) if byte == b'%' => {
                 bytes.push(value);
@@ -136,8 +128,7 @@ pub fn columns() -> Option<usize> {
         let mut size: libc::winsize = std::mem::zeroed();
         (libc::ioctl(1, libc::TIOCGWINSZ, &mut size) == 0).then_some(size)
     };
-    size.map(|size| usize::from(size.ws_col))
-        .filter(|columns| *columns >= 40)
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 40)
 }
 
 #[cfg(test)]

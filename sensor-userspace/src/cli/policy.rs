@@ -22,12 +22,10 @@ const EXIT_UNSOUND: u8 = 1;
 const EXIT_USAGE: u8 = 2;
 
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  rgt policy check policies/*.yaml\n  rgt policy test policies/article.yaml\n  \
+#[command(after_help = "Examples:\n  rgt policy check policies/*.yaml\n  rgt policy test policies/article.yaml\n  \
     rgt policy explain policies/article.yaml --action file.delete --path /prod/db\n\n\
     Exit status: 0; 1 where a policy has errors, a case fails, or it could not be applied; 2 where the question cannot \
-    be answered."
-)]
+    be answered.")]
 pub struct PolicyArgs {
     #[command(subcommand)]
     verb: Verb,
@@ -51,10 +49,8 @@ enum Verb {
     /// Say which rule decides an attempt, and why.
     Explain(Box<Explain>),
     /// Show a policy as it is compiled.
-    #[command(
-        after_help = "Examples:\n  rgt policy show policy.yaml\n  \
-        rgt policy show policy.yaml --workspace \"$PWD\" --json | jq .rules"
-    )]
+    #[command(after_help = "Examples:\n  rgt policy show policy.yaml\n  \
+        rgt policy show policy.yaml --workspace \"$PWD\" --json | jq .rules")]
     Show {
         #[command(flatten)]
         variables: Given,
@@ -158,12 +154,7 @@ fn load(file: &Path) -> Result<Policy, Failure> {
     Ok(policy::parse_file(&file.to_string_lossy(), &text)?.0)
 }
 
-fn check(
-    files: &[PathBuf],
-    json: bool,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> io::Result<u8> {
+fn check(files: &[PathBuf], json: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
     let mut status = 0;
     for file in files {
         let checked = load(file).and_then(|policy| {
@@ -175,11 +166,7 @@ fn check(
             Ok(policy) => {
                 if !json {
                     let (rules, cases) = (policy.rules.len(), policy.cases.len());
-                    writeln!(
-                        out,
-                        "{name}: ok, policy `{}`, rules: {rules}, tests: {cases}",
-                        policy.name
-                    )?;
+                    writeln!(out, "{name}: ok, policy `{}`, rules: {rules}, tests: {cases}", policy.name)?;
                 }
                 (policy.warnings, true)
             }
@@ -216,12 +203,7 @@ fn headline(decision: &Decision) -> String {
     format!("{verdict} by {rule} (severity {}{observed})", decision.severity.name())
 }
 
-fn show(
-    file: &Path,
-    variables: &Variables,
-    json: bool,
-    out: &mut dyn Write,
-) -> Result<u8, Failure> {
+fn show(file: &Path, variables: &Variables, json: bool, out: &mut dyn Write) -> Result<u8, Failure> {
     let policy = load(file)?;
     let table = policy.compile_with(variables, &policy.stand_in_hosts())?;
     if json {
@@ -230,23 +212,13 @@ fn show(
     }
     let mode = if table.observes() { "observe" } else { "enforce" };
     let effects = (effect_word(table.kernel.default_effect), effect_word(table.kernel.on_unknown));
-    writeln!(
-        out,
-        "policy {} (mode {mode}, default {}, on_unknown {})",
-        table.name, effects.0, effects.1
-    )?;
+    writeln!(out, "policy {} (mode {mode}, default {}, on_unknown {})", table.name, effects.0, effects.1)?;
     writeln!(out, "sha256 {}", table.hash)?;
     for (index, (rule, kernel)) in table.rules.iter().zip(&table.tests).enumerate() {
         let observe = if kernel.observe != 0 { " (observes)" } else { "" };
         let places = table.objects_text(index);
         let verbs: Vec<&str> = policy::verbs(kernel.actions).map(Action::verb).collect();
-        writeln!(
-            out,
-            "{:>3}  {}{observe}: {} {places}",
-            index + 1,
-            rule.id,
-            effect_word(kernel.effect)
-        )?;
+        writeln!(out, "{:>3}  {}{observe}: {} {places}", index + 1, rule.id, effect_word(kernel.effect))?;
         writeln!(out, "       {}", verbs.join(" "))?;
     }
     let (states, networks) = (table.automaton.states.len(), table.networks.offered.len());
@@ -254,12 +226,7 @@ fn show(
     Ok(0)
 }
 
-fn test(
-    file: &Path,
-    variables: &Variables,
-    json: bool,
-    out: &mut dyn Write,
-) -> Result<u8, Failure> {
+fn test(file: &Path, variables: &Variables, json: bool, out: &mut dyn Write) -> Result<u8, Failure> {
     let policy = load(file)?;
     let outcomes = policy.run_cases(variables)?;
     if outcomes.is_empty() {
@@ -281,8 +248,7 @@ fn test(
         let word = if outcome.passed { "ok    " } else { "FAILED" };
         writeln!(out, "{word} {}:{}: {name}", file.display(), outcome.at.line)?;
         if !outcome.passed {
-            let rule =
-                outcome.case.rule.as_ref().map(|rule| format!(" by {rule}")).unwrap_or_default();
+            let rule = outcome.case.rule.as_ref().map(|rule| format!(" by {rule}")).unwrap_or_default();
             writeln!(
                 out,
                 "       expected {}{rule}, got {}",

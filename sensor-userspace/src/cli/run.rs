@@ -11,12 +11,10 @@ use crate::config::Config;
 use crate::daemon;
 
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  rgt run                                   with what is built in\n  \
+#[command(after_help = "Examples:\n  rgt run                                   with what is built in\n  \
     rgt run --config /etc/rgt/rgt.toml\n  rgt run --set ledger.dir=/data/rgt --set node.name=edge-7\n\n\
     It stays in the foreground; SIGTERM or SIGINT ends it in good order. With NOTIFY_SOCKET it tells systemd \
-    when it is ready. RUST_LOG=debug shows more."
-)]
+    when it is ready. RUST_LOG=debug shows more.")]
 pub struct RunArgs {
     /// Configuration file [default: /etc/rgt/rgt.toml where it exists]
     #[arg(long, value_name = "F")]
@@ -47,11 +45,7 @@ pub fn run(args: RunArgs) -> Result<ExitCode> {
         .with_target(false)
         .init();
     let config = Config::load(args.config.as_deref(), &args.set)?;
-    let options = daemon::Options {
-        config,
-        ephemeral: args.ephemeral,
-        enforce_allowed: !args.observe,
-    };
+    let options = daemon::Options { config, ephemeral: args.ephemeral, enforce_allowed: !args.observe };
     daemon::run(options, daemon::load)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -20,27 +20,20 @@ pub struct SchemaArgs {
 pub fn run(args: SchemaArgs) -> Result<ExitCode> {
     let text = match &args.name {
         None => {
-            let all: Map<String, Value> = schema::all()
-                .into_iter()
-                .map(|(name, schema)| (name.to_string(), schema))
-                .collect();
+            let all: Map<String, Value> =
+                schema::all().into_iter().map(|(name, schema)| (name.to_string(), schema)).collect();
             text(&Value::Object(all))?
         }
         Some(name) => match schema::by_name(name) {
             Some(schema) => text(&schema)?,
             None => {
                 let names: Vec<&str> = schema::all().iter().map(|(name, _)| *name).collect();
-                eprintln!(
-                    "rgt schema {name}: there is no such schema; there are {}",
-                    names.join(", ")
-                );
+                eprintln!("rgt schema {name}: there is no such schema; there are {}", names.join(", "));
                 return Ok(ExitCode::from(2));
             }
         },
     };
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .context("standard output: cannot be written")?;
+    std::io::stdout().write_all(text.as_bytes()).context("standard output: cannot be written")?;
     Ok(ExitCode::SUCCESS)
 }
 

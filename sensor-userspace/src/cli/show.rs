@@ -8,8 +8,8 @@ use clap::Args;
 use serde_json::Value;
 
 use super::paint::{Hue, Paint, readable, verdict_hue};
-use super::tail::{ledger_dir, must_be_there};
 use super::say::say;
+use super::tail::{ledger_dir, must_be_there};
 use crate::ledger::Reader;
 
 #[derive(Args, Debug)]
@@ -37,8 +37,7 @@ pub fn run(args: ShowArgs) -> Result<ExitCode> {
         say(format_args!("{}\n", String::from_utf8_lossy(&line)))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let record: Value =
-        serde_json::from_slice(&line).context("the line is no record; `rgt verify` tells more")?;
+    let record: Value = serde_json::from_slice(&line).context("the line is no record; `rgt verify` tells more")?;
     say(pretty(&record, Paint::for_stdout()))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -61,10 +60,7 @@ fn find(dir: &std::path::Path, id: &str) -> Result<Vec<u8>> {
     match (found.pop(), found.is_empty()) {
         (Some(line), true) => Ok(line),
         (Some(_), false) => bail!("{id}: more than one record's ID ends so; give more of it"),
-        (None, _) => bail!(
-            "{id}: no record in {} has this ID; `rgt tail --ids` shows them",
-            dir.display()
-        ),
+        (None, _) => bail!("{id}: no record in {} has this ID; `rgt tail --ids` shows them", dir.display()),
     }
 }
 
@@ -80,13 +76,7 @@ fn pretty(record: &Value, paint: Paint) -> String {
 
 fn write(key: &str, value: &Value, depth: usize, paint: Paint, out: &mut String) {
     let lead = "  ".repeat(depth);
-    let name = paint.paint(
-        Hue::Dim,
-        &format!(
-            "{lead}{key:<width$}",
-            width = 24_usize.saturating_sub(lead.len())
-        ),
-    );
+    let name = paint.paint(Hue::Dim, &format!("{lead}{key:<width$}", width = 24_usize.saturating_sub(lead.len())));
     match value {
         Value::Object(fields) => {
             out.push_str(name.trim_end());
@@ -107,11 +97,7 @@ fn write(key: &str, value: &Value, depth: usize, paint: Paint, out: &mut String)
             out.push_str(&format!("{name} {}\n", all.join("  ")));
         }
         Value::String(text) => {
-            let hue = if key == "policy_verdict" {
-                verdict_hue(text)
-            } else {
-                Hue::Plain
-            };
+            let hue = if key == "policy_verdict" { verdict_hue(text) } else { Hue::Plain };
             out.push_str(&format!("{name} {}\n", paint.paint(hue, &readable(text))));
         }
         other => out.push_str(&format!("{name} {other}\n")),
@@ -123,10 +109,7 @@ fn short(value: &Value) -> String {
     match value {
         Value::String(text) => readable(text),
         Value::Object(fields) => {
-            let all: Vec<String> = fields
-                .iter()
-                .map(|(key, value)| format!("{key}={}", short(value)))
-                .collect();
+            let all: Vec<String> = fields.iter().map(|(key, value)| format!("{key}={}", short(value))).collect();
             all.join(" ")
         }
         other => other.to_string(),

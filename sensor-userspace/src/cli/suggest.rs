@@ -11,24 +11,20 @@ use serde_json::{Value, json};
 
 use crate::agent::User;
 use crate::ledger::{Position, Reader, files};
-use crate::policy::suggest::{
-    Chosen, Denied, Dialect, Failed, Observed, Options, Rule, Suggestion, readable, suggest,
-};
+use crate::policy::suggest::{Chosen, Denied, Dialect, Failed, Observed, Options, Rule, Suggestion, readable, suggest};
 use crate::policy::{Fallback, Variables};
 
 /// Of what would be denied, so much is told.
 const TOLD: usize = 10;
 
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  rgt exec --ledger ./seen --observe -- ./agent --task review\n  \
+#[command(after_help = "Examples:\n  rgt exec --ledger ./seen --observe -- ./agent --task review\n  \
     rgt policy suggest ./seen --workspace \"$PWD\" > review.yaml\n  rgt policy check review.yaml\n  \
     rgt exec --policy review.yaml -- ./agent --task review\n\n\
     The policy denies by default and allows what was attempted, as far as patterns can say it. It is printed only \
     if it allows every attempt of the ledger. Lines marked `!!` (secrets, privileges) are for a person to decide.\n\n\
     Exit status: 0 printed · 1 an attempt would still be denied, which is told · 2 the ledger cannot be read, or \
-    nothing in it was chosen."
-)]
+    nothing in it was chosen.")]
 pub struct SuggestArgs {
     /// Only what this agent attempted
     #[arg(long, value_name = "A")]
@@ -100,10 +96,7 @@ fn observe(args: &SuggestArgs) -> Result<Observed> {
         .into_iter()
         .find_map(|(name, place)| place.as_ref().filter(|place| useless(place)).map(|place| (name, place)))
     {
-        bail!(
-            "--{name} {}: not an absolute directory below `/`; give the one that the agent had",
-            place.display()
-        );
+        bail!("--{name} {}: not an absolute directory below `/`; give the one that the agent had", place.display());
     }
     let path = &args.ledger;
     let (mut reader, segment) = open(path)?;
@@ -117,20 +110,15 @@ fn observe(args: &SuggestArgs) -> Result<Observed> {
         observed.line(&line, &chosen);
     }
     if observed.strange > 0 {
-        bail!(
-            "{}: {} lines are no records; `rgt verify` tells more",
-            path.display(),
-            observed.strange
-        );
+        bail!("{}: {} lines are no records; `rgt verify` tells more", path.display(), observed.strange);
     }
     Ok(observed)
 }
 
 /// A reader from the start of the ledger, or of the one segment.
 fn open(path: &Path) -> Result<(Reader, Option<u64>)> {
-    let about = std::fs::metadata(path).with_context(|| {
-        format!("{}: cannot be read; name a ledger directory or a segment", path.display())
-    })?;
+    let about = std::fs::metadata(path)
+        .with_context(|| format!("{}: cannot be read; name a ledger directory or a segment", path.display()))?;
     if about.is_dir() {
         if files::segments(path)?.is_empty() {
             bail!("{}: no segment (rgt-*.jsonl) is in it; name a ledger directory", path.display());
@@ -182,13 +170,7 @@ fn told(denied: &[Denied]) -> String {
     );
     for Denied { action, thing, stat, reason } in denied.iter().take(TOLD) {
         let what = readable(thing.bytes());
-        let _ = writeln!(
-            text,
-            "  {} of `{what}` ({} times, record {}): {reason}",
-            action.verb(),
-            stat.count,
-            stat.id
-        );
+        let _ = writeln!(text, "  {} of `{what}` ({} times, record {}): {reason}", action.verb(), stat.count, stat.id);
     }
     if denied.len() > TOLD {
         let _ = writeln!(text, "  and {} more", denied.len() - TOLD);

@@ -28,20 +28,8 @@ pub struct TopArgs {
 }
 
 const KEYS: [&str; 14] = [
-    "agent_id",
-    "run_id",
-    "principal",
-    "mode",
-    "policy",
-    "phase",
-    "tasks",
-    "rate",
-    "attempts",
-    "allow",
-    "deny",
-    "challenge",
-    "blocked",
-    "risk",
+    "agent_id", "run_id", "principal", "mode", "policy", "phase", "tasks", "rate", "attempts", "allow", "deny",
+    "challenge", "blocked", "risk",
 ];
 
 pub fn run(args: TopArgs) -> Result<ExitCode> {
@@ -52,18 +40,12 @@ pub fn run(args: TopArgs) -> Result<ExitCode> {
         let mut agents = answer.as_array().cloned().unwrap_or_default();
         // The riskiest first, then the busiest.
         agents.sort_by_key(|agent| {
-            std::cmp::Reverse((
-                agent["risk"].as_u64(),
-                agent["rate"].as_u64(),
-                agent["attempts"].as_u64(),
-            ))
+            std::cmp::Reverse((agent["risk"].as_u64(), agent["rate"].as_u64(), agent["attempts"].as_u64()))
         });
         if args.json {
             for agent in &agents {
-                let shown: serde_json::Map<String, Value> = KEYS
-                    .iter()
-                    .map(|key| ((*key).to_owned(), agent[*key].clone()))
-                    .collect();
+                let shown: serde_json::Map<String, Value> =
+                    KEYS.iter().map(|key| ((*key).to_owned(), agent[*key].clone())).collect();
                 say(format_args!("{}\n", json!(shown)))?;
             }
         } else {
@@ -84,27 +66,16 @@ fn screen(status: &Value, agents: &[Value], paint: Paint) -> String {
     let mut out = format!(
         "rgt: mode {}{}   agents {}   {} attempts/s   ALLOW {}   DENY {}   CHALLENGE {}\n\n",
         status["mode"].as_str().unwrap_or("?"),
-        if status["degraded"] == true {
-            " (degraded)"
-        } else {
-            ""
-        },
+        if status["degraded"] == true { " (degraded)" } else { "" },
         agents.len(),
         sum("rate"),
         sum("allow"),
         sum("deny"),
         sum("challenge"),
     );
-    let name = agents
-        .iter()
-        .map(|agent| cell(agent, "agent_id").chars().count())
-        .max()
-        .unwrap_or(0);
+    let name = agents.iter().map(|agent| cell(agent, "agent_id").chars().count()).max().unwrap_or(0);
     let name = name.clamp(5, columns().unwrap_or(100).saturating_sub(58).max(12));
-    let title = format!(
-        "{}  RISK  TASKS   RATE/S  ATTEMPTS     ALLOW    DENY  CHALL  MODE",
-        pad("AGENT", name)
-    );
+    let title = format!("{}  RISK  TASKS   RATE/S  ATTEMPTS     ALLOW    DENY  CHALL  MODE", pad("AGENT", name));
     out.push_str(&paint.paint(Hue::Dim, &title));
     out.push('\n');
     for agent in agents {
@@ -118,10 +89,7 @@ fn screen(status: &Value, agents: &[Value], paint: Paint) -> String {
             number(agent, "rate"),
             number(agent, "attempts"),
             number(agent, "allow"),
-            paint.paint(
-                if deny > 0 { Hue::Red } else { Hue::Plain },
-                &format!("{deny:>6}")
-            ),
+            paint.paint(if deny > 0 { Hue::Red } else { Hue::Plain }, &format!("{deny:>6}")),
             number(agent, "challenge"),
             agent["mode"].as_str().unwrap_or("?"),
         ));

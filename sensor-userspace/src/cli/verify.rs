@@ -12,11 +12,9 @@ use crate::seal::verify::{Fault, Problem, Report, verify};
 use crate::seal::{SealConfig, SealKey};
 
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  rgt verify /var/lib/rgt/ledger\n  rgt verify --key-file key.hex ./evidence\n  \
+#[command(after_help = "Examples:\n  rgt verify /var/lib/rgt/ledger\n  rgt verify --key-file key.hex ./evidence\n  \
 rgt verify --json ./evidence | jq .problem\n\nExit codes: 0 whole and authentic; 1 cannot be read; 2 usage; 10 modified; 11 missing; \
-12 reordered; 13 truncated; 14 duplicated; 15 unknown key; 16 broken boot chain; 17 malformed."
-)]
+12 reordered; 13 truncated; 14 duplicated; 15 unknown key; 16 broken boot chain; 17 malformed.")]
 pub struct VerifyArgs {
     /// One JSON object instead of text.
     #[arg(long)]
@@ -54,9 +52,7 @@ pub fn run(args: VerifyArgs) -> Result<ExitCode> {
         eprintln!();
     }
     print(&args.path, &report, args.json).context("standard output: cannot be written")?;
-    Ok(ExitCode::from(
-        report.problem.map_or(0, |problem| problem.fault as u8),
-    ))
+    Ok(ExitCode::from(report.problem.map_or(0, |problem| problem.fault as u8)))
 }
 
 fn keys(args: &VerifyArgs) -> Result<Vec<SealKey>> {
@@ -103,20 +99,8 @@ fn print(path: &Path, report: &Report, json: bool) -> std::io::Result<()> {
         });
         return writeln!(out, "{object}");
     }
-    let Report {
-        records,
-        segments,
-        chain,
-        first,
-        last,
-        head,
-        ..
-    } = report;
-    write!(
-        out,
-        "{}: {records} records in {segments} segments",
-        path.display()
-    )?;
+    let Report { records, segments, chain, first, last, head, .. } = report;
+    write!(out, "{}: {records} records in {segments} segments", path.display())?;
     if let (Some(first), Some(last)) = (first, last) {
         write!(out, ", chain {chain}, {first} to {last}")?;
     }
@@ -126,22 +110,13 @@ fn print(path: &Path, report: &Report, json: bool) -> std::io::Result<()> {
     }
     match &report.problem {
         None => writeln!(out, "verified: whole and authentic"),
-        Some(Problem {
-            fault,
-            file,
-            line,
-            message,
-        }) => {
+        Some(Problem { fault, file, line, message }) => {
             let word = match fault {
                 Fault::UnknownKey => "UNKNOWN KEY".to_string(),
                 Fault::BrokenBootChain => "BROKEN BOOT CHAIN".to_string(),
                 other => other.name().to_uppercase(),
             };
-            let place = if *line > 0 {
-                format!("{file}:{line}")
-            } else {
-                file.clone()
-            };
+            let place = if *line > 0 { format!("{file}:{line}") } else { file.clone() };
             writeln!(out, "{word}: {place}: {message}")
         }
     }

@@ -14,10 +14,7 @@ pub(super) type Setter = fn(&mut Config, &str) -> Result<(), String>;
 /// Every key, in the order of the manual, and what its value is in a file.
 pub(super) const KEYS: &[(&str, Kind, Setter)] = &[
     ("seal.mode", Kind::Text, |config, value| {
-        config.seal.mode = one_of(
-            value,
-            &[("static", SealMode::Static), ("ratchet", SealMode::Ratchet)],
-        )?;
+        config.seal.mode = one_of(value, &[("static", SealMode::Static), ("ratchet", SealMode::Ratchet)])?;
         Ok(())
     }),
     ("seal.key_file", Kind::Text, |config, value| {
@@ -25,22 +22,15 @@ pub(super) const KEYS: &[(&str, Kind, Setter)] = &[
         Ok(())
     }),
     ("seal.key_encoding", Kind::Text, |config, value| {
-        config.seal.key_encoding = one_of(
-            value,
-            &[("hex", KeyEncoding::Hex), ("utf8", KeyEncoding::Utf8)],
-        )?;
+        config.seal.key_encoding = one_of(value, &[("hex", KeyEncoding::Hex), ("utf8", KeyEncoding::Utf8)])?;
         Ok(())
     }),
     ("ledger.dir", Kind::Text, |config, value| {
         config.ledger_dir = path(value)?;
         Ok(())
     }),
-    ("sinks.kafka.brokers", Kind::Texts, |config, value| {
-        kafka(config, "brokers", value)
-    }),
-    ("sinks.kafka.topic", Kind::Text, |config, value| {
-        kafka(config, "topic", value)
-    }),
+    ("sinks.kafka.brokers", Kind::Texts, |config, value| kafka(config, "brokers", value)),
+    ("sinks.kafka.topic", Kind::Text, |config, value| kafka(config, "topic", value)),
     ("sinks.kafka.exactly_once", Kind::Truth, |config, value| {
         one_of(value, &[("true", true), ("false", false)])?;
         kafka(config, "exactly_once", value)
@@ -59,9 +49,7 @@ pub(super) const KEYS: &[(&str, Kind, Setter)] = &[
     ("record.type_prefix", Kind::Text, |config, value| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         if !value.bytes().all(plain) {
-            return Err(format!(
-                "`{value}` holds more than letters, digits, `.`, `_` and `-`"
-            ));
+            return Err(format!("`{value}` holds more than letters, digits, `.`, `_` and `-`"));
         }
         config.type_prefix = value.to_owned();
         Ok(())
@@ -128,7 +116,9 @@ fn one_of<T: Clone>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
 /// Names of the guard's rules, with commas, as a mask.
 fn guards(value: &str) -> Result<u32, String> {
     let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
-    names.map(|name| Guard::from_name(name).map(Guard::bit).ok_or_else(|| no_guard(name))).try_fold(0, |mask, bit| Ok(mask | bit?))
+    names
+        .map(|name| Guard::from_name(name).map(Guard::bit).ok_or_else(|| no_guard(name)))
+        .try_fold(0, |mask, bit| Ok(mask | bit?))
 }
 
 fn no_guard(name: &str) -> String {
@@ -149,11 +139,7 @@ fn node(name: String) -> Result<String, String> {
 }
 
 fn filled(value: &str) -> Result<String, String> {
-    if value.is_empty() {
-        Err("is empty".to_owned())
-    } else {
-        Ok(value.to_owned())
-    }
+    if value.is_empty() { Err("is empty".to_owned()) } else { Ok(value.to_owned()) }
 }
 
 /// Relative to the directory of whoever says it: the daemon's own is `/`.
@@ -164,9 +150,7 @@ fn path(value: &str) -> Result<PathBuf, String> {
 
 /// `200ms`, `5s`, `2m`; a bare number is milliseconds.
 pub fn duration(value: &str) -> Result<Duration, String> {
-    let digits = value
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(value.len());
+    let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
     let scale = match &value[digits..] {
         "" | "ms" => 1,
         "s" => 1_000,
@@ -175,11 +159,7 @@ pub fn duration(value: &str) -> Result<Duration, String> {
         "d" => 86_400_000,
         _ => return Err(format!("`{value}` is no duration such as 200ms, 5s or 2m")),
     };
-    match value[..digits]
-        .parse::<u64>()
-        .ok()
-        .and_then(|count| count.checked_mul(scale))
-    {
+    match value[..digits].parse::<u64>().ok().and_then(|count| count.checked_mul(scale)) {
         Some(millis) => Ok(Duration::from_millis(millis)),
         None => Err(format!("`{value}` is no duration such as 200ms, 5s or 2m")),
     }

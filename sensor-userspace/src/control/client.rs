@@ -14,9 +14,7 @@ pub struct Client {
 impl Client {
     pub fn connect() -> io::Result<Client> {
         let stream = UnixStream::connect(socket_path())?;
-        Ok(Client {
-            stream: BufReader::new(stream),
-        })
+        Ok(Client { stream: BufReader::new(stream) })
     }
 
     pub fn send(&mut self, request: &Request) -> io::Result<()> {
@@ -27,8 +25,7 @@ impl Client {
 
     pub fn answer(&mut self) -> Answer {
         let mut line = Vec::new();
-        let lost =
-            |cause: String| Refusal::new(Kind::Ending, format!("the daemon went away: {cause}"));
+        let lost = |cause: String| Refusal::new(Kind::Ending, format!("the daemon went away: {cause}"));
         let limit = MAX_LINE as u64 + 1;
         let read = (&mut self.stream).take(limit).read_until(b'\n', &mut line);
         read.map_err(|cause| lost(cause.to_string()))?;
@@ -43,12 +40,9 @@ impl Client {
             Ok(()) => self.answer(),
             // It may have said why before it closed.
             Err(cause) => match self.answer() {
-                Err(Refusal {
-                    kind: Kind::Ending, ..
-                }) => Err(Refusal::new(
-                    Kind::Ending,
-                    format!("the daemon went away: {cause}"),
-                )),
+                Err(Refusal { kind: Kind::Ending, .. }) => {
+                    Err(Refusal::new(Kind::Ending, format!("the daemon went away: {cause}")))
+                }
                 answer => answer,
             },
         }

@@ -16,11 +16,7 @@ pub struct Peer {
 
 impl Peer {
     pub fn of(stream: &UnixStream) -> io::Result<Peer> {
-        let mut credentials = libc::ucred {
-            pid: 0,
-            uid: 0,
-            gid: 0,
-        };
+        let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
         let mut length = size_of::<libc::ucred>() as libc::socklen_t;
         // SAFETY: `credentials` is a live ucred of `length` bytes; the descriptor is open.
         let code = unsafe {
@@ -36,11 +32,7 @@ impl Peer {
             return Err(io::Error::last_os_error());
         }
         let pid = u32::try_from(credentials.pid).unwrap_or(0);
-        Ok(Peer {
-            pid,
-            uid: credentials.uid,
-            started: started(pid),
-        })
+        Ok(Peer { pid, uid: credentials.uid, started: started(pid) })
     }
 
     /// The same process as another peer.
@@ -94,12 +86,7 @@ impl Identity {
             let line = String::from_utf8_lossy(line);
             let mut words = line.split_ascii_whitespace();
             let key = words.next();
-            let mut number = || {
-                words
-                    .next()
-                    .and_then(|word| word.parse::<u32>().ok())
-                    .unwrap_or(u32::MAX)
-            };
+            let mut number = || words.next().and_then(|word| word.parse::<u32>().ok()).unwrap_or(u32::MAX);
             match key {
                 Some("PPid:") => identity.parent = number(),
                 Some("Uid:") => {
@@ -132,17 +119,9 @@ mod tests {
         }
         assert_eq!(started(pid), None);
         child.wait().unwrap();
-        let gone = Peer {
-            pid,
-            uid: 0,
-            started: None,
-        };
+        let gone = Peer { pid, uid: 0, started: None };
         assert!(!gone.is_there());
-        let other = Peer {
-            pid: std::process::id(),
-            uid: 0,
-            started: Some(1),
-        };
+        let other = Peer { pid: std::process::id(), uid: 0, started: Some(1) };
         assert!(!other.is_there());
     }
 

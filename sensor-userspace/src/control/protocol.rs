@@ -120,10 +120,7 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(kind: Kind, error: impl Into<String>) -> Refusal {
-        Refusal {
-            kind,
-            error: error.into(),
-        }
+        Refusal { kind, error: error.into() }
     }
 
     pub fn failed(error: impl std::fmt::Display) -> Refusal {
@@ -145,18 +142,11 @@ pub fn line(answer: &Answer) -> Vec<u8> {
 }
 
 pub fn parse_answer(line: &[u8]) -> Answer {
-    let malformed = |cause: String| {
-        Refusal::new(
-            Kind::Malformed,
-            format!("the daemon's answer makes no sense: {cause}"),
-        )
-    };
-    let mut value: Value =
-        serde_json::from_slice(line).map_err(|cause| malformed(cause.to_string()))?;
+    let malformed =
+        |cause: String| Refusal::new(Kind::Malformed, format!("the daemon's answer makes no sense: {cause}"));
+    let mut value: Value = serde_json::from_slice(line).map_err(|cause| malformed(cause.to_string()))?;
     if let Some(refused) = value.get_mut("refused") {
-        return Err(
-            serde_json::from_value(refused.take()).map_err(|cause| malformed(cause.to_string()))?
-        );
+        return Err(serde_json::from_value(refused.take()).map_err(|cause| malformed(cause.to_string()))?);
     }
     match value.get_mut("ok") {
         Some(ok) => Ok(ok.take()),
@@ -170,26 +160,17 @@ mod tests {
 
     #[test]
     fn answers_come_back_as_they_were() {
-        for answer in [
-            Ok(serde_json::json!({"a": 1})),
-            Err(Refusal::new(Kind::Ending, "later")),
-        ] {
+        for answer in [Ok(serde_json::json!({"a": 1})), Err(Refusal::new(Kind::Ending, "later"))] {
             assert_eq!(parse_answer(&line(&answer)), answer);
         }
         assert_eq!(parse_answer(b"[]").unwrap_err().kind, Kind::Malformed);
-        assert_eq!(
-            parse_answer(b"{\"refused\":1}").unwrap_err().kind,
-            Kind::Malformed
-        );
+        assert_eq!(parse_answer(b"{\"refused\":1}").unwrap_err().kind, Kind::Malformed);
     }
 
     #[test]
     fn requests_are_strict() {
         assert!(serde_json::from_str::<Request>("{\"op\":\"agents\"}").is_ok());
-        assert!(
-            serde_json::from_str::<Request>("{\"op\":\"exec\",\"pid\":1,\"command\":\"x\"}")
-                .is_ok()
-        );
+        assert!(serde_json::from_str::<Request>("{\"op\":\"exec\",\"pid\":1,\"command\":\"x\"}").is_ok());
         for bad in [
             "{}",
             "{\"op\":\"x\"}",

@@ -22,11 +22,7 @@ pub struct Budget(Arc<Mutex<HashMap<u32, usize>>>);
 
 impl Budget {
     pub fn of(&self, uid: u32) -> Held {
-        Held {
-            budget: self.clone(),
-            uid,
-            bytes: 0,
-        }
+        Held { budget: self.clone(), uid, bytes: 0 }
     }
 }
 
@@ -87,11 +83,7 @@ pub enum Missing {
 }
 
 /// One line, newline included. The wait for its first byte has no end: an `exec` waits for its command meanwhile.
-pub fn request(
-    reader: &mut BufReader<&UnixStream>,
-    held: &mut Held,
-    patience: Duration,
-) -> Result<Vec<u8>, Missing> {
+pub fn request(reader: &mut BufReader<&UnixStream>, held: &mut Held, patience: Duration) -> Result<Vec<u8>, Missing> {
     let mut text = Vec::new();
     let mut deadline: Option<Instant> = None;
     loop {

@@ -71,19 +71,16 @@ pub fn listen(path: &Path, commands: Sender<Command>) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     let open = Arc::new(Mutex::new(HashMap::new()));
     let budget = Budget::default();
-    thread::Builder::new()
-        .name("control".to_owned())
-        .stack_size(STACK)
-        .spawn(move || {
-            for stream in listener.incoming() {
-                let Ok(stream) = stream else {
-                    // Out of descriptors: wait for some to come back.
-                    thread::sleep(std::time::Duration::from_millis(50));
-                    continue;
-                };
-                accept(stream, &commands, &open, &budget);
-            }
-        })?;
+    thread::Builder::new().name("control".to_owned()).stack_size(STACK).spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else {
+                // Out of descriptors: wait for some to come back.
+                thread::sleep(std::time::Duration::from_millis(50));
+                continue;
+            };
+            accept(stream, &commands, &open, &budget);
+        }
+    })?;
     Ok(())
 }
 
@@ -102,19 +99,12 @@ impl Counted {
         let mut by_user = open.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = by_user.values().sum();
         let own = by_user.get(&uid).copied().unwrap_or(0);
-        let most = if uid == 0 {
-            MAX_CONNECTIONS
-        } else {
-            MAX_CONNECTIONS - FOR_ROOT
-        };
+        let most = if uid == 0 { MAX_CONNECTIONS } else { MAX_CONNECTIONS - FOR_ROOT };
         if all >= most || uid != 0 && own >= MAX_OF_ONE {
             return None;
         }
         by_user.insert(uid, own + 1);
-        Some(Counted {
-            open: Arc::clone(open),
-            uid,
-        })
+        Some(Counted { open: Arc::clone(open), uid })
     }
 }
 
@@ -133,22 +123,16 @@ impl Drop for Counted {
 fn accept(stream: UnixStream, commands: &Sender<Command>, open: &Open, budget: &Budget) {
     let Ok(peer) = Peer::of(&stream) else { return };
     let Some(counted) = Counted::new(open, peer.uid) else {
-        let refusal = Refusal::new(
-            Kind::Failed,
-            "too many connections are open already; try again later",
-        );
+        let refusal = Refusal::new(Kind::Failed, "too many connections are open already; try again later");
         say(&stream, &Err(refusal));
         return;
     };
     let commands = commands.clone();
     let held = budget.of(peer.uid);
-    let spawned = thread::Builder::new()
-        .name("connection".to_owned())
-        .stack_size(STACK)
-        .spawn(move || {
-            let _counted = counted;
-            serve(&stream, peer, &commands, held);
-        });
+    let spawned = thread::Builder::new().name("connection".to_owned()).stack_size(STACK).spawn(move || {
+        let _counted = counted;
+        serve(&stream, peer, &commands, held);
+    });
     if let Err(error) = spawned {
         tracing::warn!("a connection could not be served: {error}");
     }
@@ -162,18 +146,11 @@ fn say(mut stream: &UnixStream, answer: &Answer) -> bool {
 fn refusal(missing: Missing) -> Option<Refusal> {
     let (kind, text) = match missing {
         Missing::Closed => return None,
-        Missing::TooLong => (
-            Kind::Malformed,
-            format!("a request is longer than {MAX_LINE} bytes"),
-        ),
-        Missing::TooSlow => (
-            Kind::Malformed,
-            format!("a request was not finished in {} s", PATIENCE.as_secs()),
-        ),
-        Missing::NoRoom => (
-            Kind::Failed,
-            "requests of ordinary users hold all the memory that they may; try again later".to_owned(),
-        ),
+        Missing::TooLong => (Kind::Malformed, format!("a request is longer than {MAX_LINE} bytes")),
+        Missing::TooSlow => (Kind::Malformed, format!("a request was not finished in {} s", PATIENCE.as_secs())),
+        Missing::NoRoom => {
+            (Kind::Failed, "requests of ordinary users hold all the memory that they may; try again later".to_owned())
+        }
     };
     Some(Refusal::new(kind, text))
 }
@@ -196,10 +173,7 @@ fn serve(stream: &UnixStream, peer: Peer, commands: &Sender<Command>, mut held: 
         };
         let answer = match serde_json::from_slice::<Request>(&text) {
             Ok(request) => answer(request, peer, commands, &mut started),
-            Err(cause) => Err(Refusal::new(
-                Kind::Malformed,
-                format!("the request makes no sense: {cause}"),
-            )),
+            Err(cause) => Err(Refusal::new(Kind::Malformed, format!("the request makes no sense: {cause}"))),
         };
         drop(text);
         held.release();
@@ -210,40 +184,21 @@ fn serve(stream: &UnixStream, peer: Peer, commands: &Sender<Command>, mut held: 
     if let Some((agent, run_id)) = started {
         let (reply, _answers) = mpsc::channel();
         // The loop being gone, so is the agent's account.
-        let _ = commands.send(Command {
-            peer,
-            ask: Ask::Abandoned { agent, run_id },
-            reply,
-        });
+        let _ = commands.send(Command { peer, ask: Ask::Abandoned { agent, run_id }, reply });
     }
 }
 
-fn answer(
-    request: Request,
-    peer: Peer,
-    commands: &Sender<Command>,
-    started: &mut Option<(AgentNo, String)>,
-) -> Answer {
+fn answer(request: Request, peer: Peer, commands: &Sender<Command>, started: &mut Option<(AgentNo, String)>) -> Answer {
     let ask = match request {
         Request::Exec(_) if started.is_some() => {
-            return Err(Refusal::new(
-                Kind::Malformed,
-                "one connection starts one agent",
-            ));
+            return Err(Refusal::new(Kind::Malformed, "one connection starts one agent"));
         }
         Request::Exec(request) => Ask::Exec(request),
         Request::Ended { status, run_id } => match (started.take(), run_id) {
-            (Some((agent, run_id)), _) => Ask::Ended {
-                agent,
-                run_id,
-                status,
-            },
+            (Some((agent, run_id)), _) => Ask::Ended { agent, run_id, status },
             (None, Some(run_id)) => Ask::Resumed { run_id, status },
             (None, None) => {
-                return Err(Refusal::new(
-                    Kind::Malformed,
-                    "no command was started on this connection",
-                ));
+                return Err(Refusal::new(Kind::Malformed, "no command was started on this connection"));
             }
         },
         Request::Apply(request) => Ask::Apply(request),
@@ -256,15 +211,11 @@ fn answer(
     let starts = matches!(ask, Ask::Exec(_));
     let gone = || Refusal::new(Kind::Ending, "the daemon is ending");
     let (reply, answers) = mpsc::channel();
-    commands
-        .send(Command { peer, ask, reply })
-        .map_err(|_| gone())?;
+    commands.send(Command { peer, ask, reply }).map_err(|_| gone())?;
     let answer = answers.recv().map_err(|_| gone())?;
     if let (true, Ok(value)) = (starts, &answer) {
-        let agent = value
-            .get("number")
-            .and_then(serde_json::Value::as_u64)
-            .and_then(|number| u32::try_from(number).ok());
+        let agent =
+            value.get("number").and_then(serde_json::Value::as_u64).and_then(|number| u32::try_from(number).ok());
         let run_id = value.get("run_id").and_then(serde_json::Value::as_str);
         *started = agent.zip(run_id.map(str::to_owned));
     }
@@ -278,8 +229,7 @@ mod tests {
     #[test]
     fn nobody_shuts_the_others_out() {
         let open = Open::default();
-        let take =
-            |uid| -> Vec<Counted> { (0..).map_while(|_| Counted::new(&open, uid)).collect() };
+        let take = |uid| -> Vec<Counted> { (0..).map_while(|_| Counted::new(&open, uid)).collect() };
         let one = take(1);
         assert_eq!(one.len(), MAX_OF_ONE);
         let other = take(2);
@@ -299,8 +249,7 @@ mod tests {
                 let inner = format!("{}1{}", left.repeat(deep), right.repeat(deep));
                 for text in [inner.clone(), format!("{{\"x\":{inner},\"op\":\"exec\"}}")] {
                     let thread = thread::Builder::new().stack_size(STACK);
-                    let parsed =
-                        thread.spawn(move || serde_json::from_str::<Request>(&text).is_ok());
+                    let parsed = thread.spawn(move || serde_json::from_str::<Request>(&text).is_ok());
                     assert!(!parsed.unwrap().join().unwrap());
                 }
             }

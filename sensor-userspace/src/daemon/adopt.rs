@@ -114,8 +114,7 @@ impl<S: EventSource> Engine<S> {
             ("policy_hash", Field::Str(&agent.table.hash)),
             ("tasks", Field::Uint(agent.processes.len() as u64)),
         ];
-        let ledger =
-            self.desk.ledgers.writing(&agent.ledger, true).ok_or_else(|| anyhow!("the ledger is closed"))?;
+        let ledger = self.desk.ledgers.writing(&agent.ledger, true).ok_or_else(|| anyhow!("the ledger is closed"))?;
         agent.recorder.sandbox("adopt", &fields, ledger)?;
         self.desk.agents.insert(number, agent);
         Ok(())
@@ -124,9 +123,8 @@ impl<S: EventSource> Engine<S> {
     /// Declares what the kernel made and neither the daemon before wrote nor this one receives.
     fn tell_missed(&mut self, number: AgentNo) {
         let Some(told) = self.desk.agents.get(&number).map(|agent| agent.told) else { return };
-        let missing = |told: Totals, now: Totals| {
-            difference(told, now).map_or(0, |gap| gap.made.saturating_sub(gap.received))
-        };
+        let missing =
+            |told: Totals, now: Totals| difference(told, now).map_or(0, |gap| gap.made.saturating_sub(gap.received));
         let mut best: [Option<Totals>; 2] = [None; 2];
         for _ in 0..LOOKS {
             self.drain_all();

@@ -43,10 +43,7 @@ impl<S: EventSource> Engine<S> {
 fn describe(agent: &Agent, standing: &Standing, live: u32) -> Value {
     let run = agent.recorder.run();
     let counts = &agent.counts;
-    let started = agent
-        .started_wall
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+    let started = agent.started_wall.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     json!({
         "number": agent.number,
         "agent_id": run.agent_id,

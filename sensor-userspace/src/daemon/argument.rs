@@ -22,10 +22,8 @@ pub(super) fn from_argument(seen: &Seen, table: &Table, how: &Circumstances) -> 
         Some(path) => path.clone(),
         None => Vec::new(),
     };
-    let (first, second) = (
-        named(first.as_ref(), attempt.object.as_ref()),
-        named(second.as_ref(), attempt.object2.as_ref()),
-    );
+    let (first, second) =
+        (named(first.as_ref(), attempt.object.as_ref()), named(second.as_ref(), attempt.object2.as_ref()));
     let first = if has_place(attempt) {
         place(&first)
     } else if let (Some(_), Some(argument)) = (Numbered::of(attempt.action), &attempt.argument) {
@@ -33,9 +31,7 @@ pub(super) fn from_argument(seen: &Seen, table: &Table, how: &Circumstances) -> 
     } else {
         destination(attempt, &first)
     };
-    let second = has_second
-        .then(|| place(&second))
-        .filter(|_| has_place(attempt));
+    let second = has_second.then(|| place(&second)).filter(|_| has_place(attempt));
     let left = seen.means.iter().filter(|(action, _)| !seen.hooks.iter().any(|hook| hook.action == *action));
     let meant = left.map(|(action, operand)| {
         let object = match operand {
@@ -53,7 +49,9 @@ pub(super) fn from_argument(seen: &Seen, table: &Table, how: &Circumstances) -> 
 fn written(seen: &Seen) -> Written {
     const NOT_THERE: [i32; 4] = [libc::ENOENT, libc::ENOTDIR, libc::ELOOP, libc::ENAMETOOLONG];
     match seen.attempt.end {
-        End::Returned(result) if seen.hooks.is_empty() && NOT_THERE.iter().any(|errno| result == -i64::from(*errno)) => {
+        End::Returned(result)
+            if seen.hooks.is_empty() && NOT_THERE.iter().any(|errno| result == -i64::from(*errno)) =>
+        {
             Written::No
         }
         _ => Written::Unknown,
@@ -106,11 +104,7 @@ pub(super) fn numbered(action: Action, name: &[u8]) -> Object<'static> {
 
 /// Empty: it could not be resolved.
 fn place(path: &[u8]) -> Object<'_> {
-    if path.is_empty() {
-        Object::Unknown
-    } else {
-        Object::of(Some(path))
-    }
+    if path.is_empty() { Object::Unknown } else { Object::of(Some(path)) }
 }
 
 /// Whether the attempt is about a place in the filesystem at all.

@@ -47,10 +47,7 @@ impl<S: EventSource> Engine<S> {
     /// Makes the agent: numbers it, governs its cgroup, opens its ledger, tells its start.
     pub(super) fn begin(&mut self, plan: Plan) -> Result<AgentNo> {
         let number = self.numbers.take().ok_or_else(|| {
-            anyhow!(
-                "{} agents run already: no more can be governed at once",
-                sensor_common::event::MAX_AGENTS - 2
-            )
+            anyhow!("{} agents run already: no more can be governed at once", sensor_common::event::MAX_AGENTS - 2)
         });
         let number = number.inspect_err(|_| discard(plan.own.as_ref()))?;
         let own = plan.own.as_ref().map(|own| own.path().to_path_buf());
@@ -126,12 +123,7 @@ impl<S: EventSource> Engine<S> {
         match begun {
             Ok(()) => {
                 self.desk.agents.insert(number, agent);
-                let path = self
-                    .desk
-                    .agents
-                    .get(&number)
-                    .map(|agent| agent.cgroup.clone())
-                    .unwrap_or_default();
+                let path = self.desk.agents.get(&number).map(|agent| agent.cgroup.clone()).unwrap_or_default();
                 // The policy first: the first task that is the agent's is under it.
                 let governed = self
                     .source
@@ -164,11 +156,7 @@ impl<S: EventSource> Engine<S> {
         self.source.stand(number, &agent.how);
         let standing = &self.desk.standing;
         let mode = standing.mode_of(&agent.table).name();
-        let ledger = self
-            .desk
-            .ledgers
-            .writing(&agent.ledger, true)
-            .ok_or_else(|| anyhow!("the ledger is closed"))?;
+        let ledger = self.desk.ledgers.writing(&agent.ledger, true).ok_or_else(|| anyhow!("the ledger is closed"))?;
         let policy = [
             ("policy", Field::Str(&agent.table.name)),
             ("policy_hash", Field::Str(&agent.table.hash)),
@@ -190,11 +178,7 @@ impl<S: EventSource> Engine<S> {
 
     /// An agent that got no further than its cgroup.
     pub(super) fn abolish(&mut self, number: AgentNo) {
-        self.stopped(
-            number,
-            "its process could not be moved into its cgroup",
-            &[],
-        );
+        self.stopped(number, "its process could not be moved into its cgroup", &[]);
         if let Some(key) = self.desk.ledger_of(number) {
             // The error that led here is the one to tell.
             let _ = self.desk.ledgers.leave(&key);
@@ -212,10 +196,7 @@ pub(super) fn new_agent(
     common: &Config,
     ledger: PathBuf,
 ) -> Result<Agent> {
-    let options = RecorderOptions {
-        trajectory_length: config.trajectory_length,
-        risk_profile: risk::Profile::Article,
-    };
+    let options = RecorderOptions { trajectory_length: config.trajectory_length, risk_profile: risk::Profile::Article };
     Ok(Agent {
         number,
         recorder: Recorder::new(run, options)?,

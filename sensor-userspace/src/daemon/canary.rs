@@ -23,11 +23,7 @@ pub(super) struct Canary {
 
 impl Canary {
     pub fn new(standing: &Standing) -> Canary {
-        Canary {
-            tried: Instant::now(),
-            sound: standing.clone(),
-            silent: false,
-        }
+        Canary { tried: Instant::now(), sound: standing.clone(), silent: false }
     }
 }
 
@@ -131,21 +127,13 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("rgt-canary-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
-        let mut config = Config {
-            ledger_dir: dir.join("ledger"),
-            canary: Duration::ZERO,
-            ..Config::default()
-        };
+        let mut config = Config { ledger_dir: dir.join("ledger"), canary: Duration::ZERO, ..Config::default() };
         config.seal.key_file = Some(dir.join("key"));
         fs::write(dir.join("key"), "ab".repeat(32)).unwrap();
         let denied = libc::EACCES;
         // Denied; skipped once; silent; silent still; denied again.
         let met = [denied, 0, denied, 0, 0, 0, 0, 0, 0, denied, denied];
-        let options = Options {
-            config: config.clone(),
-            ephemeral: false,
-            enforce_allowed: true,
-        };
+        let options = Options { config: config.clone(), ephemeral: false, enforce_allowed: true };
         let (_commands, asked) = mpsc::channel();
         let script = Script::new(met);
         let mut engine = Engine::new(script, options, PathBuf::from("/nowhere"), asked).unwrap();

@@ -67,17 +67,8 @@ impl<S: EventSource> Engine<S> {
     }
 
     fn start_configured(&mut self, found: &Found) -> Result<()> {
-        let rule = self
-            .watch
-            .rule(found.rule)
-            .ok_or_else(|| anyhow!("its rule is gone"))?
-            .clone();
-        if self
-            .desk
-            .agents
-            .values()
-            .any(|agent| agent.cgroup == found.path)
-        {
+        let rule = self.watch.rule(found.rule).ok_or_else(|| anyhow!("its rule is gone"))?.clone();
+        if self.desk.agents.values().any(|agent| agent.cgroup == found.path) {
             return Ok(());
         }
         let (policy, written) = match &rule.policy {
@@ -97,11 +88,7 @@ impl<S: EventSource> Engine<S> {
         };
         let number = self.begin(Plan {
             run: Run {
-                agent_id: rule
-                    .name
-                    .clone()
-                    .or_else(|| unit.clone())
-                    .unwrap_or_else(|| found.below.clone()),
+                agent_id: rule.name.clone().or_else(|| unit.clone()).unwrap_or_else(|| found.below.clone()),
                 run_id: random_hex(16)?,
                 instance: found.below.clone(),
                 trace_id: random_hex(16)?,

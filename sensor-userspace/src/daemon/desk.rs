@@ -22,12 +22,7 @@ pub struct Desk {
 
 impl Desk {
     pub fn new(standing: Standing) -> Desk {
-        Desk {
-            agents: HashMap::new(),
-            ledgers: Ledgers::default(),
-            standing,
-            strays: 0,
-        }
+        Desk { agents: HashMap::new(), ledgers: Ledgers::default(), standing, strays: 0 }
     }
 
     pub fn event(&mut self, event: Event) {
@@ -44,23 +39,15 @@ impl Desk {
         };
         match event {
             Event::Attempt(seen) => {
-                let known =
-                    agent.held.remove(&seen.key).is_some() || agent.pending.contains_key(&seen.key);
+                let known = agent.held.remove(&seen.key).is_some() || agent.pending.contains_key(&seen.key);
                 let waits = seen.attempt.end == End::Pending && !known && !agent.longer.is_zero();
                 if waits && agent.held.len() < MAX_PENDING {
-                    agent
-                        .held
-                        .insert(seen.key, (Instant::now() + agent.longer, *seen));
+                    agent.held.insert(seen.key, (Instant::now() + agent.longer, *seen));
                 } else {
                     attempt(agent, *seen, &mut self.ledgers, &self.standing);
                 }
             }
-            Event::Fork {
-                parent,
-                pid,
-                thread,
-                ..
-            } => agent.processes.fork(parent, pid, thread),
+            Event::Fork { parent, pid, thread, .. } => agent.processes.fork(parent, pid, thread),
             Event::Join { pid, .. } => agent.processes.join(pid),
             Event::Exec { pid, exe, .. } => agent.processes.exec(pid, &exe),
             Event::Exit { pid, .. } => agent.processes.exit(pid),
@@ -69,11 +56,7 @@ impl Desk {
 
     /// Tells of attempts whose outcome has been waited for long enough; of all that wait where `all`.
     pub fn tell_held(&mut self, all: bool) {
-        for agent in self
-            .agents
-            .values_mut()
-            .filter(|agent| !agent.held.is_empty())
-        {
+        for agent in self.agents.values_mut().filter(|agent| !agent.held.is_empty()) {
             let now = Instant::now();
             let due = agent.held.extract_if(|_, (at, _)| all || *at <= now);
             let due: Vec<Seen> = due.map(|(_, (_, seen))| seen).collect();
@@ -108,10 +91,9 @@ impl Desk {
 
     /// Whether a process is an agent's, wherever it stands now.
     pub fn governs(&self, pid: u32, cgroup: Option<&Path>) -> bool {
-        self.agents.values().any(|agent| {
-            agent.processes.contains(pid)
-                || cgroup.is_some_and(|path| path.starts_with(&agent.cgroup))
-        })
+        self.agents
+            .values()
+            .any(|agent| agent.processes.contains(pid) || cgroup.is_some_and(|path| path.starts_with(&agent.cgroup)))
     }
 
     pub fn ledger_of(&self, number: AgentNo) -> Option<PathBuf> {
@@ -123,10 +105,7 @@ fn unrecorded(count: &mut u64, ledger: &Path, error: &anyhow::Error) {
     // Once a power of two: a full disk must not fill the log as well.
     *count += 1;
     if count.is_power_of_two() {
-        tracing::error!(
-            "ledger {}: {error:#}; {count} records of this agent are lost so far",
-            ledger.display()
-        );
+        tracing::error!("ledger {}: {error:#}; {count} records of this agent are lost so far", ledger.display());
     }
 }
 
@@ -134,9 +113,7 @@ fn attempt(agent: &mut Agent, mut seen: Seen, ledgers: &mut Ledgers, standing: &
     if let Some(argv) = &mut seen.attempt.argv {
         mask::argv(&mut argv.args);
     }
-    seen.attempt.exe_chain = agent
-        .processes
-        .chain(seen.attempt.pid, seen.execed.as_deref());
+    seen.attempt.exe_chain = agent.processes.chain(seen.attempt.pid, seen.execed.as_deref());
     if seen.attempt.exe_chain.is_empty() {
         seen.attempt.incomplete.push("exe");
     }
@@ -163,27 +140,20 @@ fn attempt(agent: &mut Agent, mut seen: Seen, ledgers: &mut Ledgers, standing: &
     if let Some(asked) = judgement.approval.as_mut().filter(|asked| asked.given) {
         asked.id = agent.approved_by(&asked.names);
     }
-    let urgent =
-        judgement.verdict != Verdict::Allow || judgement.enforcement == Enforcement::Blocked;
+    let urgent = judgement.verdict != Verdict::Allow || judgement.enforcement == Enforcement::Blocked;
     let Some(ledger) = ledgers.writing(&agent.ledger, urgent) else {
         return;
     };
     // A call that did not return in time has been recorded: this is how it ended.
     let recorded = match agent.pending.remove(&seen.key) {
-        Some(of) => agent
-            .recorder
-            .outcome(&of, &seen.attempt, &judgement, ledger)
-            .map(|_| ()),
+        Some(of) => agent.recorder.outcome(&of, &seen.attempt, &judgement, ledger).map(|_| ()),
         None => {
             agent.counts.count(&judgement);
-            agent
-                .recorder
-                .attempt(&seen.attempt, &judgement, ledger)
-                .map(|id| {
-                    if seen.attempt.end == End::Pending && agent.pending.len() < MAX_PENDING {
-                        agent.pending.insert(seen.key, id);
-                    }
-                })
+            agent.recorder.attempt(&seen.attempt, &judgement, ledger).map(|id| {
+                if seen.attempt.end == End::Pending && agent.pending.len() < MAX_PENDING {
+                    agent.pending.insert(seen.key, id);
+                }
+            })
         }
     };
     // What the next attempt is judged by, and the kernel is told.

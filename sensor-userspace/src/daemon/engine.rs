@@ -66,12 +66,7 @@ pub struct Engine<S> {
 }
 
 impl<S: EventSource> Engine<S> {
-    pub fn new(
-        source: S,
-        options: Options,
-        mount: PathBuf,
-        commands: Receiver<Command>,
-    ) -> Result<Engine<S>> {
+    pub fn new(source: S, options: Options, mount: PathBuf, commands: Receiver<Command>) -> Result<Engine<S>> {
         let mut desk = Desk::new(source.standing().clone());
         if !options.ephemeral {
             // Better now than at the first record.
@@ -111,17 +106,10 @@ impl<S: EventSource> Engine<S> {
 
     pub fn run(&mut self, stop: &AtomicBool, reload: &AtomicBool) -> Result<()> {
         self.look_for_agents();
-        while !stop.load(Ordering::Relaxed)
-            && !self.told_to_stop
-            && !self.yields
-            && !self.is_finished()
-        {
+        while !stop.load(Ordering::Relaxed) && !self.told_to_stop && !self.yields && !self.is_finished() {
             if self.desk.agents.is_empty() {
                 let wait = if self.hosts.are_asked() { ROUND } else { IDLE };
-                match self
-                    .commands
-                    .recv_timeout(wait.min(self.desk.ledgers.commit()))
-                {
+                match self.commands.recv_timeout(wait.min(self.desk.ledgers.commit())) {
                     Ok(command) => self.obey(command),
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => break,
@@ -177,9 +165,7 @@ impl<S: EventSource> Engine<S> {
         }
         for thread in self.beside.drain(..) {
             if thread.join().is_err() {
-                tracing::error!(
-                    "a sink's last delivery died; what it had not delivered is in its ledger"
-                );
+                tracing::error!("a sink's last delivery died; what it had not delivered is in its ledger");
             }
         }
         let gone = Refusal::new(Kind::Ending, "the daemon has ended");
@@ -190,9 +176,7 @@ impl<S: EventSource> Engine<S> {
             // Whoever asked may be gone as well.
             let _ = command.reply.send(Err(gone.clone()));
         }
-        let Engine {
-            source, stopping, state_file, ..
-        } = self;
+        let Engine { source, stopping, state_file, .. } = self;
         let let_go = source.end(leave);
         if leave {
             tracing::info!("enforcement stays in force for the agents that live; `rgt unload` ends it");
@@ -232,11 +216,7 @@ impl<S: EventSource> Engine<S> {
                 None => return self.deferred.push(Command { peer, ask: Ask::Apply(request), reply }),
             },
             Ask::Approve(request) => self.approve(peer, &request),
-            Ask::Ended {
-                agent,
-                run_id,
-                status,
-            } => {
+            Ask::Ended { agent, run_id, status } => {
                 self.command_ended(agent, &run_id, &status, Some(reply));
                 return;
             }
@@ -244,10 +224,9 @@ impl<S: EventSource> Engine<S> {
                 self.command_abandoned(agent, &run_id);
                 return;
             }
-            Ask::Resumed { .. } if self.is_governed(peer) => Err(Refusal::new(
-                Kind::Forbidden,
-                "a governed process may not tell of its own end",
-            )),
+            Ask::Resumed { .. } if self.is_governed(peer) => {
+                Err(Refusal::new(Kind::Forbidden, "a governed process may not tell of its own end"))
+            }
             Ask::Resumed { run_id, status } => {
                 self.resumed_ended(peer, &run_id, &status, reply);
                 return;
@@ -349,11 +328,8 @@ impl<S: EventSource> Engine<S> {
         if faults.iter().all(|(name, count)| *count == known(name)) {
             return;
         }
-        let fields: Vec<_> = faults
-            .iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|(name, count)| (*name, Field::Uint(*count)))
-            .collect();
+        let fields: Vec<_> =
+            faults.iter().filter(|(_, count)| *count > 0).map(|(name, count)| (*name, Field::Uint(*count))).collect();
         self.desk.ledgers.each(|ledger| {
             if let Err(error) = ledger.audit("faults", &fields) {
                 tracing::error!("ledger {}: {error:#}", ledger.dir().display());
@@ -383,11 +359,7 @@ impl<S: EventSource> Engine<S> {
 
     pub(super) fn totals(&mut self, number: AgentNo, ring: Ring) -> Option<Totals> {
         let totals = self.source.totals(number, ring);
-        totals
-            .inspect_err(|error| {
-                tracing::error!("the kernel's counts could not be read: {error:#}")
-            })
-            .ok()
+        totals.inspect_err(|error| tracing::error!("the kernel's counts could not be read: {error:#}")).ok()
     }
 
     /// Writes a gap record where the kernel made more than arrived. `drained`: all that was made has been
@@ -416,11 +388,7 @@ impl<S: EventSource> Engine<S> {
                 };
                 now = again;
             }
-            let reason = if now.dropped > told.dropped {
-                "the ring was full"
-            } else {
-                "events did not arrive"
-            };
+            let reason = if now.dropped > told.dropped { "the ring was full" } else { "events did not arrive" };
             self.tell_gap(number, index, now, reason);
         }
     }
@@ -441,18 +409,8 @@ impl<S: EventSource> Engine<S> {
         let Some(ledger) = self.desk.ledgers.writing(&agent.ledger, true) else {
             return;
         };
-        if let Err(error) = ledger.gap(
-            Some(&run),
-            name,
-            gap.made,
-            gap.dropped,
-            gap.received,
-            reason,
-        ) {
-            tracing::error!(
-                "a loss of {} events could not be told: {error:#}",
-                gap.dropped
-            );
+        if let Err(error) = ledger.gap(Some(&run), name, gap.made, gap.dropped, gap.received, reason) {
+            tracing::error!("a loss of {} events could not be told: {error:#}", gap.dropped);
             agent.told[index] = told;
         }
     }
@@ -474,54 +432,12 @@ mod tests {
 
     #[test]
     fn losses_are_told_once() {
-        let told = Totals {
-            made: 10,
-            dropped: 1,
-            received: 9,
-        };
-        assert_eq!(
-            difference(
-                told,
-                Totals {
-                    made: 12,
-                    dropped: 1,
-                    received: 11
-                }
-            ),
-            None
-        );
-        let gap = Totals {
-            made: 5,
-            dropped: 2,
-            received: 3,
-        };
-        assert_eq!(
-            difference(
-                told,
-                Totals {
-                    made: 15,
-                    dropped: 3,
-                    received: 12
-                }
-            ),
-            Some(gap)
-        );
+        let told = Totals { made: 10, dropped: 1, received: 9 };
+        assert_eq!(difference(told, Totals { made: 12, dropped: 1, received: 11 }), None);
+        let gap = Totals { made: 5, dropped: 2, received: 3 };
+        assert_eq!(difference(told, Totals { made: 15, dropped: 3, received: 12 }), Some(gap));
         // Neither dropped nor received.
-        let gap = Totals {
-            made: 1,
-            dropped: 0,
-            received: 0,
-        };
-        assert_eq!(
-            difference(
-                told,
-                Totals {
-                    made: 11,
-                    dropped: 1,
-                    received: 9
-                }
-            ),
-            Some(gap)
-        );
+        let gap = Totals { made: 1, dropped: 0, received: 0 };
+        assert_eq!(difference(told, Totals { made: 11, dropped: 1, received: 9 }), Some(gap));
     }
 }

@@ -108,8 +108,7 @@ impl Names {
     pub fn take_up(&mut self, known: &BTreeMap<String, Vec<IpAddr>>, now: Instant) {
         for (name, addresses) in known.iter().take(MAX_NAMES) {
             let addresses = addresses.clone();
-            let name_now =
-                Name { addresses, settled: true, asked: None, due: now, wanted: now, failing: false };
+            let name_now = Name { addresses, settled: true, asked: None, due: now, wanted: now, failing: false };
             self.names.insert(name.clone(), name_now);
         }
     }

@@ -31,16 +31,9 @@ pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstance
     let consequences = table.consequences(&decision);
     // Nearly every record is one of these: what was attempted stands in it already.
     let by_default = decision.rule_id == RULE_DEFAULT && decision.verdict == Verdict::Allow;
-    let mut reason = if by_default {
-        ALLOWED_BY_DEFAULT.to_owned()
-    } else {
-        decision.reason
-    };
+    let mut reason = if by_default { ALLOWED_BY_DEFAULT.to_owned() } else { decision.reason };
     if let Some((verdict, rule)) = &decision.would {
-        reason.push_str(&format!(
-            "; {rule}, which only observes, would have said {}",
-            verdict.name()
-        ));
+        reason.push_str(&format!("; {rule}, which only observes, would have said {}", verdict.name()));
     }
     let approval = decision.rule.and_then(|rule| table.approval_of(rule));
     let judgement = Judgement {

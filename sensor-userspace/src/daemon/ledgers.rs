@@ -41,11 +41,7 @@ impl Ledgers {
     /// Opens the directory, or joins those who use it already. The key is what it is called from now on.
     pub fn join(&mut self, config: &Config, reader_gid: Option<u32>) -> Result<PathBuf> {
         let dir = &config.ledger_dir;
-        if let Some(key) = dir
-            .canonicalize()
-            .ok()
-            .filter(|key| self.open.contains_key(key))
-        {
+        if let Some(key) = dir.canonicalize().ok().filter(|key| self.open.contains_key(key)) {
             if let Some(open) = self.open.get_mut(&key) {
                 if !open.ledger.place().is(&key) {
                     bail!(
@@ -77,14 +73,9 @@ impl Ledgers {
         };
         // Its errors name the ledger, here and below.
         let ledger = Ledger::open(dir, &settings)?;
-        let key = dir
-            .canonicalize()
-            .with_context(|| format!("ledger {}", dir.display()))?;
+        let key = dir.canonicalize().with_context(|| format!("ledger {}", dir.display()))?;
         if !ledger.place().is(&key) {
-            bail!(
-                "ledger {}: its directory was replaced while it was opened",
-                dir.display()
-            );
+            bail!("ledger {}: its directory was replaced while it was opened", dir.display());
         }
         let stream = Stream::start(config, &ledger);
         let stream = ledger.place().named(&key, stream)?;
@@ -219,14 +210,10 @@ impl Ledgers {
 }
 
 pub fn node_name(config: &Config) -> String {
-    let host =
-        || std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
+    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
     match &config.node_name {
         Some(name) => name.clone(),
-        None => host()
-            .ok()
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| "localhost".to_owned()),
+        None => host().ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned()),
     }
 }
 

@@ -38,10 +38,7 @@ impl Lock {
         while !try_lock(&file)? {
             let held = read_holder(&mut file);
             match held {
-                Some(Holder {
-                    pid,
-                    ephemeral: true,
-                }) if !ephemeral => {
+                Some(Holder { pid, ephemeral: true }) if !ephemeral => {
                     if !told {
                         eprintln!(
                             "rgt run: an `rgt exec` started a daemon (process {pid}) that ends after its last agent; asking it to hand over, or waiting for it"
@@ -79,16 +76,9 @@ impl Drop for Lock {
 
 /// Who holds the daemon's lock now. Only root may look.
 pub fn holder() -> Option<Holder> {
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path())
-        .ok()?;
+    let mut file = OpenOptions::new().read(true).write(true).open(path()).ok()?;
     match try_lock(&file) {
-        Ok(false) => read_holder(&mut file).or(Some(Holder {
-            pid: 0,
-            ephemeral: true,
-        })),
+        Ok(false) => read_holder(&mut file).or(Some(Holder { pid: 0, ephemeral: true })),
         _ => None,
     }
 }
@@ -103,8 +93,7 @@ impl StartLock {
     pub fn take() -> Result<StartLock> {
         let path = Path::new(RUNTIME_DIR).join("start.lock");
         let dir = Path::new(RUNTIME_DIR);
-        fs::create_dir_all(dir)
-            .with_context(|| format!("cannot make the directory {}", dir.display()))?;
+        fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
         let file = open(&path)?;
         loop {
             // SAFETY: flock(2) takes a descriptor that is open and an integer.
@@ -147,8 +136,5 @@ fn read_holder(file: &mut File) -> Option<Holder> {
     file.seek(SeekFrom::Start(0)).ok()?;
     file.take(64).read_to_string(&mut text).ok()?;
     let (pid, kind) = text.trim().split_once(' ')?;
-    Some(Holder {
-        pid: pid.parse().ok()?,
-        ephemeral: kind == "ephemeral",
-    })
+    Some(Holder { pid: pid.parse().ok()?, ephemeral: kind == "ephemeral" })
 }

@@ -29,15 +29,11 @@ pub fn argv(args: &mut [Vec<u8>]) {
         }
         *arg = text(arg, !script);
         // A private key as such: nothing behind its first line is shown.
-        if let Some(at) = arg
-            .windows(PRIVATE_KEY.len())
-            .position(|window| window == PRIVATE_KEY)
-        {
+        if let Some(at) = arg.windows(PRIVATE_KEY.len()).position(|window| window == PRIVATE_KEY) {
             arg.truncate(at + PRIVATE_KEY.len());
             arg.extend_from_slice(MASK);
         }
-        next_is_secret =
-            arg.starts_with(b"-") && arg.iter().all(|byte| in_name(*byte)) && is_secret(arg);
+        next_is_secret = arg.starts_with(b"-") && arg.iter().all(|byte| in_name(*byte)) && is_secret(arg);
         after_dash_c = arg.starts_with(b"-") && !arg.starts_with(b"--") && arg.ends_with(b"c");
     }
 }
@@ -46,18 +42,11 @@ fn by_tool(args: &mut [Vec<u8>]) {
     // A tool may stand behind sudo or env.
     let words: Vec<Vec<u8>> = args.iter().map(|arg| basename(arg).to_vec()).collect();
     for tool in TOOLS {
-        let named = |word: &Vec<u8>| {
-            tool.names
-                .iter()
-                .any(|name| name.as_bytes() == word.as_slice())
-        };
+        let named = |word: &Vec<u8>| tool.names.iter().any(|name| name.as_bytes() == word.as_slice());
         let Some(at) = words.iter().position(named) else {
             continue;
         };
-        if tool
-            .with
-            .is_some_and(|sub| !words[at..].iter().any(|word| word == sub.as_bytes()))
-        {
+        if tool.with.is_some_and(|sub| !words[at..].iter().any(|word| word == sub.as_bytes())) {
             continue;
         }
         let option = tool.option.as_bytes();
@@ -92,13 +81,8 @@ fn clusters(arg: &[u8], option: &[u8], tool: &tables::Tool) -> bool {
 fn words_by_tool(script: &mut Vec<u8>) {
     let mut out = Vec::with_capacity(script.len());
     for command in script.split_inclusive(|byte| matches!(byte, b';' | b'|' | b'&' | b'\n')) {
-        let pieces: Vec<&[u8]> = command
-            .split_inclusive(|byte| byte.is_ascii_whitespace())
-            .collect();
-        let mut words: Vec<Vec<u8>> = pieces
-            .iter()
-            .map(|piece| piece.trim_ascii().to_vec())
-            .collect();
+        let pieces: Vec<&[u8]> = command.split_inclusive(|byte| byte.is_ascii_whitespace()).collect();
+        let mut words: Vec<Vec<u8>> = pieces.iter().map(|piece| piece.trim_ascii().to_vec()).collect();
         by_tool(&mut words);
         for (word, piece) in words.iter().zip(pieces) {
             let lead = piece.len() - piece.trim_ascii_start().len();
@@ -129,10 +113,7 @@ fn text(input: &[u8], whole: bool) -> Vec<u8> {
             at += 1;
             continue;
         }
-        let length = input[at..]
-            .iter()
-            .position(|byte| !in_name(*byte))
-            .unwrap_or(input.len() - at);
+        let length = input[at..].iter().position(|byte| !in_name(*byte)).unwrap_or(input.len() - at);
         let (name, rest) = (&input[at..at + length], &input[at + length..]);
         if is_token(name) {
             out.extend_from_slice(MASK);
@@ -147,14 +128,9 @@ fn text(input: &[u8], whole: bool) -> Vec<u8> {
         } else if let Some(value) = rest.strip_prefix(b"=") {
             if is_secret(name) {
                 out.push(b'=');
-                at += 1 + if whole && start == 0 {
-                    all(value, &mut out)
-                } else {
-                    word(value, &mut out)
-                };
+                at += 1 + if whole && start == 0 { all(value, &mut out) } else { word(value, &mut out) };
             }
-        } else if let Some(lead) = after_colon(rest).filter(|_| is_secret(name) || is_header(name))
-        {
+        } else if let Some(lead) = after_colon(rest).filter(|_| is_secret(name) || is_header(name)) {
             out.extend_from_slice(&rest[..lead]);
             let quoted = start > 0 && matches!(input[start - 1], b'"' | b'\'');
             let value = &rest[lead..];
@@ -180,18 +156,13 @@ fn text(input: &[u8], whole: bool) -> Vec<u8> {
 
 /// `name: value`, `"name": "value"`: where the value begins behind the name.
 fn after_colon(rest: &[u8]) -> Option<usize> {
-    let quote = usize::from(
-        rest.first()
-            .is_some_and(|byte| matches!(byte, b'"' | b'\'')),
-    );
+    let quote = usize::from(rest.first().is_some_and(|byte| matches!(byte, b'"' | b'\'')));
     if rest.get(quote) != Some(&b':') {
         return None;
     }
     let value = &rest[quote + 1..];
     let blanks = value.len() - value.trim_ascii_start().len();
-    let quoted = value
-        .get(blanks)
-        .is_some_and(|byte| matches!(byte, b'"' | b'\''));
+    let quoted = value.get(blanks).is_some_and(|byte| matches!(byte, b'"' | b'\''));
     (quote > 0 || blanks > 0 || quoted).then_some(quote + 1 + blanks)
 }
 
@@ -205,39 +176,28 @@ fn all(value: &[u8], out: &mut Vec<u8>) -> usize {
 
 fn until(value: &[u8], out: &mut Vec<u8>, ends: fn(u8) -> bool) -> usize {
     if let Some(&quote @ (b'"' | b'\'')) = value.first() {
-        let inner = value[1..]
-            .iter()
-            .position(|byte| *byte == quote)
-            .unwrap_or(value.len() - 1);
+        let inner = value[1..].iter().position(|byte| *byte == quote).unwrap_or(value.len() - 1);
         out.push(quote);
         out.extend_from_slice(MASK);
         return 1 + inner;
     }
-    let length = value
-        .iter()
-        .position(|byte| ends(*byte))
-        .unwrap_or(value.len());
+    let length = value.iter().position(|byte| ends(*byte)).unwrap_or(value.len());
     all(&value[..length], out)
 }
 
 fn word(value: &[u8], out: &mut Vec<u8>) -> usize {
     until(value, out, |byte| {
-        byte.is_ascii_whitespace()
-            || matches!(byte, b'"' | b'\'' | b'`' | b'&' | b';' | b'|' | b')')
+        byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'`' | b'&' | b';' | b'|' | b')')
     })
 }
 
 fn line(value: &[u8], out: &mut Vec<u8>) -> usize {
-    until(value, out, |byte| {
-        matches!(byte, b'"' | b'\'' | b'\n' | b'\r')
-    })
+    until(value, out, |byte| matches!(byte, b'"' | b'\'' | b'\n' | b'\r'))
 }
 
 /// `://user:secret@host`: keeps the user.
 fn address(rest: &[u8], out: &mut Vec<u8>) -> usize {
-    let ends = |byte: &u8| {
-        byte.is_ascii_whitespace() || matches!(byte, b'/' | b'?' | b'#' | b'"' | b'\'' | b'`')
-    };
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'?' | b'#' | b'"' | b'\'' | b'`');
     let authority = &rest[3..];
     let length = authority.iter().position(ends).unwrap_or(authority.len());
     let authority = &authority[..length];
@@ -258,23 +218,14 @@ fn address(rest: &[u8], out: &mut Vec<u8>) -> usize {
 }
 
 fn is_token(word: &[u8]) -> bool {
-    TOKENS
-        .iter()
-        .any(|(start, more)| word.len() >= start.len() + more && word.starts_with(start.as_bytes()))
+    TOKENS.iter().any(|(start, more)| word.len() >= start.len() + more && word.starts_with(start.as_bytes()))
 }
 
 fn is_header(name: &[u8]) -> bool {
-    SECRET_HEADERS
-        .iter()
-        .any(|header| name.eq_ignore_ascii_case(header.as_bytes()))
-        || [
-            &b"authorization"[..],
-            b"proxy-authorization",
-            b"cookie",
-            b"set-cookie",
-        ]
-        .iter()
-        .any(|header| name.eq_ignore_ascii_case(header))
+    SECRET_HEADERS.iter().any(|header| name.eq_ignore_ascii_case(header.as_bytes()))
+        || [&b"authorization"[..], b"proxy-authorization", b"cookie", b"set-cookie"]
+            .iter()
+            .any(|header| name.eq_ignore_ascii_case(header))
 }
 
 /// Whether what is called so is a secret: by the last words of the name.
@@ -286,9 +237,7 @@ fn is_secret(name: &[u8]) -> bool {
     let Some((last, before)) = words.split_last() else {
         return false;
     };
-    if SECRET_WORDS.contains(&last.as_str())
-        || SECRET_ENDINGS.iter().any(|ending| last.ends_with(ending))
-    {
+    if SECRET_WORDS.contains(&last.as_str()) || SECRET_ENDINGS.iter().any(|ending| last.ends_with(ending)) {
         // `PASS`: one word alone is a secret in any spelling; `--auth` alone is usually a method.
         return last != "auth" || !before.is_empty() || name.starts_with(b"_");
     }
@@ -325,10 +274,7 @@ fn words(name: &[u8]) -> Vec<String> {
     }
     words
         .iter()
-        .map(|word| {
-            word.trim_end_matches(|c: char| c.is_ascii_digit())
-                .to_owned()
-        })
+        .map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned())
         .filter(|word| !word.is_empty())
         .collect()
 }

@@ -20,6 +20,8 @@ mod naming;
 mod notify;
 mod processes;
 mod resolve;
+#[cfg(test)]
+mod script;
 mod settle;
 mod source;
 mod start;
@@ -27,8 +29,6 @@ pub mod state;
 mod stream;
 mod suit;
 mod swap;
-#[cfg(test)]
-mod script;
 #[cfg(test)]
 mod tests;
 
@@ -78,9 +78,7 @@ where
     L: FnOnce(&Options) -> Result<S>,
 {
     if !we_are_root() {
-        bail!(
-            "loading programs into the kernel needs root: run it with sudo, or as a systemd service"
-        );
+        bail!("loading programs into the kernel needs root: run it with sudo, or as a systemd service");
     }
     prepare_directories()?;
     let lock = Lock::take(options.ephemeral)?;
@@ -93,8 +91,7 @@ where
     let mut engine = engine::Engine::new(source, options, mount, asked)?;
     engine.adopt()?;
     let socket = control::socket_path();
-    server::listen(&socket, commands)
-        .with_context(|| format!("cannot listen at {}", socket.display()))?;
+    server::listen(&socket, commands).with_context(|| format!("cannot listen at {}", socket.display()))?;
     notify::ready();
     let done = engine.run(&STOP, &RELOAD);
     // Nobody new: whoever finds no socket asks the next daemon.

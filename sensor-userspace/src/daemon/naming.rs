@@ -57,10 +57,7 @@ mod tests {
             task: None,
         };
         vec![
-            rule(
-                Some("builder"),
-                Whose::Unit("builder-agent.service".to_owned()),
-            ),
+            rule(Some("builder"), Whose::Unit("builder-agent.service".to_owned())),
             rule(None, Whose::Unit("coder.service".to_owned())),
             rule(None, Whose::Cgroup("pods/*/agent".to_owned())),
         ]
@@ -96,13 +93,7 @@ mod tests {
         assert_ne!(called("mine", false, 1001).unwrap(), one);
         assert_ne!(called("mine", true, 0).unwrap(), one);
         // Nor does a name that looks like more of one help.
-        assert_eq!(
-            called("1000/mine", false, 1001).unwrap(),
-            "exec/1001/1000/mine"
-        );
-        assert_eq!(
-            agent_id(None, "sh", false, 1000, &[]).unwrap(),
-            "exec/1000/sh"
-        );
+        assert_eq!(called("1000/mine", false, 1001).unwrap(), "exec/1001/1000/mine");
+        assert_eq!(agent_id(None, "sh", false, 1000, &[]).unwrap(), "exec/1000/sh");
     }
 }

@@ -17,8 +17,7 @@ fn tell(state: &[u8]) {
     let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
         return;
     };
-    let told =
-        address(&name).and_then(|address| UnixDatagram::unbound()?.send_to_addr(state, &address));
+    let told = address(&name).and_then(|address| UnixDatagram::unbound()?.send_to_addr(state, &address));
     if let Err(error) = told {
         tracing::warn!("systemd could not be told: {}: {error}", name.display());
     }

@@ -106,8 +106,7 @@ impl Processes {
 
     fn insert(&mut self, pid: u32, exe: Rc<[u8]>, parent: Option<Rc<Process>>) {
         if self.by_pid.len() >= MAX_PROCESSES {
-            self.by_pid
-                .retain(|pid, _| fs::metadata(format!("/proc/{pid}")).is_ok());
+            self.by_pid.retain(|pid, _| fs::metadata(format!("/proc/{pid}")).is_ok());
         }
         // A chain of processes that fork and end would grow without end: its middle is left out.
         let parent = match parent {
@@ -115,13 +114,8 @@ impl Processes {
             other => other,
         };
         let depth = parent.as_ref().map_or(0, |parent| parent.depth + 1);
-        let process = Process {
-            exe: RefCell::new(exe),
-            before: RefCell::new(None),
-            parent,
-            depth,
-            threads: RefCell::new(1),
-        };
+        let process =
+            Process { exe: RefCell::new(exe), before: RefCell::new(None), parent, depth, threads: RefCell::new(1) };
         self.by_pid.insert(pid, Rc::new(process));
     }
 
@@ -159,10 +153,7 @@ mod tests {
     const ROOT: u32 = 5_000_000;
 
     fn names(chain: Vec<Vec<u8>>) -> Vec<String> {
-        chain
-            .into_iter()
-            .map(|exe| String::from_utf8(exe).unwrap())
-            .collect()
+        chain.into_iter().map(|exe| String::from_utf8(exe).unwrap()).collect()
     }
 
     #[test]
@@ -171,20 +162,11 @@ mod tests {
         processes.join(ROOT);
         processes.exec(ROOT, b"/bin/sh");
         processes.fork(ROOT, ROOT + 1, false);
-        assert_eq!(
-            names(processes.chain(ROOT + 1, None)),
-            ["/bin/sh", "/bin/sh"]
-        );
+        assert_eq!(names(processes.chain(ROOT + 1, None)), ["/bin/sh", "/bin/sh"]);
         processes.exec(ROOT + 1, b"/bin/ls");
         // The attempt that did it was the shell's.
-        assert_eq!(
-            names(processes.chain(ROOT + 1, Some(b"/bin/ls"))),
-            ["/bin/sh", "/bin/sh"]
-        );
-        assert_eq!(
-            names(processes.chain(ROOT + 1, None)),
-            ["/bin/ls", "/bin/sh"]
-        );
+        assert_eq!(names(processes.chain(ROOT + 1, Some(b"/bin/ls"))), ["/bin/sh", "/bin/sh"]);
+        assert_eq!(names(processes.chain(ROOT + 1, None)), ["/bin/ls", "/bin/sh"]);
     }
 
     #[test]
@@ -207,10 +189,7 @@ mod tests {
         processes.exit(ROOT);
         processes.exit(ROOT + 1);
         assert!(!processes.contains(ROOT + 1));
-        assert_eq!(
-            names(processes.chain(ROOT + 2, None)),
-            ["/bin/b", "/bin/b", "/bin/a"]
-        );
+        assert_eq!(names(processes.chain(ROOT + 2, None)), ["/bin/b", "/bin/b", "/bin/a"]);
         processes.exit(ROOT + 2);
         assert!(processes.is_empty());
     }

@@ -25,12 +25,7 @@ pub(super) struct Script {
 impl Script {
     pub fn new(denials: impl IntoIterator<Item = i32>) -> Script {
         let standing = Standing { mode: Mode::Lsm, degraded: false, notes: Vec::new(), hooks: Vec::new() };
-        Script {
-            standing,
-            denials: denials.into_iter().collect(),
-            facts: HashMap::new(),
-            tasks: HashMap::new(),
-        }
+        Script { standing, denials: denials.into_iter().collect(), facts: HashMap::new(), tasks: HashMap::new() }
     }
 }
 

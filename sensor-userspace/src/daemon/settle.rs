@@ -23,33 +23,17 @@ const DYING: Duration = Duration::from_secs(2);
 
 impl<S: EventSource> Engine<S> {
     /// The command of `agent` has ended; `reply` hears when all of it is in the ledger.
-    pub(super) fn command_ended(
-        &mut self,
-        agent: AgentNo,
-        run_id: &str,
-        status: &str,
-        reply: Option<Sender<Answer>>,
-    ) {
+    pub(super) fn command_ended(&mut self, agent: AgentNo, run_id: &str, status: &str, reply: Option<Sender<Answer>>) {
         self.drain_all();
         let ephemeral = self.options.ephemeral;
-        let Some(known) = self
-            .desk
-            .agents
-            .get_mut(&agent)
-            .filter(|known| known.recorder.run().run_id == run_id)
-        else {
+        let Some(known) = self.desk.agents.get_mut(&agent).filter(|known| known.recorder.run().run_id == run_id) else {
             if let Some(reply) = reply {
-                let _ = reply.send(Err(Refusal::new(
-                    Kind::Failed,
-                    "the agent is not known any more",
-                )));
+                let _ = reply.send(Err(Refusal::new(Kind::Failed, "the agent is not known any more")));
             }
             return;
         };
         known.waiting = reply;
-        known.phase = Phase::Leftover {
-            until: ephemeral.then(|| Instant::now() + GRACE),
-        };
+        known.phase = Phase::Leftover { until: ephemeral.then(|| Instant::now() + GRACE) };
         if self.source.live_tasks(agent) == 0 {
             self.finish(agent, "its command ended", status);
             return;
@@ -59,10 +43,7 @@ impl<S: EventSource> Engine<S> {
             None => return,
         };
         let fields = [
-            (
-                "reason",
-                Field::Str("its command ended, processes of it live on"),
-            ),
+            ("reason", Field::Str("its command ended, processes of it live on")),
             ("status", Field::Str(status)),
             ("left", Field::Uint(left)),
         ];
@@ -72,10 +53,7 @@ impl<S: EventSource> Engine<S> {
             (true, true) => {}
             (true, false) => self.move_to_common_ledger(agent),
             (false, _) => {
-                let flushed = self
-                    .desk
-                    .ledger_of(agent)
-                    .map_or(Ok(()), |key| self.desk.ledgers.flush(&key));
+                let flushed = self.desk.ledger_of(agent).map_or(Ok(()), |key| self.desk.ledgers.flush(&key));
                 self.answer(agent, flushed.map(|()| None));
             }
         }
@@ -84,9 +62,11 @@ impl<S: EventSource> Engine<S> {
     /// The same, told by whoever started it with the daemon before. An agent that is not known has been
     /// finished: all of it is in its ledger.
     pub(super) fn resumed_ended(&mut self, peer: Peer, run_id: &str, status: &str, reply: Sender<Answer>) {
-        let known = self.desk.agents.values().find(|agent| {
-            agent.recorder.run().run_id == run_id && (peer.is_root() || agent.uid == peer.uid)
-        });
+        let known = self
+            .desk
+            .agents
+            .values()
+            .find(|agent| agent.recorder.run().run_id == run_id && (peer.is_root() || agent.uid == peer.uid));
         match known.map(|agent| agent.number) {
             Some(number) => self.command_ended(number, run_id, status, Some(reply)),
             None => drop(reply.send(Ok(json!({ "known": false })))),
@@ -96,33 +76,22 @@ impl<S: EventSource> Engine<S> {
     /// Whoever waited for the command was killed: the command goes on, and nobody will tell of its end.
     pub(super) fn command_abandoned(&mut self, agent: AgentNo, run_id: &str) {
         let ephemeral = self.options.ephemeral;
-        let known = self
-            .desk
-            .agents
-            .get_mut(&agent)
-            .filter(|known| known.recorder.run().run_id == run_id);
+        let known = self.desk.agents.get_mut(&agent).filter(|known| known.recorder.run().run_id == run_id);
         if let Some(known) = known.filter(|known| known.phase == Phase::Running) {
             // Without its `exec` it is left over like any other process, but the command itself is not
             // ended for that: only what outlives it.
             let root = known.root;
             known.phase = Phase::Leftover { until: None };
             if ephemeral && root.is_none_or(|pid| !known.processes.contains(pid)) {
-                known.phase = Phase::Leftover {
-                    until: Some(Instant::now() + GRACE),
-                };
+                known.phase = Phase::Leftover { until: Some(Instant::now() + GRACE) };
             }
         }
     }
 
     /// Ends the runs of which nothing lives any more, and what has had its time.
     pub(super) fn settle(&mut self) {
-        let numbers: Vec<AgentNo> = self
-            .desk
-            .agents
-            .values()
-            .filter(|agent| agent.phase != Phase::Running)
-            .map(|agent| agent.number)
-            .collect();
+        let numbers: Vec<AgentNo> =
+            self.desk.agents.values().filter(|agent| agent.phase != Phase::Running).map(|agent| agent.number).collect();
         for number in numbers {
             if self.source.live_tasks(number) == 0 {
                 self.finish(number, "its last process ended", "");
@@ -133,26 +102,18 @@ impl<S: EventSource> Engine<S> {
                 continue;
             };
             match agent.phase {
-                Phase::Leftover { until: Some(until) } if Instant::now() >= until => {
-                    self.end_leftovers(number)
-                }
+                Phase::Leftover { until: Some(until) } if Instant::now() >= until => self.end_leftovers(number),
                 Phase::Leftover { until: None }
                     if ephemeral && agent.root.is_none_or(|pid| !agent.processes.contains(pid)) =>
                 {
-                    agent.phase = Phase::Leftover {
-                        until: Some(Instant::now() + GRACE),
-                    };
+                    agent.phase = Phase::Leftover { until: Some(Instant::now() + GRACE) };
                 }
                 Phase::Killed { until, .. } if Instant::now() >= until => {
                     tracing::error!(
                         "agent {}: processes of it live on outside of its cgroup and are no longer governed",
                         agent.recorder.run().agent_id
                     );
-                    self.finish(
-                        number,
-                        "processes outside of its cgroup live on, ungoverned",
-                        "",
-                    );
+                    self.finish(number, "processes outside of its cgroup live on, ungoverned", "");
                 }
                 _ => {}
             }
@@ -166,10 +127,7 @@ impl<S: EventSource> Engine<S> {
         let Some(own) = &agent.own else { return };
         let count = own.pids().len() as u64;
         own.kill();
-        agent.phase = Phase::Killed {
-            count,
-            until: Instant::now() + DYING,
-        };
+        agent.phase = Phase::Killed { count, until: Instant::now() + DYING };
         tracing::info!(
             "agent {}: {count} processes that its command left behind were killed",
             agent.recorder.run().agent_id
@@ -242,10 +200,7 @@ impl<S: EventSource> Engine<S> {
 
     /// What may take its time does so beside the loop; the daemon does not end before it.
     fn aside(&mut self, work: impl FnOnce() + Send + 'static) {
-        match std::thread::Builder::new()
-            .name("finish".to_owned())
-            .spawn(work)
-        {
+        match std::thread::Builder::new().name("finish".to_owned()).spawn(work) {
             Ok(thread) => self.beside.push(thread),
             Err(error) => tracing::error!("a sink could not be finished: {error}"),
         }
@@ -262,19 +217,14 @@ impl<S: EventSource> Engine<S> {
             fields.push(("status", Field::Str(status)));
         }
         let mut reason = reason;
-        if let Some(Phase::Killed { count, until }) =
-            self.desk.agents.get(&number).map(|agent| &agent.phase)
-        {
+        if let Some(Phase::Killed { count, until }) = self.desk.agents.get(&number).map(|agent| &agent.phase) {
             fields.push(("killed", Field::Uint(*count)));
             if Instant::now() < *until {
                 reason = "what its command left behind was killed: there is no daemon that stays";
             }
         }
         self.stopped(number, reason, &fields);
-        let left = self
-            .desk
-            .ledger_of(number)
-            .map_or(Ok(None), |key| self.desk.ledgers.leave(&key));
+        let left = self.desk.ledger_of(number).map_or(Ok(None), |key| self.desk.ledgers.leave(&key));
         self.answer(number, left);
         self.dismiss(number);
     }
@@ -308,10 +258,7 @@ impl<S: EventSource> Engine<S> {
         if let Some(own) = &agent.own
             && !own.remove()
         {
-            tracing::warn!(
-                "the cgroup {} could not be removed: something lives in it",
-                own.path().display()
-            );
+            tracing::warn!("the cgroup {} could not be removed: something lives in it", own.path().display());
         }
         self.forget(number);
         self.numbers.give_back(number);

@@ -31,9 +31,7 @@ impl<S: EventSource> Engine<S> {
         if !peer.is_there() {
             return true;
         }
-        let cgroup = cgroup::of(peer.pid)
-            .ok()
-            .map(|below| self.mount.join(below));
+        let cgroup = cgroup::of(peer.pid).ok().map(|below| self.mount.join(below));
         // And the kernel's own word: a process may be an agent's before the daemon has heard of it.
         self.desk.governs(peer.pid, cgroup.as_deref()) || self.source.bears_a_mark(peer.pid)
     }
@@ -60,18 +58,12 @@ impl<S: EventSource> Engine<S> {
             ));
         }
         let begun = started(request.pid);
-        let identity = Identity::of(request.pid)
-            .map_err(|cause| Refusal::failed(format!("process {}: {cause}", request.pid)))?;
-        if identity.parent != peer.pid
-            || identity.uid != identity.euid
-            || !peer.is_root() && identity.uid != peer.uid
-        {
+        let identity =
+            Identity::of(request.pid).map_err(|cause| Refusal::failed(format!("process {}: {cause}", request.pid)))?;
+        if identity.parent != peer.pid || identity.uid != identity.euid || !peer.is_root() && identity.uid != peer.uid {
             return Err(Refusal::new(
                 Kind::Forbidden,
-                format!(
-                    "process {} is no child of process {} with the same user",
-                    request.pid, peer.pid
-                ),
+                format!("process {} is no child of process {} with the same user", request.pid, peer.pid),
             ));
         }
         if !peer.is_root() {
@@ -81,11 +73,9 @@ impl<S: EventSource> Engine<S> {
                     "--ledger is written by the daemon, as root: only root may choose where. Run it under sudo, or leave it out",
                 ));
             }
-            if let Some(set) = request.set.iter().find(|set| {
-                !OPEN_SETS
-                    .iter()
-                    .any(|open| set.trim_start().starts_with(open))
-            }) {
+            if let Some(set) =
+                request.set.iter().find(|set| !OPEN_SETS.iter().any(|open| set.trim_start().starts_with(open)))
+            {
                 return Err(Refusal::new(
                     Kind::Forbidden,
                     format!("--set {set}: only root may set this for a command; run it under sudo"),
@@ -137,12 +127,7 @@ impl<S: EventSource> Engine<S> {
             return Err(Refusal::failed("the agent is gone"));
         };
         let run = agent.recorder.run();
-        tracing::info!(
-            "agent {} ({}) starts in {}",
-            run.agent_id,
-            run.run_id,
-            run.instance
-        );
+        tracing::info!("agent {} ({}) starts in {}", run.agent_id, run.run_id, run.instance);
         Ok(Some(json!({
             "number": number,
             "agent_id": run.agent_id,
@@ -177,25 +162,16 @@ impl<S: EventSource> Engine<S> {
         policy: &Policy,
     ) -> Result<Plan> {
         // Every record of the run shows them.
-        if request.command.len() > MAX_COMMAND
-            || request
-                .policy_name
-                .as_ref()
-                .is_some_and(|name| name.len() > MAX_PATH)
+        if request.command.len() > MAX_COMMAND || request.policy_name.as_ref().is_some_and(|name| name.len() > MAX_PATH)
         {
             bail!("a command's name takes {MAX_COMMAND} bytes, a policy's {MAX_PATH}");
         }
         if request.mode == Some(WantedMode::Enforce) {
             if !self.options.enforce_allowed {
-                bail!(
-                    "--enforce: the daemon was started with --observe; leave --enforce out to observe"
-                );
+                bail!("--enforce: the daemon was started with --observe; leave --enforce out to observe");
             }
             if self.desk.standing.mode == Mode::Observe || self.is_silent() {
-                bail!(
-                    "--enforce: nothing can deny on this kernel: {}",
-                    self.why_not()
-                );
+                bail!("--enforce: nothing can deny on this kernel: {}", self.why_not());
             }
         }
         let run_id = random_hex(16)?;
@@ -213,12 +189,7 @@ impl<S: EventSource> Engine<S> {
         } else if config.ledger_dir == base.ledger_dir {
             // Settings of a whole ledger, for one agent alone: it gets a ledger of its own.
             let (given, ours) = (
-                (
-                    &config.seal,
-                    &config.kafka,
-                    &config.type_prefix,
-                    &config.node_name,
-                ),
+                (&config.seal, &config.kafka, &config.type_prefix, &config.node_name),
                 (&base.seal, &base.kafka, &base.type_prefix, &base.node_name),
             );
             if given != ours {
@@ -228,46 +199,28 @@ impl<S: EventSource> Engine<S> {
             }
         }
         if !config.ledger_dir.is_absolute() {
-            bail!(
-                "ledger {}: an absolute path is wanted",
-                config.ledger_dir.display()
-            );
+            bail!("ledger {}: an absolute path is wanted", config.ledger_dir.display());
         }
         // Named with --ledger or not: the daemon's own is not closed before the daemon ends.
         if same_directory(&config.ledger_dir, &base.ledger_dir) {
             own_ledger = false;
         }
-        let home = User::by_uid(identity.uid)
-            .ok()
-            .flatten()
-            .map(|user| user.home);
-        let variables = Variables {
-            workspace: fs::read_link(format!("/proc/{}/cwd", request.pid)).ok(),
-            home,
-        };
+        let home = User::by_uid(identity.uid).ok().flatten().map(|user| user.home);
+        let variables = Variables { workspace: fs::read_link(format!("/proc/{}/cwd", request.pid)).ok(), home };
         let table = self.suit(policy, &variables, &config, request.mode)?;
-        let directory = format!(
-            "{}-{}",
-            cgroup::plain_name(request.name.as_deref().unwrap_or(&request.command)),
-            &run_id[..8]
-        );
+        let directory =
+            format!("{}-{}", cgroup::plain_name(request.name.as_deref().unwrap_or(&request.command)), &run_id[..8]);
         let own = cgroup::Own::make(&self.mount, &directory)?;
         let path = own.path().to_path_buf();
         Ok(Plan {
             run: Run {
                 agent_id,
                 instance: cgroup::below(&self.mount, &path),
-                trace_id: request
-                    .traceparent
-                    .as_deref()
-                    .and_then(trace_id)
-                    .map_or_else(|| random_hex(16), Ok)?,
+                trace_id: request.traceparent.as_deref().and_then(trace_id).map_or_else(|| random_hex(16), Ok)?,
                 principal: principal(request.pid, identity.uid),
                 environment: config.environment.clone(),
                 // Where it comes from: its own cgroup is not in the container's.
-                container: cgroup::of(request.pid)
-                    .ok()
-                    .and_then(|below| cgroup::container(&below)),
+                container: cgroup::of(request.pid).ok().and_then(|below| cgroup::container(&below)),
                 run_id,
             },
             reader_gid: request.ledger.is_some().then_some(identity.gid),
@@ -294,11 +247,7 @@ impl<S: EventSource> Engine<S> {
 
     fn why_not(&self) -> String {
         let notes = &self.desk.standing.notes;
-        let why = if notes.is_empty() {
-            "see `rgt doctor`".to_owned()
-        } else {
-            notes.join("; ")
-        };
+        let why = if notes.is_empty() { "see `rgt doctor`".to_owned() } else { notes.join("; ") };
         format!("{why}. Leave --enforce out to observe")
     }
 }
@@ -312,10 +261,7 @@ fn same_directory(one: &Path, other: &Path) -> bool {
 fn trace_id(traceparent: &str) -> Option<String> {
     let mut parts = traceparent.split('-');
     let (_version, trace) = (parts.next()?, parts.next()?);
-    let hex = trace.len() == 32
-        && trace
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let hex = trace.len() == 32 && trace.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     (hex && trace.bytes().any(|byte| byte != b'0')).then(|| trace.to_owned())
 }
 
@@ -326,10 +272,7 @@ mod tests {
     #[test]
     fn traces_are_taken_over_when_they_are_some() {
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        assert_eq!(
-            trace_id(&format!("00-{trace}-00f067aa0ba902b7-01")).as_deref(),
-            Some(trace)
-        );
+        assert_eq!(trace_id(&format!("00-{trace}-00f067aa0ba902b7-01")).as_deref(), Some(trace));
         assert_eq!(trace_id("00-00000000000000000000000000000000-1-1"), None);
         assert_eq!(trace_id("x"), None);
         assert_eq!(random_hex(16).unwrap().len(), 32);

@@ -125,8 +125,7 @@ impl State {
     pub fn write(&self, path: &Path) -> Result<()> {
         let fresh = path.with_extension("new");
         let write = || -> std::io::Result<()> {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
             file.write_all(&serde_json::to_vec(self)?)?;
             file.sync_all()?;
             fs::rename(&fresh, path)?;

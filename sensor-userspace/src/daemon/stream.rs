@@ -28,10 +28,7 @@ mod with_kafka {
         if config.kafka.is_empty() {
             return Ok(None);
         }
-        let settings = config
-            .kafka
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()));
+        let settings = config.kafka.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         Ok(Some(KafkaConfig::from_settings(settings)?))
     }
 
@@ -75,9 +72,7 @@ mod without_kafka {
         if config.kafka.is_empty() {
             return Ok(());
         }
-        anyhow::bail!(
-            "sinks.kafka: this rgt was built without Kafka; build it with `--features kafka`"
-        )
+        anyhow::bail!("sinks.kafka: this rgt was built without Kafka; build it with `--features kafka`")
     }
 
     impl Stream {

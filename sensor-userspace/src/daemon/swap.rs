@@ -158,11 +158,14 @@ impl<S: EventSource> Engine<S> {
         let run = agent.recorder.run().clone();
         tracing::info!("agent {}: policy {} is in force in place of {name}", run.agent_id, agent.table.name);
         let mut fields = vec![
-            ("by", Field::Str(match cause {
-                Cause::Operator(_) => "operator",
-                Cause::Reload => "reload",
-                Cause::Hosts => "hosts",
-            })),
+            (
+                "by",
+                Field::Str(match cause {
+                    Cause::Operator(_) => "operator",
+                    Cause::Reload => "reload",
+                    Cause::Hosts => "hosts",
+                }),
+            ),
             ("policy", Field::Str(&agent.table.name)),
             ("policy_hash", Field::Str(&agent.table.hash)),
             ("replaced", Field::Str(name)),

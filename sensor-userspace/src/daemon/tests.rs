@@ -32,17 +32,10 @@ impl Scene {
         std::fs::create_dir_all(&dir).unwrap();
         let key = dir.join("key");
         std::fs::write(&key, "ab".repeat(32)).unwrap();
-        let mut config = Config {
-            ledger_dir: dir.join("ledger"),
-            ..Config::default()
-        };
+        let mut config = Config { ledger_dir: dir.join("ledger"), ..Config::default() };
         config.seal.key_file = Some(key);
-        let mut desk = Desk::new(Standing {
-            mode: Mode::Observe,
-            degraded: false,
-            notes: Vec::new(),
-            hooks: Vec::new(),
-        });
+        let mut desk =
+            Desk::new(Standing { mode: Mode::Observe, degraded: false, notes: Vec::new(), hooks: Vec::new() });
         let ledger = desk.ledgers.join(&config, None).unwrap();
         let run = Run {
             agent_id: "a".to_owned(),
@@ -131,14 +124,16 @@ fn an_outcome_follows_what_was_pending() {
 #[test]
 fn a_condition_on_risk_sees_the_score_of_the_record_before() {
     let mut scene = Scene::new("risk", Duration::ZERO);
-    let text = "version: 1\nrules:\n  - {id: HOT, deny: '*', when: {risk: '>=60'}}\n  - {id: W, watch: '*', risk: +10}\n";
+    let text =
+        "version: 1\nrules:\n  - {id: HOT, deny: '*', when: {risk: '>=60'}}\n  - {id: W, watch: '*', risk: +10}\n";
     let agent = scene.desk.agents.get_mut(&1).unwrap();
     agent.table = compiled(text);
     for _ in 0..3 {
         scene.attempt(End::Returned(0), |_| {});
     }
     let records = scene.attempts();
-    let told: Vec<_> = records.iter().map(|data| (data["live_risk_score"].as_u64().unwrap(), &data["policy_rule_id"])).collect();
+    let told: Vec<_> =
+        records.iter().map(|data| (data["live_risk_score"].as_u64().unwrap(), &data["policy_rule_id"])).collect();
     assert_eq!(told, [(58, &"RULE_DEFAULT".into()), (66, &"RULE_DEFAULT".into()), (74, &"HOT".into())]);
 }
 
@@ -172,23 +167,12 @@ fn a_run_may_wait_longer_for_outcomes() {
 fn records_name_programs_and_no_secrets() {
     let mut scene = Scene::new("argv", Duration::ZERO);
     scene.desk.event(Event::Join { agent: 1, pid: PID });
-    scene.desk.event(Event::Exec {
-        agent: 1,
-        pid: PID,
-        exe: b"/bin/sh".to_vec(),
-    });
+    scene.desk.event(Event::Exec { agent: 1, pid: PID, exe: b"/bin/sh".to_vec() });
     scene.attempt(End::Returned(0), |seen| {
-        seen.attempt.argv = Some(Argv {
-            args: vec![b"x".to_vec(), b"--password=hunter2".to_vec()],
-            truncated: false,
-        });
+        seen.attempt.argv = Some(Argv { args: vec![b"x".to_vec(), b"--password=hunter2".to_vec()], truncated: false });
     });
     // Nobody's event is told nowhere, and counted.
-    scene.desk.event(Event::Exit {
-        agent: 9,
-        pid: 1,
-        tid: 1,
-    });
+    scene.desk.event(Event::Exit { agent: 9, pid: 1, tid: 1 });
     assert_eq!(scene.desk.strays, 1);
     assert!(scene.desk.governs(PID, None));
     assert!(scene.desk.governs(1, Some(Path::new("/nowhere/below"))));

@@ -13,7 +13,10 @@ use std::{
 };
 
 use aya::maps::{HashMap as KernelMap, MapData};
-use sensor_common::{event::{self, Described}, guard::{MOVES, of_kind}};
+use sensor_common::{
+    event::{self, Described},
+    guard::{MOVES, of_kind},
+};
 
 use super::{guard::Held, pod::Pod};
 

@@ -1,10 +1,6 @@
 //! Going on with the agents of a daemon that is no more.
 
-use std::{
-    collections::HashSet,
-    io,
-    path::Path,
-};
+use std::{collections::HashSet, io, path::Path};
 
 use sensor_common::event::{Account, Governed, Ring};
 
@@ -76,8 +72,13 @@ impl Sensor {
             // One whose directory went away is gone from the map already.
             let _ = self.cgroups.remove(&id);
         }
-        let numbers: HashSet<AgentNo> =
-            self.marks.iter().flatten().map(|(_, mark)| mark.0.agent).filter(|number| !known.contains(number)).collect();
+        let numbers: HashSet<AgentNo> = self
+            .marks
+            .iter()
+            .flatten()
+            .map(|(_, mark)| mark.0.agent)
+            .filter(|number| !known.contains(number))
+            .collect();
         numbers.into_iter().collect()
     }
 

@@ -18,14 +18,8 @@ use super::{
 
 /// Each on the raw tracepoint of its name. In this order: who is whose is known before calls are looked at.
 pub const PROGRAMS: [&str; 8] = [
-    "task_newtask",
-    "sched_process_exit",
-    "cgroup_mkdir",
-    "cgroup_rmdir",
-    "cgroup_attach_task",
-    "sched_process_exec",
-    "sys_exit",
-    "sys_enter",
+    "task_newtask", "sched_process_exit", "cgroup_mkdir", "cgroup_rmdir", "cgroup_attach_task", "sched_process_exec",
+    "sys_exit", "sys_enter",
 ];
 
 /// A program that was pinned is let go of this much after it was detached, at the latest.

@@ -20,7 +20,12 @@ pub fn subtree(cgroup: &Path) -> Vec<PathBuf> {
         next += 1;
         // One that went away meanwhile has no children.
         let Ok(entries) = fs::read_dir(&directory) else { continue };
-        found.extend(entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()));
+        found.extend(
+            entries
+                .flatten()
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path()),
+        );
     }
     found
 }

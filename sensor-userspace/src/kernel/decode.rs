@@ -203,7 +203,8 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
     } else {
         sections.path.map(<[u8]>::to_vec).or_else(|| signal(row, &raw.args))
     };
-    let takes_argument = by_address && raw.args[usize::from(row.pointer) % 6] != 0 || row.path != sensor_common::syscalls::NONE;
+    let takes_argument =
+        by_address && raw.args[usize::from(row.pointer) % 6] != 0 || row.path != sensor_common::syscalls::NONE;
     // An absolute path that was unreadable at entry starts from the root after all.
     let root = |path: Option<&[u8]>| sections.root.filter(|_| path.is_some_and(|path| path.starts_with(b"/")));
     let base = match root(sections.path) {
@@ -291,17 +292,10 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
             tid: raw.head.tid,
             exe_chain: Vec::new(),
             parameters: parameters::given(row.name, raw.flags & flag::COMPAT != 0, &raw.args),
-            argv: sections.argv.map(|bytes| Argv {
-                args: strings(bytes),
-                truncated: raw.flags & flag::ARGV_TRUNCATED != 0,
-            }),
-            credentials: Credentials {
-                uid: raw.uid,
-                gid: raw.gid,
-                euid: raw.euid,
-                egid: raw.egid,
-                caps: raw.caps,
-            },
+            argv: sections
+                .argv
+                .map(|bytes| Argv { args: strings(bytes), truncated: raw.flags & flag::ARGV_TRUNCATED != 0 }),
+            credentials: Credentials { uid: raw.uid, gid: raw.gid, euid: raw.euid, egid: raw.egid, caps: raw.caps },
             late: false,
             incomplete,
         },
@@ -325,12 +319,7 @@ fn capability(used: &[&HookVerdict]) -> Option<String> {
     (!names.is_empty()).then(|| names.join(","))
 }
 
-fn hooks(
-    raw: &event::Attempt,
-    sections: &Sections<'_>,
-    reader: &Reader<'_>,
-    result: Option<i64>,
-) -> Vec<HookVerdict> {
+fn hooks(raw: &event::Attempt, sections: &Sections<'_>, reader: &Reader<'_>, result: Option<i64>) -> Vec<HookVerdict> {
     let found = raw.pair.iter().take(usize::from(raw.pairs)).enumerate();
     found
         .filter_map(|(position, found)| {
@@ -340,7 +329,12 @@ fn hooks(
             let was_there = action == Action::FileCreate && result == Some(-i64::from(libc::EEXIST));
             Some(HookVerdict {
                 action,
-                object: sections.objects.get(position).copied().flatten().and_then(|object| reader.object(object, action, nameless)),
+                object: sections
+                    .objects
+                    .get(position)
+                    .copied()
+                    .flatten()
+                    .and_then(|object| reader.object(object, action, nameless)),
                 effect: found.effect,
                 rule: (found.rule != event::NO_RULE).then_some(found.rule),
                 would: (found.would != event::NO_RULE).then_some(found.would),
@@ -358,9 +352,8 @@ fn hooks(
 /// The watching rules of the pair at this position.
 fn watched(sections: &[&[u8]], position: usize) -> Vec<u16> {
     let word = |bytes: &[u8]| bytes.try_into().map(u16::from_le_bytes).unwrap_or(event::NO_RULE);
-    let of_pair = sections.iter().filter(|section| {
-        section.get(..2).is_some_and(|first| usize::from(word(first)) == position)
-    });
+    let of_pair =
+        sections.iter().filter(|section| section.get(..2).is_some_and(|first| usize::from(word(first)) == position));
     of_pair.flat_map(|section| section[2..].chunks_exact(2).map(word)).collect()
 }
 

@@ -2,8 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs,
-    io,
+    fs, io,
     os::{
         fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd},
         unix::{ffi::OsStringExt as _, fs::OpenOptionsExt as _},
@@ -205,7 +204,8 @@ impl Filesystems {
                 self.places.len() - 1
             }
         };
-        let mut entry = Filesystem { number: number as u32, depth: names.len() as u32, kind, ino, ..Filesystem::default() };
+        let mut entry =
+            Filesystem { number: number as u32, depth: names.len() as u32, kind, ino, ..Filesystem::default() };
         // Deepest first, as the kernel side takes them from the end.
         let mut at = 0;
         for (which, name) in names.iter().rev().enumerate() {
@@ -226,7 +226,11 @@ impl Filesystems {
 }
 
 /// A file as the kernel side sees it.
-fn described_as(describe: &OwnedFd, described: &Array<MapData, Pod<Described>>, file: &fs::File) -> io::Result<Described> {
+fn described_as(
+    describe: &OwnedFd,
+    described: &Array<MapData, Pod<Described>>,
+    file: &fs::File,
+) -> io::Result<Described> {
     sys::test_run(describe.as_fd(), &[file.as_raw_fd() as u64, 0])?;
     Ok(described.get(&0, 0).map_err(io::Error::other)?.0)
 }

@@ -23,15 +23,8 @@ pub const MAX_PLACES: usize = 256;
 
 /// What cron, at and anacron read.
 const SCHEDULES: [&str; 9] = [
-    "/etc/crontab",
-    "/etc/anacrontab",
-    "/etc/cron.d",
-    "/etc/cron.hourly",
-    "/etc/cron.daily",
-    "/etc/cron.weekly",
-    "/etc/cron.monthly",
-    "/var/spool/cron",
-    "/var/spool/at",
+    "/etc/crontab", "/etc/anacrontab", "/etc/cron.d", "/etc/cron.hourly", "/etc/cron.daily", "/etc/cron.weekly",
+    "/etc/cron.monthly", "/var/spool/cron", "/var/spool/at",
 ];
 
 /// What the kernel runs of itself. Links are followed: what they lead to is guarded as well.

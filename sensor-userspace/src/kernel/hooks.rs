@@ -57,7 +57,9 @@ impl Hooks {
 
     /// Detaches it, where it can come back.
     pub fn leave_sends(&mut self, pins: Option<&Pins>) -> io::Result<()> {
-        let Some(sends) = self.sends.as_mut().filter(|sends| sends.link.is_some() && sends.comes_back) else { return Ok(()) };
+        let Some(sends) = self.sends.as_mut().filter(|sends| sends.link.is_some() && sends.comes_back) else {
+            return Ok(());
+        };
         sends.link = None;
         pins.map_or(Ok(()), |pins| pins.unpin(SENDS))
     }
@@ -146,15 +148,14 @@ pub fn load(object: &[u8], kernel: &Btf, maps: &HashMap<String, RawFd>, mode: Mo
     object.relocate_btf(kernel).map_err(io::Error::other)?;
     let definitions = std::mem::take(&mut object.maps);
     let text: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
-    let known = definitions
-        .iter()
-        .filter_map(|(name, map)| maps.get(name).map(|fd| (name.as_str(), *fd, map)));
+    let known = definitions.iter().filter_map(|(name, map)| maps.get(name).map(|fd| (name.as_str(), *fd, map)));
     object.relocate_maps(known, &text).map_err(io::Error::other)?;
     object.relocate_calls(&text).map_err(io::Error::other)?;
     let (mut links, mut programs, mut sends) = (Vec::new(), Vec::new(), None);
     let (mut absent, mut untyped) = (Vec::new(), Vec::new());
     let mut load = |name: &str| -> Option<io::Result<()>> {
-        let program = object.programs.get(name).filter(|program| matches!(program.section, ProgramSection::Lsm { .. }))?;
+        let program =
+            object.programs.get(name).filter(|program| matches!(program.section, ProgramSection::Lsm { .. }))?;
         let function = object.functions.get(&program.function_key())?;
         let (program_type, attach_type) = match mode {
             Mode::FmodRet => (TRACING, MODIFY_RETURN),
@@ -168,9 +169,8 @@ pub fn load(object: &[u8], kernel: &Btf, maps: &HashMap<String, RawFd>, mode: Mo
             absent.push((name.to_owned(), format!("not in this kernel: {meaning}")));
             return None;
         }
-        let loaded = found
-            .map_err(|_| io::Error::other(format!("this kernel has no {target}")))
-            .and_then(|attach_btf_id| {
+        let loaded =
+            found.map_err(|_| io::Error::other(format!("this kernel has no {target}"))).and_then(|attach_btf_id| {
                 let how = sys::LoadAs {
                     program_type,
                     attach_type,

@@ -36,8 +36,7 @@ use super::{
     pins::{GOVERNED, Pins, SHARED},
     pod::Pod,
     policies::Policies,
-    rings,
-    tables,
+    rings, tables,
     written::Written,
 };
 use crate::{
@@ -420,12 +419,7 @@ fn pins(wanted: bool, notes: &mut Vec<String>) -> Result<Option<Pins>, LoadError
     }
 }
 
-fn enforcer(
-    bpf: &mut Ebpf,
-    types: &Btf,
-    places: Vec<Vec<u8>>,
-    first_generation: u64,
-) -> Result<Enforcer, LoadError> {
+fn enforcer(bpf: &mut Ebpf, types: &Btf, places: Vec<Vec<u8>>, first_generation: u64) -> Result<Enforcer, LoadError> {
     let fds: HashMap<String, RawFd> =
         bpf.maps().filter_map(|(name, map)| Some((name.to_owned(), descriptor(map)?))).collect();
     let describe: &mut RawTracePoint = bpf

@@ -108,13 +108,29 @@ pub struct Seen {
 pub enum Event {
     Attempt(Box<Seen>),
     /// A process of the agent made another.
-    Fork { agent: AgentNo, parent: u32, pid: u32, thread: bool },
+    Fork {
+        agent: AgentNo,
+        parent: u32,
+        pid: u32,
+        thread: bool,
+    },
     /// A task came into the agent's cgroup from outside.
-    Join { agent: AgentNo, pid: u32 },
+    Join {
+        agent: AgentNo,
+        pid: u32,
+    },
     /// A process became another program.
-    Exec { agent: AgentNo, pid: u32, exe: Vec<u8> },
+    Exec {
+        agent: AgentNo,
+        pid: u32,
+        exe: Vec<u8>,
+    },
     /// A thread ended; `pid` 's last one when `last`.
-    Exit { agent: AgentNo, pid: u32, tid: u32 },
+    Exit {
+        agent: AgentNo,
+        pid: u32,
+        tid: u32,
+    },
 }
 
 /// Totals of one agent and ring since it was registered.

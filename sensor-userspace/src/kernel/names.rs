@@ -69,7 +69,10 @@ mod tests {
             let secret = Secret::new(random);
             for count in (0..40).chain([100, 1_000, 1_025, 20_000]) {
                 let (filter, state) = of(count, secret);
-                assert!((0..count).all(|n| may_lead_on(&filter, &state, name(n, secret))), "{count} names, secret of {random}");
+                assert!(
+                    (0..count).all(|n| may_lead_on(&filter, &state, name(n, secret))),
+                    "{count} names, secret of {random}"
+                );
             }
         }
     }

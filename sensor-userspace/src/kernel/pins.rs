@@ -33,8 +33,8 @@ const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 /// Maps that daemons of a layout share: whose tasks are, what they are at, what is told of it. All others belong to
 /// one daemon's programs and live by them.
 pub const SHARED: [&str; 13] = [
-    "MARKS", "CGROUPS", "SLOTS", "FREE", "COUNTS", "FAULT_COUNTS", "RARE", "FLOOD", "ACCOUNTS", "ACTIVE", "WRITTEN", "COUNTED",
-    "SECRET",
+    "MARKS", "CGROUPS", "SLOTS", "FREE", "COUNTS", "FAULT_COUNTS", "RARE", "FLOOD", "ACCOUNTS", "ACTIVE", "WRITTEN",
+    "COUNTED", "SECRET",
 ];
 
 /// Of one generation, and beside its links: the daemon after it reads labels there.
@@ -74,7 +74,13 @@ impl Pins {
                 0
             }
         };
-        let pins = Pins { generation: active.wrapping_add(1).max(1), before: active, inherited: active != 0, keep: false, dir };
+        let pins = Pins {
+            generation: active.wrapping_add(1).max(1),
+            before: active,
+            inherited: active != 0,
+            keep: false,
+            dir,
+        };
         for dir in [&pins.dir, &pins.dir.join("maps"), &pins.dir.join("links")] {
             make_dir(dir)?;
         }
@@ -240,7 +246,10 @@ fn read_active(dir: &Path) -> Option<u32> {
 /// Whether every shared map is there and is what the object would make.
 fn fits(dir: &Path, object: &Object) -> io::Result<bool> {
     for name in SHARED {
-        let wanted = object.maps.get(name).ok_or_else(|| io::Error::other(format!("map {name} is missing from the kernel object")))?;
+        let wanted = object
+            .maps
+            .get(name)
+            .ok_or_else(|| io::Error::other(format!("map {name} is missing from the kernel object")))?;
         let Ok(found) = MapInfo::from_pin(dir.join("maps").join(name)) else { return Ok(false) };
         let same = found.key_size() == wanted.key_size()
             && found.value_size() == wanted.value_size()

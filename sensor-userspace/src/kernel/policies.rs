@@ -15,8 +15,8 @@ use sensor_common::{
     action::Action,
     hash::{self, Secret},
     table::{
-        self, ALL_CANDIDATES, ALL_CELLS, ALL_RULES, ALL_STATES, Candidate, EdgeKey, MAX_POLICIES, NETWORK_BITS, NetworkKey,
-        Policy, Range, Rule, SET, State, bytes, names,
+        self, ALL_CANDIDATES, ALL_CELLS, ALL_RULES, ALL_STATES, Candidate, EdgeKey, MAX_POLICIES, NETWORK_BITS,
+        NetworkKey, Policy, Range, Rule, SET, State, bytes, names,
     },
 };
 
@@ -160,12 +160,10 @@ impl Policies {
 
     /// Number and generation of the table's policy, for one agent more; equal tables are there once.
     pub fn load(&mut self, table: &Table) -> io::Result<(u32, u64)> {
-        let same = self
-            .loaded
-            .iter_mut()
-            .find(|(_, loaded)| {
-                (loaded.identity, loaded.observe, loaded.relaxed) == (table.identity, table.kernel.observe, table.kernel.relaxed)
-            });
+        let same = self.loaded.iter_mut().find(|(_, loaded)| {
+            (loaded.identity, loaded.observe, loaded.relaxed)
+                == (table.identity, table.kernel.observe, table.kernel.relaxed)
+        });
         if let Some((number, loaded)) = same {
             loaded.agents += 1;
             loaded.left = None;
@@ -243,7 +241,11 @@ impl Policies {
         let lists: Vec<&Vec<Candidate>> = by_state.chain(by_network).chain(by_action).collect();
         let candidates = lists.iter().map(|list| list.len() as u32).sum();
         let cells: u32 = automaton.bytes.iter().map(cells_of).sum::<u32>()
-            + automaton.states.iter().map(|state| state.targets.len() as u32 + names::cells(state.names.len())).sum::<u32>();
+            + automaton
+                .states
+                .iter()
+                .map(|state| state.targets.len() as u32 + names::cells(state.names.len()))
+                .sum::<u32>();
         held.rules = taken(&mut self.rules, table.tests.len() as u32)?;
         held.states = taken(&mut self.states, automaton.states.len() as u32)?;
         held.candidates = taken(&mut self.candidates, candidates)?;
@@ -369,14 +371,19 @@ fn cells_of(automaton: &ByteAutomaton) -> u32 {
 fn serialised(automaton: &ByteAutomaton, first: u32) -> Vec<u64> {
     let stride = bytes::stride(automaton.classes as u32);
     let mut cells = vec![automaton.classes as u64];
-    cells.extend(automaton.class_of.chunks(8).map(|classes| {
-        classes.iter().rev().fold(0, |cell, class| cell << 8 | u64::from(*class))
-    }));
+    cells.extend(
+        automaton
+            .class_of
+            .chunks(8)
+            .map(|classes| classes.iter().rev().fold(0, |cell, class| cell << 8 | u64::from(*class))),
+    );
     let mut list = first + bytes::ROWS + automaton.rows.len() as u32 * stride;
     for row in &automaton.rows {
         cells.push(u64::from(list) | (row.matches.len() as u64) << 32);
         list += row.matches.len() as u32;
-        cells.extend(row.next.chunks(4).map(|next| next.iter().rev().fold(0, |cell, state| cell << 16 | u64::from(*state))));
+        cells.extend(
+            row.next.chunks(4).map(|next| next.iter().rev().fold(0, |cell, state| cell << 16 | u64::from(*state))),
+        );
     }
     cells.extend(automaton.rows.iter().flat_map(|row| row.matches.iter().map(|each| u64::from(*each))));
     cells

@@ -13,7 +13,8 @@ use aya_obj::{
 
 fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
     // SAFETY: `attr` is a whole, initialised attribute; pointers in it outlive the call.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_long, &raw mut *attr, size_of::<bpf_attr>()) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_long, &raw mut *attr, size_of::<bpf_attr>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
@@ -96,7 +97,8 @@ pub fn load_program(function: &Function, load: LoadAs<'_>) -> io::Result<OwnedFd
         Err(_) => {
             let text = String::from_utf8_lossy(&log);
             let words = text.trim_end_matches(['\0', '\n']);
-            let tail: Vec<&str> = words.lines().rev().filter(|line| !line.starts_with("verification time")).take(6).collect();
+            let tail: Vec<&str> =
+                words.lines().rev().filter(|line| !line.starts_with("verification time")).take(6).collect();
             let tail: Vec<&str> = tail.into_iter().rev().collect();
             Err(io::Error::new(refused.kind(), format!("{refused}: {}", tail.join("; "))))
         }

@@ -53,10 +53,7 @@ impl Chain {
             }
         };
         if id.len() != 16 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            bail!(
-                "ledger {}: {CHAIN} holds no chain id; restore it",
-                dir.display()
-            );
+            bail!("ledger {}: {CHAIN} holds no chain id; restore it", dir.display());
         }
         let mut object = Vec::new();
         canonical::Object::write(&mut object, |chain| {
@@ -128,11 +125,7 @@ impl Chain {
     pub fn advance(&mut self, line: &[u8]) -> RecordId {
         self.last = Sha256::digest(line).into();
         self.tree.push(&self.last);
-        let id = RecordId {
-            prefix: Arc::clone(&self.id_prefix),
-            seq: self.seq,
-            frozen: None,
-        };
+        let id = RecordId { prefix: Arc::clone(&self.id_prefix), seq: self.seq, frozen: None };
         self.seq += 1;
         id
     }
@@ -144,21 +137,13 @@ fn read_id(dir: &Path) -> Result<Option<String>> {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => {
-            return Err(error).with_context(|| {
-                format!("{}: cannot be read; check its permissions", path.display())
-            });
+            return Err(error).with_context(|| format!("{}: cannot be read; check its permissions", path.display()));
         }
     };
     let value: serde_json::Value = serde_json::from_slice(&text).with_context(|| {
-        format!(
-            "{}: not readable; restore it, or delete it: the records name their chain too",
-            path.display()
-        )
+        format!("{}: not readable; restore it, or delete it: the records name their chain too", path.display())
     })?;
-    Ok(value
-        .get("id")
-        .and_then(|id| id.as_str())
-        .map(str::to_string))
+    Ok(value.get("id").and_then(|id| id.as_str()).map(str::to_string))
 }
 
 /// Node, boot and ledger make the chain.
@@ -167,17 +152,13 @@ fn new_id(node: &str, boot: &str) -> Result<String> {
     fs::File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut ledger))
         .context("/dev/urandom: cannot be read; mount /dev")?;
-    let digest = Sha256::new()
-        .chain_update(format!("rgt chain\n{node}\n{boot}\n"))
-        .chain_update(ledger)
-        .finalize();
+    let digest = Sha256::new().chain_update(format!("rgt chain\n{node}\n{boot}\n")).chain_update(ledger).finalize();
     Ok(hex::encode(&digest[..8]))
 }
 
 fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
-    let text =
-        fs::read_to_string(path).with_context(|| format!("{path}: cannot be read; mount /proc"))?;
+    let text = fs::read_to_string(path).with_context(|| format!("{path}: cannot be read; mount /proc"))?;
     Ok(text.trim().to_string())
 }
 

@@ -30,10 +30,7 @@ impl Compressor {
             if self.queue.is_none() {
                 let (queue, work) = mpsc::channel::<PathBuf>();
                 let run = move || work.iter().for_each(|path| attempt(files, &path));
-                match std::thread::Builder::new()
-                    .name("rgt-compress".to_string())
-                    .spawn(run)
-                {
+                match std::thread::Builder::new().name("rgt-compress".to_string()).spawn(run) {
                     Ok(thread) => (self.queue, self.thread) = (Some(queue), Some(thread)),
                     Err(error) => {
                         tracing::warn!(%error, "no thread to compress segments; they stay .jsonl");
@@ -90,9 +87,7 @@ fn compress(files: Files, path: &Path) -> io::Result<()> {
     // Read back before the original goes: its checksum is part of the frame.
     let mut text = zstd::stream::read::Decoder::new(File::open(&temporary)?)?;
     if io::copy(&mut text, &mut io::sink())? != length {
-        return Err(io::Error::other(
-            "the compressed segment does not hold what the original does",
-        ));
+        return Err(io::Error::other("the compressed segment does not hold what the original does"));
     }
     fs::rename(&temporary, with(".zst"))?;
     // The original goes only when the other is there to stay.
@@ -105,12 +100,6 @@ fn compress(files: Files, path: &Path) -> io::Result<()> {
 /// Sealed segments large enough to be compressed; the newest is still being written.
 pub fn due(segments: &[Segment], from_bytes: u64) -> Vec<PathBuf> {
     let sealed = segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
-    let large =
-        |segment: &&Segment| fs::metadata(&segment.path).is_ok_and(|file| file.len() >= from_bytes);
-    sealed
-        .iter()
-        .filter(|segment| !segment.compressed)
-        .filter(large)
-        .map(|segment| segment.path.clone())
-        .collect()
+    let large = |segment: &&Segment| fs::metadata(&segment.path).is_ok_and(|file| file.len() >= from_bytes);
+    sealed.iter().filter(|segment| !segment.compressed).filter(large).map(|segment| segment.path.clone()).collect()
 }

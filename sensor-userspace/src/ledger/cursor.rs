@@ -22,18 +22,14 @@ pub struct Cursor {
 impl Cursor {
     /// The cursor of this name over the ledger in `dir`; it may be new.
     pub fn open(dir: &Path, name: &str) -> Result<Cursor> {
-        let harmless =
-            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let harmless = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if name.is_empty() || name.starts_with('.') || !name.bytes().all(harmless) {
             bail!("cursor {name:?}: the name cannot be a file's; use letters, digits and - _ .");
         }
         let cursors = dir.join("cursors");
         let held = fs::create_dir_all(&cursors).and_then(|()| Place::open(&cursors));
         let held = held.with_context(|| {
-            format!(
-                "{}: cannot be made; check the ledger directory's permissions",
-                cursors.display()
-            )
+            format!("{}: cannot be made; check the ledger directory's permissions", cursors.display())
         })?;
         let path = held.path().join(format!("{name}.json"));
         let position = match read_own(&path) {
@@ -46,19 +42,11 @@ impl Cursor {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => {
                 return Err(error).with_context(|| {
-                    format!(
-                        "cursor {}: cannot be read; check its permissions",
-                        cursors.join(name).display()
-                    )
+                    format!("cursor {}: cannot be read; check its permissions", cursors.join(name).display())
                 });
             }
         };
-        Ok(Cursor {
-            dir: dir.to_path_buf(),
-            path,
-            _cursors: held,
-            position,
-        })
+        Ok(Cursor { dir: dir.to_path_buf(), path, _cursors: held, position })
     }
 
     /// The next line to deliver; `None` before the first commit.

@@ -44,12 +44,7 @@ impl Ledger {
     }
 
     /// An `identity.assertion` about a run: `registered`, `attested`, `approval`, `operator`.
-    pub fn identity(
-        &mut self,
-        run: &Run,
-        kind: &str,
-        fields: &[(&str, Field<'_>)],
-    ) -> Result<RecordId> {
+    pub fn identity(&mut self, run: &Run, kind: &str, fields: &[(&str, Field<'_>)]) -> Result<RecordId> {
         self.event(Category::IdentityAssertion, Some(run), kind, fields)
     }
 
@@ -62,8 +57,8 @@ impl Ledger {
         fields: &[(&str, Field<'_>)],
     ) -> Result<RecordId> {
         let time = Clock::default().format(now());
-        let data = event_data(run, kind, &time, fields)
-            .with_context(|| format!("{} record {kind:?}", category.name()))?;
+        let data =
+            event_data(run, kind, &time, fields).with_context(|| format!("{} record {kind:?}", category.name()))?;
         let source = match run {
             Some(run) => source(self.chain.node(), Some(&run.agent_id)),
             None => self.node_source.clone(),

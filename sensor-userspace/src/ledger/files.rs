@@ -53,20 +53,13 @@ pub fn segments(dir: &Path) -> Result<Vec<Segment>> {
                 continue;
             }
             if let Some((first, compressed)) = entry.file_name().to_str().and_then(parse_name) {
-                found.push(Segment {
-                    first,
-                    compressed,
-                    path: entry.path(),
-                });
+                found.push(Segment { first, compressed, path: entry.path() });
             }
         }
         Ok(found)
     };
     let mut found = read().with_context(|| {
-        format!(
-            "ledger {}: its directory cannot be listed; check the path and its permissions",
-            dir.display()
-        )
+        format!("ledger {}: its directory cannot be listed; check the path and its permissions", dir.display())
     })?;
     found.sort();
     found.dedup_by_key(|segment| segment.first);
@@ -75,8 +68,7 @@ pub fn segments(dir: &Path) -> Result<Vec<Segment>> {
 
 /// Whether the segment that begins with this line is there.
 pub fn is_there(dir: &Path, first: u64) -> bool {
-    let plain =
-        |name: String| fs::symlink_metadata(dir.join(name)).is_ok_and(|about| about.is_file());
+    let plain = |name: String| fs::symlink_metadata(dir.join(name)).is_ok_and(|about| about.is_file());
     // The compressed file is there before the original goes, so one of the two looks finds it.
     plain(name(first)) || plain(format!("{}.zst", name(first)))
 }
@@ -103,9 +95,7 @@ pub fn open_either(path: &Path) -> io::Result<(File, bool)> {
 /// The directory may be one that an agent can write to, and who opens is root: no link is followed, nothing
 /// that is no plain file is waited for, and where others may make names no second name leads elsewhere.
 pub fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    let file = options
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)?;
+    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
     let about = file.metadata()?;
     if about.is_file() && (about.nlink() <= 1 || is_private(path.parent().unwrap_or(path))) {
         Ok(file)
@@ -125,9 +115,7 @@ fn is_private(dir: &Path) -> bool {
 pub fn read_own(path: &Path) -> io::Result<Vec<u8>> {
     const MOST: u64 = 1 << 20;
     let mut text = Vec::new();
-    open_own(OpenOptions::new().read(true), path)?
-        .take(MOST)
-        .read_to_end(&mut text)?;
+    open_own(OpenOptions::new().read(true), path)?.take(MOST).read_to_end(&mut text)?;
     Ok(text)
 }
 
@@ -137,11 +125,7 @@ pub fn create_anew(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o640)
-        .open(path)
+    OpenOptions::new().write(true).create_new(true).mode(0o640).open(path)
 }
 
 /// How files of a ledger are made: nobody else reads them, unless a group was named.
@@ -169,10 +153,7 @@ impl Files {
             if there {
                 return Place::open(dir);
             }
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(dir)?;
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
             let place = Place::open(dir)?;
             if let Some(gid) = self.reader_gid {
                 fchown(place.file(), None, Some(gid))?;
@@ -183,10 +164,7 @@ impl Files {
         };
         open().with_context(|| {
             let failed = if there { "opened" } else { "made" };
-            format!(
-                "ledger {}: the directory cannot be {failed}; name a writable place with ledger.dir",
-                dir.display()
-            )
+            format!("ledger {}: the directory cannot be {failed}; name a writable place with ledger.dir", dir.display())
         })
     }
 
@@ -199,12 +177,8 @@ impl Files {
             self.finish(&file)?;
             io::Result::Ok(file)
         };
-        open().with_context(|| {
-            format!(
-                "segment {}: cannot be opened for writing; check its permissions",
-                path.display()
-            )
-        })
+        open()
+            .with_context(|| format!("segment {}: cannot be opened for writing; check its permissions", path.display()))
     }
 
     /// Takes the directory for one writer; the lock ends with the process, however it ends.
@@ -215,23 +189,20 @@ impl Files {
             open_own(options.create(true).append(true).mode(0o640), &path)
         };
         let file = open().with_context(|| {
-            format!("ledger {}: it cannot be written to; make the directory writable or name another with ledger.dir", dir.display())
+            format!(
+                "ledger {}: it cannot be written to; make the directory writable or name another with ledger.dir",
+                dir.display()
+            )
         })?;
         match lock_within(&file, LOCK_WAIT) {
             // Readers tell by the lock whether a last line may be unfinished: they must open it.
-            Ok(()) => self
-                .finish(&file)
-                .map(|()| file)
-                .with_context(|| path.display().to_string()),
+            Ok(()) => self.finish(&file).map(|()| file).with_context(|| path.display().to_string()),
             Err(fs::TryLockError::WouldBlock) => bail!(
                 "ledger {}: another process is writing to it; end that one or name another directory with ledger.dir",
                 dir.display()
             ),
             Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| {
-                format!(
-                    "ledger {}: cannot be locked; put it on a file system with flock",
-                    dir.display()
-                )
+                format!("ledger {}: cannot be locked; put it on a file system with flock", dir.display())
             }),
         }
     }

@@ -26,8 +26,8 @@ use chain::Chain;
 use compress::Compressor;
 pub use cursor::Cursor;
 use files::Files;
-pub use reader::{Position, Reader};
 use place::Place;
+pub use reader::{Position, Reader};
 use recover::End;
 use writer::Writer;
 
@@ -97,14 +97,9 @@ impl Ledger {
     pub fn open(dir: &Path, config: &LedgerConfig) -> Result<Ledger> {
         envelope::check_type_prefix(&config.type_prefix).map_err(anyhow::Error::msg)?;
         if config.node.is_empty() {
-            bail!(
-                "ledger {}: the node has no name; set the host's name or node.name",
-                dir.display()
-            );
+            bail!("ledger {}: the node has no name; set the host's name or node.name", dir.display());
         }
-        let files = Files {
-            reader_gid: config.reader_gid,
-        };
+        let files = Files { reader_gid: config.reader_gid };
         let key = SealKey::load_or_make(&config.seal)?;
         let node_key = NodeKey::load_or_make(&config.seal)?;
         let place = Arc::new(files.place(dir)?);
@@ -124,10 +119,7 @@ impl Ledger {
         let end = recover::find_end(dir, &key, &node_key.public_hex(), files)?;
         let chain = Chain::resume(dir, &config.node, &key, &end, files)?;
         let segments = files::segments(dir)?;
-        let newest = segments
-            .last()
-            .filter(|segment| !segment.compressed)
-            .map(|segment| segment.first);
+        let newest = segments.last().filter(|segment| !segment.compressed).map(|segment| segment.first);
         let mut compressor = Compressor::default();
         compressor.start(files, compress::due(&segments, config.compress_from));
         let mut ledger = Ledger {
@@ -135,8 +127,7 @@ impl Ledger {
             files,
             compress_from: config.compress_from,
             checkpoint_every: config.checkpoint_every.max(1),
-            types: Category::ALL
-                .map(|category| format!("{}{}", config.type_prefix, category.name()).into_bytes()),
+            types: Category::ALL.map(|category| format!("{}{}", config.type_prefix, category.name()).into_bytes()),
             node_source: envelope::source(&config.node, None),
             writer: Writer::open(dir, files, newest, config.segment_bytes, chain.seq())?,
             clock: Clock::default(),
@@ -229,15 +220,7 @@ impl Ledger {
         let out = self.writer.begin();
         let start = out.len();
         let (id, object) = self.chain.next();
-        LineHead {
-            kind,
-            source,
-            id,
-            time: &time,
-            subject,
-            category,
-        }
-        .write(out);
+        LineHead { kind, source, id, time: &time, subject, category }.write(out);
         let body = out.len();
         data(object, out);
         let signature = self.key.sign([kind, source, &time, id, &out[body..]]);
@@ -300,8 +283,7 @@ impl Ledger {
         if let Some(last) = segments.last().cloned() {
             segments.push(last);
         }
-        self.compressor
-            .start(self.files, compress::due(&segments, self.compress_from));
+        self.compressor.start(self.files, compress::due(&segments, self.compress_from));
         Ok(())
     }
 
@@ -314,25 +296,16 @@ impl Ledger {
             closed,
             segment,
             offset,
-            ..Head::sign(
-                &self.node_key,
-                self.chain.id(),
-                self.chain.node(),
-                self.chain.tree(),
-            )
+            ..Head::sign(&self.node_key, self.chain.id(), self.chain.node(), self.chain.tree())
         };
-        let written = head.write(self.place.path(), &self.node_key, |file| {
-            self.files.finish(file)
-        });
+        let written = head.write(self.place.path(), &self.node_key, |file| self.files.finish(file));
         self.place.named(&self.dir, written)
     }
 
     fn say_open(&mut self, end: &End) -> Result<()> {
         let public_key = self.node_key.public_hex();
-        let mut fields = vec![
-            ("public_key", Field::Str(&public_key)),
-            ("version", Field::Str(env!("CARGO_PKG_VERSION"))),
-        ];
+        let mut fields =
+            vec![("public_key", Field::Str(&public_key)), ("version", Field::Str(env!("CARGO_PKG_VERSION")))];
         let boot = self.chain.boot().to_string();
         let key_id = self.key.id().to_string();
         if let Some(previous) = end.boot.as_deref().filter(|previous| *previous != boot) {
@@ -365,9 +338,7 @@ impl Ledger {
     /// Writes the checkpoint and the head file; nothing can be appended afterwards.
     pub fn close(mut self) -> Result<()> {
         let closed = self.checkpoint("close");
-        self.place
-            .named(&self.dir, closed)
-            .with_context(|| format!("ledger {}: not closed", self.dir.display()))?;
+        self.place.named(&self.dir, closed).with_context(|| format!("ledger {}: not closed", self.dir.display()))?;
         self.closed = true;
         self.compressor.wait();
         Ok(())

@@ -39,10 +39,7 @@ impl Place {
         if real.ends_with(".") {
             flags = libc::O_DIRECTORY;
         }
-        let held = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags)
-            .open(&real)?;
+        let held = OpenOptions::new().read(true).custom_flags(flags).open(&real)?;
         let path = Path::new(DESCRIPTORS).join(held.as_raw_fd().to_string());
         Ok(Place { path, held })
     }
@@ -58,23 +55,15 @@ impl Place {
 
     /// Whether this name leads here now.
     pub fn is(&self, name: &Path) -> bool {
-        let same = |here: fs::Metadata, there: fs::Metadata| {
-            (here.dev(), here.ino()) == (there.dev(), there.ino())
-        };
-        self.held
-            .metadata()
-            .and_then(|here| fs::metadata(name).map(|there| same(here, there)))
-            .unwrap_or(false)
+        let same = |here: fs::Metadata, there: fs::Metadata| (here.dev(), here.ino()) == (there.dev(), there.ino());
+        self.held.metadata().and_then(|here| fs::metadata(name).map(|there| same(here, there))).unwrap_or(false)
     }
 
     /// An error as its reader knows the directory.
     pub fn named<T>(&self, name: &Path, result: Result<T>) -> Result<T> {
         result.map_err(|error| {
             let path = self.path.display().to_string();
-            anyhow!(
-                "{}",
-                format!("{error:#}").replace(&path, &name.display().to_string())
-            )
+            anyhow!("{}", format!("{error:#}").replace(&path, &name.display().to_string()))
         })
     }
 }

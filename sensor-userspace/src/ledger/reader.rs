@@ -37,26 +37,13 @@ impl Reader {
     pub fn open(dir: &Path) -> Result<Reader> {
         let first = files::segments(dir)?.first().map(|segment| segment.first);
         let start = first.unwrap_or_default();
-        let next = Position {
-            seq: start,
-            segment: start,
-            offset: 0,
-        };
-        Ok(Reader {
-            placed: first.is_some(),
-            ..Reader::at(dir, next)?
-        })
+        let next = Position { seq: start, segment: start, offset: 0 };
+        Ok(Reader { placed: first.is_some(), ..Reader::at(dir, next)? })
     }
 
     /// From this position on (it names the next line to read).
     pub fn at(dir: &Path, next: Position) -> Result<Reader> {
-        Ok(Reader {
-            dir: dir.to_path_buf(),
-            next,
-            source: None,
-            partial: Vec::new(),
-            placed: next.offset > 0,
-        })
+        Ok(Reader { dir: dir.to_path_buf(), next, source: None, partial: Vec::new(), placed: next.offset > 0 })
     }
 
     /// From the record with this sequence number, or the first one after it.
@@ -65,15 +52,8 @@ impl Reader {
         let Some(found) = segments.iter().rev().find(|segment| segment.first <= seq) else {
             return Reader::open(dir);
         };
-        let start = Position {
-            seq: found.first,
-            segment: found.first,
-            offset: 0,
-        };
-        let mut reader = Reader {
-            placed: true,
-            ..Reader::at(dir, start)?
-        };
+        let start = Position { seq: found.first, segment: found.first, offset: 0 };
+        let mut reader = Reader { placed: true, ..Reader::at(dir, start)? };
         let mut line = Vec::new();
         while reader.next.seq < seq && reader.next_line(&mut line)?.is_some() {}
         Ok(reader)
@@ -83,14 +63,7 @@ impl Reader {
     pub fn at_end(dir: &Path) -> Result<Reader> {
         let mut reader = match files::segments(dir)?.last() {
             None => return Reader::open(dir),
-            Some(last) => Reader::at(
-                dir,
-                Position {
-                    seq: last.first,
-                    segment: last.first,
-                    offset: 0,
-                },
-            )?,
+            Some(last) => Reader::at(dir, Position { seq: last.first, segment: last.first, offset: 0 })?,
         };
         let mut line = Vec::new();
         while reader.next_line(&mut line)?.is_some() {}
@@ -128,11 +101,7 @@ impl Reader {
                     files::name(self.next.segment)
                 );
             }
-            self.next = Position {
-                seq: following,
-                segment: following,
-                offset: 0,
-            };
+            self.next = Position { seq: following, segment: following, offset: 0 };
             self.source = None;
             self.placed = true;
         }
@@ -145,17 +114,9 @@ impl Reader {
         if next > self.next.segment && exact() {
             return Ok(Some(next));
         }
-        let later = files::segments(&self.dir)?
-            .into_iter()
-            .find(|segment| segment.first > self.next.segment);
+        let later = files::segments(&self.dir)?.into_iter().find(|segment| segment.first > self.next.segment);
         // A later one was made after the one that belongs here: look for that once more.
-        Ok(later.map(|later| {
-            if later.first > next && exact() {
-                next
-            } else {
-                later.first
-            }
-        }))
+        Ok(later.map(|later| if later.first > next && exact() { next } else { later.first }))
     }
 
     /// What was read of a line that has no end yet.
@@ -178,15 +139,13 @@ impl Reader {
         let Some(source) = &mut self.source else {
             return Ok(false);
         };
-        source
-            .read_until(b'\n', &mut self.partial)
-            .with_context(|| {
-                format!(
-                    "segment {} of ledger {}: cannot be read; `rgt verify` tells more",
-                    files::name(self.next.segment),
-                    self.dir.display()
-                )
-            })?;
+        source.read_until(b'\n', &mut self.partial).with_context(|| {
+            format!(
+                "segment {} of ledger {}: cannot be read; `rgt verify` tells more",
+                files::name(self.next.segment),
+                self.dir.display()
+            )
+        })?;
         Ok(self.partial.last() == Some(&b'\n'))
     }
 
@@ -195,17 +154,10 @@ impl Reader {
         if !self.placed {
             // Nothing was there at first: begin with whatever came.
             let segments = files::segments(&self.dir)?;
-            match segments
-                .iter()
-                .find(|segment| segment.first >= self.next.segment)
-            {
+            match segments.iter().find(|segment| segment.first >= self.next.segment) {
                 None => return Ok(false),
                 Some(found) => {
-                    self.next = Position {
-                        seq: found.first,
-                        segment: found.first,
-                        offset: 0,
-                    };
+                    self.next = Position { seq: found.first, segment: found.first, offset: 0 };
                     self.placed = true;
                 }
             }

@@ -56,16 +56,9 @@ pub fn find_end(dir: &Path, key: &SealKey, node: &str, files: Files) -> Result<E
         return Ok(End::default());
     };
     let newest = newest.first;
-    let mut end = match head
-        .as_ref()
-        .and_then(|head| head.tree().zip(root_of(&head.last)).map(|x| (head, x)))
-    {
+    let mut end = match head.as_ref().and_then(|head| head.tree().zip(root_of(&head.last)).map(|x| (head, x))) {
         Some((head, (tree, last))) => End {
-            next: Position {
-                seq: head.tree_size,
-                segment: head.segment,
-                offset: head.offset,
-            },
+            next: Position { seq: head.tree_size, segment: head.segment, offset: head.offset },
             last,
             tree,
             chain: Some(head.chain.clone()),
@@ -75,20 +68,14 @@ pub fn find_end(dir: &Path, key: &SealKey, node: &str, files: Files) -> Result<E
             headless: false,
             unclosed: !head.closed,
         },
-        None => End {
-            headless: true,
-            ..End::default()
-        },
+        None => End { headless: true, ..End::default() },
     };
     let mut reader = start(dir, &end, &segments)?;
     let mut line = Vec::new();
     let mut bad: Option<Position> = None;
     loop {
         let read = reader.next_line(&mut line).with_context(|| {
-            format!(
-                "ledger {}: it is shorter than its head says, or broken; `rgt verify` tells which",
-                dir.display()
-            )
+            format!("ledger {}: it is shorter than its head says, or broken; `rgt verify` tells which", dir.display())
         })?;
         let Some(at) = read else { break };
         match (check(&line, &end, key), bad) {
@@ -131,17 +118,10 @@ fn start(dir: &Path, end: &End, segments: &[files::Segment]) -> Result<Reader> {
     if next.seq == 0 {
         return Reader::open(dir);
     }
-    let at = segments
-        .iter()
-        .find(|segment| segment.first == next.segment);
+    let at = segments.iter().find(|segment| segment.first == next.segment);
     let long_enough = match at {
         // A segment that the head expects next need not have begun.
-        None => {
-            next.offset == 0
-                && segments
-                    .last()
-                    .is_some_and(|last| last.first < next.segment)
-        }
+        None => next.offset == 0 && segments.last().is_some_and(|last| last.first < next.segment),
         Some(segment) if segment.compressed => true,
         Some(segment) => fs::metadata(&segment.path).is_ok_and(|file| file.len() >= next.offset),
     };
@@ -168,10 +148,7 @@ fn check(line: &[u8], end: &End, key: &SealKey) -> Option<(String, String, Strin
     }
     // A line of an earlier key cannot be checked here; the chain holds it.
     let ours = facts.key_id == key.id().as_bytes();
-    if ours
-        && key.sign([parts.kind, parts.source, parts.time, parts.id, parts.data])
-            != *parts.signature
-    {
+    if ours && key.sign([parts.kind, parts.source, parts.time, parts.id, parts.data]) != *parts.signature {
         return None;
     }
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -199,10 +176,7 @@ fn move_aside(dir: &Path, cut: Position, files: Files) -> Result<Torn> {
         Ok(rest.len() as u64)
     };
     let bytes = save().with_context(|| {
-        format!(
-            "segment {}: its torn last line cannot be moved aside; make it writable",
-            path.display()
-        )
+        format!("segment {}: its torn last line cannot be moved aside; make it writable", path.display())
     })?;
     Ok(Torn { bytes, file: name })
 }

@@ -30,13 +30,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn open(
-        dir: &Path,
-        files: Files,
-        newest: Option<u64>,
-        segment_bytes: u64,
-        next_seq: u64,
-    ) -> Result<Writer> {
+    pub fn open(dir: &Path, files: Files, newest: Option<u64>, segment_bytes: u64, next_seq: u64) -> Result<Writer> {
         let mut writer = Writer {
             dir: dir.to_path_buf(),
             files,
@@ -50,10 +44,7 @@ impl Writer {
         if newest.is_some() {
             let path = writer.path();
             let file = files.open_segment(&path)?;
-            writer.length = file
-                .metadata()
-                .with_context(|| path.display().to_string())?
-                .len();
+            writer.length = file.metadata().with_context(|| path.display().to_string())?.len();
             writer.file = Some(file);
         }
         Ok(writer)
@@ -147,12 +138,9 @@ impl Writer {
 
     pub fn sync(&mut self) -> Result<()> {
         match &self.file {
-            Some(file) => file.sync_data().with_context(|| {
-                format!(
-                    "segment {}: cannot be synced; check the disk",
-                    self.path().display()
-                )
-            }),
+            Some(file) => file
+                .sync_data()
+                .with_context(|| format!("segment {}: cannot be synced; check the disk", self.path().display())),
             None => Ok(()),
         }
     }

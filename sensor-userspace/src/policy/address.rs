@@ -60,9 +60,7 @@ impl Destination {
             Host::Net { address: net, prefix } => same_bits(net, address, *prefix),
             Host::Name(name) => hosts.of(name).contains(address),
         };
-        there
-            && (self.ports.0..=self.ports.1).contains(&port)
-            && self.protocol.is_none_or(|wanted| wanted == protocol)
+        there && (self.ports.0..=self.ports.1).contains(&port) && self.protocol.is_none_or(|wanted| wanted == protocol)
     }
 
     /// Whether every address of `other` lies in `self`.
@@ -160,11 +158,11 @@ fn host_of(text: &str) -> Result<Host, Trouble> {
     };
     let length = match length {
         None => all,
-        Some(length) => {
-            length.parse::<u8>().ok().filter(|length| *length <= all).ok_or_else(|| {
-                (format!("`/{length}` is no length of a network"), format!("it is 0 to {all}"))
-            })?
-        }
+        Some(length) => length
+            .parse::<u8>()
+            .ok()
+            .filter(|length| *length <= all)
+            .ok_or_else(|| (format!("`/{length}` is no length of a network"), format!("it is 0 to {all}")))?,
     };
     let prefix = 128 - all + length;
     let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
@@ -179,10 +177,7 @@ fn host_of(text: &str) -> Result<Host, Trouble> {
     // IPv4 lies within IPv6 here: such a network would take it in unsaid.
     if prefix < 96 && same_bits(&network, &mapped, prefix) {
         let cause = "it would take in every IPv4 address as well".to_owned();
-        return Err((
-            cause,
-            "write `*` for every address, `2000::/3` for IPv6 of the internet".to_owned(),
-        ));
+        return Err((cause, "write `*` for every address, `2000::/3` for IPv6 of the internet".to_owned()));
     }
     Ok(Host::Net { address: network, prefix })
 }
@@ -221,9 +216,7 @@ fn port_range(text: &str) -> Result<(u16, u16), Trouble> {
     let (low, high) = text.split_once('-').unwrap_or((text, text));
     match number(low).zip(number(high)) {
         Some((low, high)) if low <= high => Ok((low, high)),
-        Some((low, high)) => {
-            Err((format!("the ports `{text}` are none"), format!("write `{high}-{low}`")))
-        }
+        Some((low, high)) => Err((format!("the ports `{text}` are none"), format!("write `{high}-{low}`"))),
         None => Err((format!("`{text}` is no port"), FORM.to_owned())),
     }
 }

@@ -6,8 +6,8 @@ use super::decision::Decision;
 use super::facts::Identity;
 use super::hosts::Hosts;
 use super::judge::Circumstances;
-use super::limit::Limits;
 use super::language::{Case, CaseObject, CaseProgram, Policy, Who};
+use super::limit::Limits;
 use super::object::{Object, Written, pair};
 use super::pattern::Variables;
 use super::problem::{At, Errors};
@@ -35,8 +35,8 @@ impl Policy {
             let (path, path2) = case.paths(&variables);
             let outcome = |attempt: Vec<_>| {
                 let decision = table.judge(&attempt, &now);
-                let passed = decision.verdict == case.verdict
-                    && case.rule.as_ref().is_none_or(|rule| *rule == decision.rule_id);
+                let passed =
+                    decision.verdict == case.verdict && case.rule.as_ref().is_none_or(|rule| *rule == decision.rule_id);
                 Outcome { case, at: case.at, decision, passed }
             };
             let attempts = case.attempts(path.as_deref(), path2.as_deref(), &hosts);

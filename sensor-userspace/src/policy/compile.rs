@@ -4,13 +4,11 @@ use std::collections::HashMap;
 
 use sensor_common::action::Action;
 use sensor_common::guard::NONE_IN_FORCE;
-use sensor_common::table::{
-    self, Candidate, MAX_ALWAYS, MAX_LIMITS, MAX_OFFERED, MAX_RULES, MAX_SETS, SET,
-};
+use sensor_common::table::{self, Candidate, MAX_ALWAYS, MAX_LIMITS, MAX_OFFERED, MAX_RULES, MAX_SETS, SET};
 use sha2::{Digest, Sha256};
 
-use super::automaton::{Globs, PROGRAM_ROOT, ROOT};
 use super::address::{Destination, Host};
+use super::automaton::{Globs, PROGRAM_ROOT, ROOT};
 use super::compiled::{Table, TableRule, effect_number};
 use super::hosts::{Hosts, destinations};
 use super::kernel_rule::{is_leveled, kernel_rule};
@@ -195,9 +193,12 @@ impl<'a> Compiler<'a> {
         };
         let mut places = texts(places_of(rule));
         places.extend(destinations(rule).iter().map(|to| self.destination_told(to)));
-        places.extend(Numbered::ALL.into_iter().filter(|kind| rule.actions & kind.action().bit() != 0).flat_map(|kind| {
-            kind.names(rule.number.named())
-        }));
+        places.extend(
+            Numbered::ALL
+                .into_iter()
+                .filter(|kind| rule.actions & kind.action().bit() != 0)
+                .flat_map(|kind| kind.names(rule.number.named())),
+        );
         TableRule {
             id: rule.id.clone(),
             description: rule.description.clone(),
@@ -221,25 +222,30 @@ impl<'a> Compiler<'a> {
 
     fn automaton(&mut self, table: &mut Table, identity: &mut Sha256) {
         let policy = self.policy;
-        let resolved: Vec<Vec<Vec<Part>>> = policy.sets.iter().enumerate().map(|(set, patterns)| {
-            let mut all = Vec::with_capacity(patterns.len());
-            for pattern in patterns {
-                match pattern.resolved(self.variables) {
-                    Ok(parts) => {
-                        if pattern.variable.is_some() {
-                            // What the values are, and that the text is the same, is all there is to a table.
-                            identity.update(format!("{parts:?}"));
+        let resolved: Vec<Vec<Vec<Part>>> = policy
+            .sets
+            .iter()
+            .enumerate()
+            .map(|(set, patterns)| {
+                let mut all = Vec::with_capacity(patterns.len());
+                for pattern in patterns {
+                    match pattern.resolved(self.variables) {
+                        Ok(parts) => {
+                            if pattern.variable.is_some() {
+                                // What the values are, and that the text is the same, is all there is to a table.
+                                identity.update(format!("{parts:?}"));
+                            }
+                            all.push(parts);
                         }
-                        all.push(parts);
-                    }
-                    Err((cause, hint)) => {
-                        self.report.enter_rule(self.user_of(set));
-                        self.report.error(pattern.at, format!("path `{}`: {cause}", pattern.text), hint);
+                        Err((cause, hint)) => {
+                            self.report.enter_rule(self.user_of(set));
+                            self.report.error(pattern.at, format!("path `{}`: {cause}", pattern.text), hint);
+                        }
                     }
                 }
-            }
-            all
-        }).collect();
+                all
+            })
+            .collect();
         for (index, rule) in policy.rules.iter().enumerate() {
             if let (PathTest::In(sets), false) = (&rule.path, is_leveled(rule)) {
                 for parts in sets.iter().flat_map(|set| &resolved[*set]) {

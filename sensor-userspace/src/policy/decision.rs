@@ -142,14 +142,10 @@ impl Decision {
     /// observing rules would have done.
     pub fn strictest(decisions: impl IntoIterator<Item = Decision>) -> Option<Decision> {
         decisions.into_iter().reduce(|first, next| {
-            let (mut kept, other) = if rank(next.verdict) > rank(first.verdict) {
-                (next, first)
-            } else {
-                (first, next)
-            };
-            let stricter = |one: &(Verdict, String)| {
-                kept.would.as_ref().is_none_or(|would| rank(one.0) > rank(would.0))
-            };
+            let (mut kept, other) =
+                if rank(next.verdict) > rank(first.verdict) { (next, first) } else { (first, next) };
+            let stricter =
+                |one: &(Verdict, String)| kept.would.as_ref().is_none_or(|would| rank(one.0) > rank(would.0));
             if let Some(would) = other.would.filter(stricter) {
                 kept.would = Some(would);
             }

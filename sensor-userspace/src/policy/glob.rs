@@ -45,10 +45,7 @@ fn patterns(text: &str, at: At) -> Result<Vec<Pattern>, Trouble> {
     }
     let (variable, rest) = variable(text)?;
     if rest.contains("${") {
-        return fail(
-            "a variable stands only at the start",
-            "write `${workspace}/…` or `${home}/…`",
-        );
+        return fail("a variable stands only at the start", "write `${workspace}/…` or `${home}/…`");
     }
     let mut chars = rest.chars().peekable();
     let alternatives = sequence(&mut chars, 0)?;
@@ -100,8 +97,7 @@ fn sequence(chars: &mut Peekable<Chars<'_>>, depth: usize) -> Result<Vec<String>
                     let cause = format!("its braces stand for more than {MAX_ALTERNATIVES} paths");
                     return Err((cause, "use `*`, or write several paths".to_owned()));
                 }
-                let joined =
-                    |text: &String| group.iter().map(|end| format!("{text}{end}")).collect();
+                let joined = |text: &String| group.iter().map(|end| format!("{text}{end}")).collect();
                 all = all.iter().flat_map(|text| -> Vec<String> { joined(text) }).collect();
             }
             '}' => return fail("a `}` closes nothing", "write `\\}` for the character itself"),
@@ -196,10 +192,9 @@ fn component(chars: &mut Peekable<Chars<'_>>) -> Result<Part, Trouble> {
         return fail("a component has more than 255 bytes: no file has such a name", "shorten it");
     }
     match part(pieces) {
-        Part::Name(name) if name.is_empty() => fail(
-            "it has an empty component (`//`, or `/` at the end)",
-            "write `/dir` or `/dir/**`",
-        ),
+        Part::Name(name) if name.is_empty() => {
+            fail("it has an empty component (`//`, or `/` at the end)", "write `/dir` or `/dir/**`")
+        }
         Part::Name(name) if name == b"." || name == b".." => {
             fail("`.` and `..` name nothing in a policy", "write the path that is meant")
         }
@@ -228,10 +223,8 @@ fn too_long(pieces: &[Piece], limit: usize) -> bool {
 }
 
 fn part(pieces: Vec<Piece>) -> Part {
-    let plain: Option<Vec<u8>> = pieces
-        .iter()
-        .map(|piece| if let Piece::Byte(byte) = piece { Some(*byte) } else { None })
-        .collect();
+    let plain: Option<Vec<u8>> =
+        pieces.iter().map(|piece| if let Piece::Byte(byte) = piece { Some(*byte) } else { None }).collect();
     match plain {
         Some(name) => Part::Name(name),
         None if pieces == [Piece::Many] => Part::Any,
@@ -270,10 +263,7 @@ fn class(chars: &mut Peekable<Chars<'_>>) -> Result<Piece, Trouble> {
     let open = "close it, or write `\\[` for the character";
     let not = chars.next_if_eq(&'!').is_some();
     if !not && chars.peek() == Some(&'^') {
-        return fail(
-            "`[^` is ambiguous",
-            "write `[!…]` for all others, `[\\^…]` for the character",
-        );
+        return fail("`[^` is ambiguous", "write `[!…]` for all others, `[\\^…]` for the character");
     }
     let mut bits = [0_u64; 4];
     let mut first = true;
@@ -309,8 +299,7 @@ fn class(chars: &mut Peekable<Chars<'_>>) -> Result<Piece, Trouble> {
     if not {
         bits.iter_mut().for_each(|word| *word = !*word);
     }
-    let mut members =
-        (0..=u8::MAX).filter(|byte| bits[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1);
+    let mut members = (0..=u8::MAX).filter(|byte| bits[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1);
     // `[*]` is a way to write the character itself.
     Ok(match (members.next(), members.next()) {
         (Some(byte), None) => Piece::Byte(byte),

@@ -79,12 +79,11 @@ const BROKERS_IN: [&[u8]; 2] = [b"tmux-", b"S-"];
 fn is_broker(path: &[u8]) -> bool {
     let mut names = path.rsplit(|byte| *byte == b'/');
     let (name, directory) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
-    let named = NAMES.iter().filter(|known| known.kind == kind::BROKERS).any(|known| {
-        match known.path.split_once('/') {
+    let named =
+        NAMES.iter().filter(|known| known.kind == kind::BROKERS).any(|known| match known.path.split_once('/') {
             Some((socket, within)) => (name, directory) == (socket.as_bytes(), within.as_bytes()),
             None => name == known.path.as_bytes(),
-        }
-    });
+        });
     named || BROKERS_IN.iter().any(|begins| directory.starts_with(begins))
 }
 
@@ -95,9 +94,7 @@ pub fn of(action: Action, object: Object<'_>) -> Option<Guard> {
         (Action::SysBpf, _) => Some(Guard::Bpf),
         (Action::SysPerf, _) => Some(Guard::Perf),
         (Action::SysModule, _) => Some(Guard::Modules),
-        (action, Object::Path(path)) if reaches_sockets(action) => {
-            is_broker(path).then_some(Guard::Brokers)
-        }
+        (action, Object::Path(path)) if reaches_sockets(action) => is_broker(path).then_some(Guard::Brokers),
         (action, Object::Abstract(name)) if reaches_sockets(action) => {
             ABSTRACT_BROKERS.iter().any(|begins| name.starts_with(begins)).then_some(Guard::Brokers)
         }
@@ -110,7 +107,9 @@ impl Table {
     /// The guard's decision on an attempt, where it has one: it comes before any rule of the policy.
     pub fn guard(&self, attempt: &[(Action, Object<'_>)]) -> Option<Decision> {
         let mut broken = attempt.iter().filter_map(|(action, object)| Some((of(*action, *object)?, *action)));
-        broken.find(|(guard, _)| self.kernel.relaxed & guard.bit() == 0).map(|(guard, action)| self.guarded(guard, action))
+        broken
+            .find(|(guard, _)| self.kernel.relaxed & guard.bit() == 0)
+            .map(|(guard, action)| self.guarded(guard, action))
     }
 }
 
@@ -175,7 +174,8 @@ mod tests {
     #[test]
     fn what_is_relaxed_is_the_policys() {
         let text = "version: 1\nrules:\n  - id: ALL\n    allow: \"*\"\n";
-        let mut table = crate::policy::parse("t.yaml", text).unwrap().compile(&crate::policy::Variables::default()).unwrap();
+        let mut table =
+            crate::policy::parse("t.yaml", text).unwrap().compile(&crate::policy::Variables::default()).unwrap();
         let attempt = [(Action::SysBpf, Object::None)];
         let decision = table.guard(&attempt).unwrap();
         assert_eq!((decision.rule_id.as_str(), decision.verdict), ("GUARD_BPF", crate::attempt::Verdict::Deny));

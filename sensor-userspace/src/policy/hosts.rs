@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::address::Destination;
-use super::object::Object;
 use super::language::{AddressTest, CaseObject, Policy, Rule};
+use super::object::Object;
 
 /// Names of one policy.
 pub(super) const MAX_NAMES: usize = 256;

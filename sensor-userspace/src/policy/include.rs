@@ -40,13 +40,7 @@ impl<'a, 'b> Files<'a, 'b> {
         self.take(0, text.to_owned(), &mut vec![path], report)
     }
 
-    fn take(
-        &mut self,
-        number: u16,
-        text: String,
-        way: &mut Vec<PathBuf>,
-        report: &mut Report,
-    ) -> Option<()> {
+    fn take(&mut self, number: u16, text: String, way: &mut Vec<PathBuf>, report: &mut Report) -> Option<()> {
         let root = yaml::read(&text, number, report);
         self.texts.push(text);
         let root = root?;
@@ -74,13 +68,7 @@ impl<'a, 'b> Files<'a, 'b> {
         sound
     }
 
-    fn include(
-        &mut self,
-        name: &str,
-        at: At,
-        way: &mut Vec<PathBuf>,
-        report: &mut Report,
-    ) -> Option<()> {
+    fn include(&mut self, name: &str, at: At, way: &mut Vec<PathBuf>, report: &mut Report) -> Option<()> {
         let from = way.last().and_then(|file| file.parent()).unwrap_or(Path::new(""));
         let path = plain(&from.join(name));
         if way.contains(&path) {
@@ -93,9 +81,7 @@ impl<'a, 'b> Files<'a, 'b> {
             return Some(());
         }
         if self.taken.len() > MAX_FILES || way.len() == MAX_DEPTH {
-            let text = format!(
-                "more than {MAX_FILES} files included, or nested more than {MAX_DEPTH} deep"
-            );
+            let text = format!("more than {MAX_FILES} files included, or nested more than {MAX_DEPTH} deep");
             report.error(at, text, "put their rules together");
             return None;
         }
@@ -122,9 +108,7 @@ fn plain(path: &Path) -> PathBuf {
     for component in path.components() {
         match component {
             Component::CurDir => {}
-            Component::ParentDir
-                if matches!(plain.components().next_back(), Some(Component::Normal(_))) =>
-            {
+            Component::ParentDir if matches!(plain.components().next_back(), Some(Component::Normal(_))) => {
                 plain.pop();
             }
             other => plain.push(other),
@@ -145,6 +129,5 @@ pub fn read_text(path: &Path) -> Result<String, String> {
     if bytes.len() > limit {
         return Err(format!("it has more than {limit} bytes"));
     }
-    String::from_utf8(bytes)
-        .map_err(|error| format!("it is not UTF-8 at byte {}", error.utf8_error().valid_up_to()))
+    String::from_utf8(bytes).map_err(|error| format!("it is not UTF-8 at byte {}", error.utf8_error().valid_up_to()))
 }

@@ -33,8 +33,14 @@ pub struct Circumstances<'a> {
 #[cfg(test)]
 impl Circumstances<'static> {
     /// An agent of which nothing holds, as a constant.
-    pub const PLAIN: Circumstances<'static> =
-        Circumstances { labels: 0, risk: 0, facts: 0, written: Written::No, program: Program::Unknown, limits: Limits::Given(0) };
+    pub const PLAIN: Circumstances<'static> = Circumstances {
+        labels: 0,
+        risk: 0,
+        facts: 0,
+        written: Written::No,
+        program: Program::Unknown,
+        limits: Limits::Given(0),
+    };
 }
 
 impl Table {
@@ -108,12 +114,7 @@ impl Table {
         }
     }
 
-    fn trace(
-        &self,
-        attempt: &[(Action, Object<'_>)],
-        how: &Circumstances,
-        tell: &mut dyn FnMut(Step),
-    ) -> Decision {
+    fn trace(&self, attempt: &[(Action, Object<'_>)], how: &Circumstances, tell: &mut dyn FnMut(Step)) -> Decision {
         let decisions = attempt.iter().map(|(action, object)| {
             let single = self.single(*action, *object, how, tell);
             self.decision(single, *action, *object)
@@ -121,13 +122,7 @@ impl Table {
         Decision::strictest(decisions).unwrap_or_else(|| self.decision_on_nothing())
     }
 
-    fn single(
-        &self,
-        action: Action,
-        object: Object<'_>,
-        how: &Circumstances,
-        tell: &mut dyn FnMut(Step),
-    ) -> Single {
+    fn single(&self, action: Action, object: Object<'_>, how: &Circumstances, tell: &mut dyn FnMut(Step)) -> Single {
         let offered = self.offered(action, object);
         let unknown_place = object.is_unknown() || offered.too_many;
         let written = written(object, how);
@@ -155,7 +150,9 @@ impl Table {
             let watches = rule.effect == table::effect::WATCH;
             if rule.actions & action.bit() == 0 {
                 step(StepResult::OtherAction);
-            } else if !unknown_place && !rule.takes_level(level) || !asks_place && !offered.takes(rule, action, object, written) {
+            } else if !unknown_place && !rule.takes_level(level)
+                || !asks_place && !offered.takes(rule, action, object, written)
+            {
                 step(StepResult::OtherObject);
             } else if !acting.is_spoken_of(rule) {
                 step(StepResult::OtherProgram);
@@ -165,7 +162,13 @@ impl Table {
                 // Only what watches is still looked for.
             } else if watches && asks && self.kernel.on_unknown == table::effect::ALLOW {
                 step(StepResult::OtherObject);
-            } else if !self.is_on_its_side(rule, asks && !watches && (asks_place || rule.observe == 0), object, how, &mut found) {
+            } else if !self.is_on_its_side(
+                rule,
+                asks && !watches && (asks_place || rule.observe == 0),
+                object,
+                how,
+                &mut found,
+            ) {
                 step(StepResult::OtherSideOfLimit);
             } else if watches {
                 step(StepResult::Watches);
@@ -235,9 +238,7 @@ impl Table {
     }
 
     fn decision(&self, single: Single, action: Action, object: Object<'_>) -> Decision {
-        let rule = single
-            .rule
-            .and_then(|index| Some((self.tests.get(index)?, self.rules.get(index)?)));
+        let rule = single.rule.and_then(|index| Some((self.tests.get(index)?, self.rules.get(index)?)));
         let (rule_id, severity) = match (&rule, single.unknown, single.verdict) {
             (Some((_, rule)), _, _) => (rule.id.clone(), rule.severity),
             (None, true, Verdict::Allow) => (RULE_UNKNOWN.to_owned(), Severity::Low),

@@ -253,8 +253,7 @@ pub struct Policy {
     pub(super) hash: String,
 }
 
-const ALLOW_ALL: &str =
-    "version: 1\nname: none\nmode: enforce\ndefault: allow\non_unknown: allow\n";
+const ALLOW_ALL: &str = "version: 1\nname: none\nmode: enforce\ndefault: allow\non_unknown: allow\n";
 
 impl Policy {
     /// What is in force without `--policy`: everything is allowed, by `RULE_DEFAULT`.

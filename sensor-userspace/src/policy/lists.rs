@@ -66,10 +66,7 @@ impl Lists {
     /// Takes in the `lists:` of a file.
     pub fn add(&mut self, entry: &Entry, report: &mut Report) {
         let Kind::Map(entries) = &entry.value.kind else {
-            let text = format!(
-                "`lists` must be a map of names to lists, this is {}",
-                entry.value.describe()
-            );
+            let text = format!("`lists` must be a map of names to lists, this is {}", entry.value.describe());
             let hint = "write `lists:` and below it `  name: [\"/dir/**\"]`";
             report.error(entry.value.at, text, hint);
             return;
@@ -77,9 +74,7 @@ impl Lists {
         for Entry { at, key, value } in entries {
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
             if key.is_empty() || !key.chars().all(plain) {
-                let text = format!(
-                    "the list's name `{key}` has other characters than letters, digits, `_` and `-`"
-                );
+                let text = format!("the list's name `{key}` has other characters than letters, digits, `_` and `-`");
                 report.error(*at, text, "rename it");
             }
             if let Some(known) = self.by_name.get(key) {
@@ -89,12 +84,9 @@ impl Lists {
                 continue;
             }
             let items = match &value.kind {
-                Kind::List(items) => {
-                    items.iter().filter_map(|item| word(key, item, report)).collect()
-                }
+                Kind::List(items) => items.iter().filter_map(|item| word(key, item, report)).collect(),
                 _ => {
-                    let text =
-                        format!("the list `{key}` must be a list, this is {}", value.describe());
+                    let text = format!("the list `{key}` must be a list, this is {}", value.describe());
                     report.error(value.at, text, "put it in brackets: `[\"/dir/**\"]`");
                     Vec::new()
                 }
@@ -148,12 +140,7 @@ impl Lists {
     }
 
     /// The destinations that the list `$name` stands for.
-    pub fn destinations(
-        &mut self,
-        name: &str,
-        at: At,
-        report: &mut Report,
-    ) -> Option<Vec<Destination>> {
+    pub fn destinations(&mut self, name: &str, at: At, report: &mut Report) -> Option<Vec<Destination>> {
         let index = self.find(name, at, report)?;
         if self.named[index].destinations.is_none() {
             let items = self.all(index, Holds::Destinations, at, report);
@@ -211,8 +198,7 @@ impl Lists {
         let Some(index) = self.by_name.get(name).copied() else {
             // A search among thousands for each of thousands of mistakes would take minutes.
             let near = self.named.iter().take(256).map(|list| list.name.as_str());
-            let hint =
-                suggestion(name, near).unwrap_or_else(|| "name it under `lists:`".to_owned());
+            let hint = suggestion(name, near).unwrap_or_else(|| "name it under `lists:`".to_owned());
             report.error(at, format!("no list is named `{name}`"), hint);
             return None;
         };
@@ -221,13 +207,7 @@ impl Lists {
     }
 
     /// The items of a list and of those it names; `None` with the reason told.
-    fn all(
-        &mut self,
-        index: usize,
-        wanted: Holds,
-        at: At,
-        report: &mut Report,
-    ) -> Option<Vec<(At, String)>> {
+    fn all(&mut self, index: usize, wanted: Holds, at: At, report: &mut Report) -> Option<Vec<(At, String)>> {
         if !self.fits() {
             return None;
         }
@@ -268,14 +248,8 @@ impl Lists {
             if way.contains(&inner) || way.len() == MAX_DEPTH {
                 // One cycle is met from each of its lists, and a long chain from many.
                 let (told, text) = match way.contains(&inner) {
-                    true => (
-                        &mut self.named[index].told,
-                        format!("`${name}`: the list comes back to itself"),
-                    ),
-                    false => (
-                        &mut self.told_deep,
-                        format!("`${name}`: lists nested more than {MAX_DEPTH} deep"),
-                    ),
+                    true => (&mut self.named[index].told, format!("`${name}`: the list comes back to itself")),
+                    false => (&mut self.told_deep, format!("`${name}`: lists nested more than {MAX_DEPTH} deep")),
                 };
                 if !std::mem::replace(told, true) {
                     report.error(at, text, "write the paths out in one of the lists");
@@ -293,8 +267,7 @@ impl Lists {
 
     /// Tells of lists that no rule uses; their mistakes are told all the same.
     pub fn finish(&mut self, report: &mut Report) {
-        let idle: Vec<usize> =
-            (0..self.named.len()).filter(|index| !self.named[*index].used).collect();
+        let idle: Vec<usize> = (0..self.named.len()).filter(|index| !self.named[*index].used).collect();
         for index in idle {
             let (at, name) = (self.named[index].at, self.named[index].name.clone());
             let kinds = self.named[index].items.iter().find_map(|(_, text)| kind_of(text));
@@ -337,10 +310,7 @@ fn word(list: &str, node: &Node, report: &mut Report) -> Option<(At, String)> {
     if let Some(text) = node.text() {
         return Some((node.at, text.to_owned()));
     }
-    let text = format!(
-        "the list `{list}` holds {} where a path or a destination was expected",
-        node.describe()
-    );
+    let text = format!("the list `{list}` holds {} where a path or a destination was expected", node.describe());
     report.error(node.at, text, "write it in quotes if it begins with `*`, `$` or `[`");
     None
 }

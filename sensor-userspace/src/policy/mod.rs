@@ -57,13 +57,12 @@ pub use automaton::{PROGRAM_ROOT, ROOT};
 pub use bytes::ByteAutomaton;
 pub use cases::Outcome;
 pub use compiled::{Table, TableRule};
+pub use decision::{Consequences, Decision, KernelHit, Step, StepResult};
 pub use facts::{Fact, Identity, Words};
+pub use hosts::{Hosts, MAX_ADDRESSES, octets, told};
 pub use include::read_text;
 pub use json::effect_word;
-pub use hosts::{Hosts, MAX_ADDRESSES, octets, told};
-pub use decision::{Consequences, Decision, KernelHit, Step, StepResult};
 pub use judge::Circumstances;
-pub use object::{Object, Written, pair};
 pub use language::{
     AddressTest, Case, CaseObject, CaseProgram, Effect, FactId, Fallback, LabelId, NumberTest, PathTest, Policy,
     ProgramTest, Rule, SetId, SetLabel, When, Who,
@@ -71,6 +70,7 @@ pub use language::{
 pub use limit::{Counted, Counting, Limit, Limits, Tally};
 pub use numbering::Busy;
 pub use numbers::Numbered;
+pub use object::{Object, Written, pair};
 pub use pattern::{Part, Pattern, Piece, Variable, Variables};
 pub use problem::{At, Errors, Level, Problem};
 pub use program::Program;

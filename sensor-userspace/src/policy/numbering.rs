@@ -42,10 +42,9 @@ impl Table {
                  {most} together; use fewer, or start the agent anew under it"
             )
         };
-        let label_bits = bits(&self.labels, labels, busy.labels.into(), MAX_LABELS)
-            .ok_or_else(|| too_many("labels", MAX_LABELS))?;
-        let fact_bits =
-            bits(&self.facts, facts, busy.facts, MAX_FACTS).ok_or_else(|| too_many("facts", MAX_FACTS))?;
+        let label_bits =
+            bits(&self.labels, labels, busy.labels.into(), MAX_LABELS).ok_or_else(|| too_many("labels", MAX_LABELS))?;
+        let fact_bits = bits(&self.facts, facts, busy.facts, MAX_FACTS).ok_or_else(|| too_many("facts", MAX_FACTS))?;
         let own_order = |bits: &[usize]| bits.iter().enumerate().all(|(index, bit)| index == *bit);
         if !own_order(&label_bits) || !own_order(&fact_bits) {
             // Another table from now on: agents of another history must not share it.
@@ -72,8 +71,7 @@ impl Table {
 /// A bit for each of `own`; none where there are not enough.
 fn bits<T: PartialEq>(own: &[T], before: &[T], busy: u64, most: usize) -> Option<Vec<usize>> {
     let kept: Vec<Option<usize>> = own.iter().map(|one| before.iter().position(|known| known == one)).collect();
-    let mut free =
-        (0..most).filter(|bit| busy & (1 << bit) == 0 && !kept.contains(&Some(*bit)));
+    let mut free = (0..most).filter(|bit| busy & (1 << bit) == 0 && !kept.contains(&Some(*bit)));
     kept.iter().map(|bit| bit.or_else(|| free.next())).collect()
 }
 
@@ -156,7 +154,11 @@ mod tests {
         };
         for _ in 0..5_000 {
             let (own, before) = (some(&mut random, 16), some(&mut random, 20));
-            let busy = before.iter().enumerate().filter(|_| random.below(2) == 0).fold(0_u64, |busy, (bit, _)| busy | 1 << bit);
+            let busy = before
+                .iter()
+                .enumerate()
+                .filter(|_| random.below(2) == 0)
+                .fold(0_u64, |busy, (bit, _)| busy | 1 << bit);
             let given = bits(&own, &before, busy, 36).unwrap();
             let all = merged(&own, &before, &given);
             for (one, bit) in own.iter().zip(&given) {

@@ -73,7 +73,8 @@ impl Numbered {
                 (1..=LAST_SIGNAL).contains(&number).then(|| of_signal(number.into()) as u8)
             }
             Numbered::Capability => {
-                let number = find(CAPABILITIES.into_iter().zip(0_u8..), self.prefix(), bare).or_else(|| number(text))?;
+                let number =
+                    find(CAPABILITIES.into_iter().zip(0_u8..), self.prefix(), bare).or_else(|| number(text))?;
                 (number < 64).then(|| of_capability(number.into()) as u8)
             }
         }

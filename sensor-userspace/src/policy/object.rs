@@ -45,9 +45,7 @@ impl<'a> Object<'a> {
             Some([b'@', name @ ..]) => Object::Abstract(name),
             Some(name) if !name.starts_with(b"/") => Object::Nameless(name),
             // A parent's name in a path says that nobody resolved it.
-            Some(name) if name.split(|byte| *byte == b'/').any(|part| part == b"..") => {
-                Object::Unknown
-            }
+            Some(name) if name.split(|byte| *byte == b'/').any(|part| part == b"..") => Object::Unknown,
             Some(name) => Object::Path(name),
         }
     }
@@ -84,11 +82,7 @@ impl<'a> Object<'a> {
 ///
 /// `file.create`, and the second naming of any action (`file.delete` at both ends of a rename over an
 /// existing file, `file.rename` at both ends of an exchange), apply to the second object where there is one.
-pub fn pair<'a>(
-    actions: &[Action],
-    first: Object<'a>,
-    second: Option<Object<'a>>,
-) -> Vec<(Action, Object<'a>)> {
+pub fn pair<'a>(actions: &[Action], first: Object<'a>, second: Option<Object<'a>>) -> Vec<(Action, Object<'a>)> {
     let mut seen = 0_u32;
     let of = |action: &Action| {
         let again = seen & action.bit() != 0;

@@ -38,13 +38,8 @@ const STAND_IN_HOME: &str = "/home/agent";
 impl Variables {
     /// The same, with `/workspace` and `/home/agent` for what has no value: to check and to test with.
     pub fn or_stand_ins(&self) -> Variables {
-        let or = |value: &Option<PathBuf>, stand_in: &str| {
-            value.clone().or_else(|| Some(PathBuf::from(stand_in)))
-        };
-        Variables {
-            workspace: or(&self.workspace, STAND_IN_WORKSPACE),
-            home: or(&self.home, STAND_IN_HOME),
-        }
+        let or = |value: &Option<PathBuf>, stand_in: &str| value.clone().or_else(|| Some(PathBuf::from(stand_in)));
+        Variables { workspace: or(&self.workspace, STAND_IN_WORKSPACE), home: or(&self.home, STAND_IN_HOME) }
     }
 
     pub fn get(&self, variable: Variable) -> Option<&PathBuf> {
@@ -100,13 +95,9 @@ impl Pattern {
             parts.extend(names.into_iter().map(Part::Name));
         }
         parts.extend(self.parts.iter().cloned());
-        let bytes: usize = parts
-            .iter()
-            .map(|part| if let Part::Name(name) = part { name.len() + 1 } else { 1 })
-            .sum();
+        let bytes: usize = parts.iter().map(|part| if let Part::Name(name) = part { name.len() + 1 } else { 1 }).sum();
         if bytes > MAX_PATH {
-            let text =
-                format!("the path has {bytes} bytes; the kernel knows none longer than {MAX_PATH}");
+            let text = format!("the path has {bytes} bytes; the kernel knows none longer than {MAX_PATH}");
             return Err((text, "shorten it".to_owned()));
         }
         Ok(parts)
@@ -179,10 +170,7 @@ fn directory(variable: Variable, variables: &Variables) -> Result<Vec<Vec<u8>>, 
     let absolute = bytes.starts_with(b"/") && !bytes.contains(&0);
     let plain = |part: &[u8]| part != b".." && part.len() <= MAX_COMPONENT;
     if !absolute || !bytes.split(|byte| *byte == b'/').all(plain) {
-        let text = format!(
-            "the value of `${{{name}}}` is no absolute path without `..`: {}",
-            value.display()
-        );
+        let text = format!("the value of `${{{name}}}` is no absolute path without `..`: {}", value.display());
         return Err((text, "give the directory's absolute path".to_owned()));
     }
     Ok(super::place::components(bytes).map(<[u8]>::to_vec).collect())
@@ -229,9 +217,7 @@ pub(super) fn name_matches(pieces: &[Piece], name: &[u8]) -> bool {
             }
             Some(Piece::One) => true,
             Some(Piece::Byte(byte)) => *byte == name[at],
-            Some(Piece::Class(bits)) => {
-                bits[usize::from(name[at] >> 6)] >> (name[at] & 63) & 1 == 1
-            }
+            Some(Piece::Class(bits)) => bits[usize::from(name[at] >> 6)] >> (name[at] & 63) & 1 == 1,
             None => false,
         };
         match (&mut star, fits) {

@@ -17,17 +17,11 @@ const MAX_RULES: usize = 16_384;
 
 /// Reads a policy that includes no other file. All errors are told, not only the first.
 pub fn parse(file_name: &str, text: &str) -> Result<Policy, Errors> {
-    parse_with(file_name, text, &mut |_| {
-        Err("only a policy read from a file may include".to_owned())
-    })
+    parse_with(file_name, text, &mut |_| Err("only a policy read from a file may include".to_owned()))
 }
 
 /// Reads a policy and the files it includes, each by `open`.
-pub(super) fn parse_with(
-    file_name: &str,
-    text: &str,
-    open: &mut Open<'_>,
-) -> Result<Policy, Errors> {
+pub(super) fn parse_with(file_name: &str, text: &str, open: &mut Open<'_>) -> Result<Policy, Errors> {
     let mut report = Report::over(vec![file_name.to_owned()]);
     let policy = read(file_name, text, open, &mut report);
     let warnings = report.finish()?;
@@ -191,8 +185,7 @@ pub(super) fn word(entry: &Entry, report: &mut Report) -> Option<String> {
     if let Some(text) = entry.value.text() {
         return Some(text.to_owned());
     }
-    let text =
-        format!("`{}` must be a word or a sentence, this is {}", entry.key, entry.value.describe());
+    let text = format!("`{}` must be a word or a sentence, this is {}", entry.key, entry.value.describe());
     report.error(entry.value.at, text, "write it after the colon");
     None
 }
@@ -220,12 +213,7 @@ pub(super) fn words(entry: &Entry, report: &mut Report) -> Option<Vec<String>> {
 }
 
 /// One of a few words; `absent` where the key is missing.
-pub(super) fn choice<T: Copy>(
-    entry: Option<&Entry>,
-    words: &[(&str, T)],
-    absent: T,
-    report: &mut Report,
-) -> T {
+pub(super) fn choice<T: Copy>(entry: Option<&Entry>, words: &[(&str, T)], absent: T, report: &mut Report) -> T {
     let Some(entry) = entry else { return absent };
     let given = entry.value.text();
     if let Some((_, value)) = words.iter().find(|(word, _)| Some(*word) == given) {
@@ -234,11 +222,7 @@ pub(super) fn choice<T: Copy>(
     let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
     let near = given.and_then(|given| suggestion(given, names.iter().copied()));
     let text = format!("`{}` cannot be {}", entry.key, entry.value.describe());
-    report.error(
-        entry.value.at,
-        text,
-        near.unwrap_or_else(|| format!("it is one of: {}", names.join(", "))),
-    );
+    report.error(entry.value.at, text, near.unwrap_or_else(|| format!("it is one of: {}", names.join(", "))));
     absent
 }
 

@@ -20,31 +20,9 @@ use super::{RULE_DEFAULT, RULE_UNKNOWN, glob, read_number};
 use crate::attempt::Verdict;
 
 const CASE_KEYS: &[&str] = &[
-    "name",
-    "action",
-    "path",
-    "path2",
-    "to",
-    "unix",
-    "signal",
-    "capability",
-    "protocol",
-    "unknown",
-    "nameless",
-    "written",
-    "exe",
-    "labels",
-    "exceeds",
-    "risk",
-    "agent",
-    "principal",
-    "role",
-    "env",
-    "task",
-    "approval",
-    "at",
-    "verdict",
-    "rule",
+    "name", "action", "path", "path2", "to", "unix", "signal", "capability", "protocol", "unknown", "nameless",
+    "written", "exe", "labels", "exceeds", "risk", "agent", "principal", "role", "env", "task", "approval", "at",
+    "verdict", "rule",
 ];
 const VERDICTS: [(&str, Verdict); 6] = [
     ("allow", Verdict::Allow),
@@ -58,16 +36,11 @@ const VERDICTS: [(&str, Verdict); 6] = [
 pub(super) fn cases(entry: &Entry, policy: &Policy, report: &mut Report) -> Vec<Case> {
     let Kind::List(nodes) = &entry.value.kind else {
         let text = format!("`tests` must be a list, this is {}", entry.value.describe());
-        report.error(
-            entry.value.at,
-            text,
-            "write each case as `- { action: file.read, path: /x, verdict: allow }`",
-        );
+        report.error(entry.value.at, text, "write each case as `- { action: file.read, path: /x, verdict: allow }`");
         return Vec::new();
     };
     let ids: HashSet<&str> = policy.rules.iter().map(|rule| rule.id.as_str()).collect();
-    let cases: Vec<Case> =
-        nodes.iter().filter_map(|node| case(node, policy, &ids, report)).collect();
+    let cases: Vec<Case> = nodes.iter().filter_map(|node| case(node, policy, &ids, report)).collect();
     let timed = policy.facts.iter().any(|fact| fact.changes());
     if let Some(case) = cases.iter().find(|case| timed && case.time.is_none()) {
         let text = "rules of this policy depend on the time, and the case does not say `at:`";
@@ -98,11 +71,7 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
         (&object, actions.iter().find(|action| has_place(**action)))
     {
         let text = format!("the case has no `path`, and `{}` needs one", action.verb());
-        report.error(
-            node.at,
-            text,
-            "write `path: /x`, or `unknown: true` for a place the kernel cannot tell",
-        );
+        report.error(node.at, text, "write `path: /x`, or `unknown: true` for a place the kernel cannot tell");
     }
     let reached = get("unix").and_then(|_| actions.iter().find(|action| !reaches_sockets(**action)));
     if let Some(action) = reached {
@@ -116,11 +85,7 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
     };
     let exe = case_program(get("exe"), report)?;
     let Some(verdict) = get("verdict") else {
-        report.error(
-            node.at,
-            "the case has no `verdict`",
-            "write `verdict: allow`, `deny` or `challenge`",
-        );
+        report.error(node.at, "the case has no `verdict`", "write `verdict: allow`, `deny` or `challenge`");
         return None;
     };
     let mut text = |key: &str| get(key).and_then(|entry| word(entry, report));
@@ -135,8 +100,7 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
     let name = text("name");
     let approvals = get("approval").map(|entry| approvals(entry, policy, report)).unwrap_or_default();
     let who = Who { approvals, ..who };
-    let rule = get("rule")
-        .and_then(|entry| word(entry, report).inspect(|rule| known(rule, entry, ids, report)));
+    let rule = get("rule").and_then(|entry| word(entry, report).inspect(|rule| known(rule, entry, ids, report)));
     Some(Case {
         at: node.at,
         name,
@@ -303,11 +267,7 @@ fn actions(entry: &Entry, report: &mut Report) -> Option<Vec<Action>> {
             let verbs = Action::ALL.iter().map(|action| action.verb());
             let near = node.text().and_then(|text| suggestion(text, verbs));
             let text = format!("the case's `action` cannot be {}", node.describe());
-            report.error(
-                node.at,
-                text,
-                near.unwrap_or_else(|| "write a verb such as `file.delete`".to_owned()),
-            );
+            report.error(node.at, text, near.unwrap_or_else(|| "write a verb such as `file.delete`".to_owned()));
         }
         action
     };
@@ -349,8 +309,7 @@ fn known(rule: &str, entry: &Entry, ids: &HashSet<&str>, report: &mut Report) {
         return;
     }
     let near = ids.iter().copied().take(256).chain([RULE_DEFAULT, RULE_UNKNOWN]);
-    let hint = suggestion(rule, near)
-        .unwrap_or_else(|| "name a rule of this file, or `RULE_DEFAULT`".to_owned());
+    let hint = suggestion(rule, near).unwrap_or_else(|| "name a rule of this file, or `RULE_DEFAULT`".to_owned());
     let text = format!("the case names the rule `{rule}`, which is not in this file");
     report.error(entry.value.at, text, hint);
 }

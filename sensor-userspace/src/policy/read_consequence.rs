@@ -87,7 +87,8 @@ pub(super) fn risk(entry: &Entry, report: &mut Report) -> i8 {
         Some(risk) if risk != 0 && (-100..=100).contains(&risk) => risk,
         _ => {
             let text = format!("`risk` cannot be {}", entry.value.describe());
-            let hint = "write what is added, `+20` or `-5`, up to 100; a condition goes into `when: { risk: \">=85\" }`";
+            let hint =
+                "write what is added, `+20` or `-5`, up to 100; a condition goes into `when: { risk: \">=85\" }`";
             report.error(entry.value.at, text, hint);
             0
         }
@@ -105,8 +106,7 @@ pub(super) fn errno(entry: &Entry, effect: Option<Effect>, report: &mut Report) 
         return Some(*number);
     }
     let names = ERRNOS.map(|(name, _)| name);
-    let hint = suggestion(given, names.into_iter())
-        .unwrap_or_else(|| format!("it is one of: {}", names.join(", ")));
+    let hint = suggestion(given, names.into_iter()).unwrap_or_else(|| format!("it is one of: {}", names.join(", ")));
     report.error(entry.value.at, format!("`errno` cannot be {}", entry.value.describe()), hint);
     None
 }
@@ -151,8 +151,7 @@ pub(super) fn expires(entry: &Entry, report: &mut Report) -> Option<i64> {
     let end = entry.value.text().and_then(end_of);
     let Some(end) = end else {
         let text = format!("`expires` cannot be {}", entry.value.describe());
-        let hint =
-            "write a day, `2026-12-31` (its end in UTC), or a moment, `2026-12-31T18:00:00Z`";
+        let hint = "write a day, `2026-12-31` (its end in UTC), or a moment, `2026-12-31T18:00:00Z`";
         report.error(entry.value.at, text, hint);
         return None;
     };
@@ -166,16 +165,9 @@ pub(super) fn expires(entry: &Entry, report: &mut Report) -> Option<i64> {
 /// `mode:` of a rule.
 pub(super) fn mode(entry: Option<&Entry>, policy_observes: bool, report: &mut Report) -> bool {
     let observe = choice(entry, &[("observe", true), ("enforce", false)], false, report);
-    if let Some(entry) =
-        entry.filter(|entry| policy_observes && entry.value.text() == Some("enforce"))
-    {
-        let text =
-            "`mode: enforce` of one rule in a policy with `mode: observe` is not supported yet";
-        report.error(
-            entry.value.at,
-            text,
-            "set the policy to `mode: enforce` and the other rules to `mode: observe`",
-        );
+    if let Some(entry) = entry.filter(|entry| policy_observes && entry.value.text() == Some("enforce")) {
+        let text = "`mode: enforce` of one rule in a policy with `mode: observe` is not supported yet";
+        report.error(entry.value.at, text, "set the policy to `mode: enforce` and the other rules to `mode: observe`");
     }
     observe
 }

@@ -36,7 +36,11 @@ pub(super) fn limit(entry: &Entry, report: &mut Report) -> Option<Limit> {
         (Some(side), None) => (side, false),
         (None, Some(side)) => (side, true),
         (Some(_), Some(other)) => {
-            report.error(other.at, "`limit` says both `within` and `beyond`", "a rule holds on one side: make two rules");
+            report.error(
+                other.at,
+                "`limit` says both `within` and `beyond`",
+                "a rule holds on one side: make two rules",
+            );
             return None;
         }
         (None, None) => {

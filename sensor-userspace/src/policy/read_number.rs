@@ -61,9 +61,10 @@ fn trouble(text: &str, kind: Numbered) -> (&'static str, String) {
         _ if reference(text).is_some() => {
             ("lists hold paths and destinations", format!("write the names here: {}", way_out(kind)))
         }
-        Numbered::Signal if text == "0" => {
-            ("it sends nothing, and no `signal:` speaks of it", "a rule without `signal:` speaks of it as well".to_owned())
-        }
+        Numbered::Signal if text == "0" => (
+            "it sends nothing, and no `signal:` speaks of it",
+            "a rule without `signal:` speaks of it as well".to_owned(),
+        ),
         Numbered::Signal if capitals.trim_start_matches("SIG").starts_with("RT") => {
             ("real-time signals have no names here", "write its number, from 32 to 64: `kill -l` tells it".to_owned())
         }

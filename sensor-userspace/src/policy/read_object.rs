@@ -99,21 +99,13 @@ pub(super) fn to(node: &Node, reading: &mut Reading, report: &mut Report) -> Opt
     destinations(not, reading, report).map(AddressTest::NotIn)
 }
 
-pub(super) fn destinations(
-    node: &Node,
-    reading: &mut Reading,
-    report: &mut Report,
-) -> Option<Vec<Destination>> {
+pub(super) fn destinations(node: &Node, reading: &mut Reading, report: &mut Report) -> Option<Vec<Destination>> {
     let mut found = Vec::new();
     let mut sound = not_empty(node, "to", report);
     for item in node.items() {
         let Some(text) = item.text() else {
             let text = format!("{} stands where a destination was expected", item.describe());
-            report.error(
-                item.at,
-                text,
-                "write `10.0.0.0/8`, `1.2.3.4:443`, or `$list`; quotes around `\"[…]\"`",
-            );
+            report.error(item.at, text, "write `10.0.0.0/8`, `1.2.3.4:443`, or `$list`; quotes around `\"[…]\"`");
             sound = None;
             continue;
         };

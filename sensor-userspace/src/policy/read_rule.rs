@@ -17,12 +17,8 @@ use super::yaml::{Entry, Kind, Node};
 use super::{RULE_DEFAULT, RULE_UNKNOWN, read_exe, read_number};
 use crate::attempt::Severity;
 
-const EFFECTS: [(&str, Effect); 4] = [
-    ("allow", Effect::Allow),
-    ("deny", Effect::Deny),
-    ("challenge", Effect::Challenge),
-    ("watch", Effect::Watch),
-];
+const EFFECTS: [(&str, Effect); 4] =
+    [("allow", Effect::Allow), ("deny", Effect::Deny), ("challenge", Effect::Challenge), ("watch", Effect::Watch)];
 const SEVERITIES: [(&str, Severity); 5] = [
     ("info", Severity::Info),
     ("low", Severity::Low),
@@ -144,9 +140,7 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
         }
     }
     let fallback = [("allow", Fallback::Allow), ("deny", Fallback::Deny)];
-    if let (Some(entry), Some(Effect::Deny), false) =
-        (get("label"), effect, observe || reading.observe)
-    {
+    if let (Some(entry), Some(Effect::Deny), false) = (get("label"), effect, observe || reading.observe) {
         let text = "a label is set when the action goes ahead, and this rule refuses it";
         report.warning(entry.at, text, "set it by a `watch:` rule of what goes before");
     }
@@ -195,11 +189,7 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
 }
 
 /// `when:`, and what `scope:` and `expires:` add to it.
-fn conditions(
-    entries: &[Entry],
-    reading: &mut Reading,
-    report: &mut Report,
-) -> Option<(When, Option<i64>)> {
+fn conditions(entries: &[Entry], reading: &mut Reading, report: &mut Report) -> Option<(When, Option<i64>)> {
     let get = |key: &str| entries.iter().find(|entry| entry.key == key);
     let mut sound = Some(());
     let mut conditions = match get("when") {
@@ -212,16 +202,12 @@ fn conditions(
     };
     if let Some(entry) = get("scope") {
         let fact = read_when::scope(entry, report);
-        sound = sound.and(
-            fact.and_then(|fact| read_when::add(fact, entry.at, &mut conditions, reading, report)),
-        );
+        sound = sound.and(fact.and_then(|fact| read_when::add(fact, entry.at, &mut conditions, reading, report)));
     }
     let end = get("expires").map(|entry| (entry, expires(entry, report)));
     if let Some((entry, end)) = end {
         let fact = end.map(Fact::Before);
-        sound = sound.and(
-            fact.and_then(|fact| read_when::add(fact, entry.at, &mut conditions, reading, report)),
-        );
+        sound = sound.and(fact.and_then(|fact| read_when::add(fact, entry.at, &mut conditions, reading, report)));
     }
     sound.map(|()| (conditions, end.and_then(|(_, end)| end)))
 }
@@ -264,11 +250,7 @@ fn effect<'a>(at: At, entries: &'a [Entry], report: &mut Report) -> Option<(Effe
 fn actions(entry: &Entry, report: &mut Report) -> Option<u32> {
     let words = entry.value.items();
     if words.is_empty() {
-        report.error(
-            entry.value.at,
-            format!("`{}:` names no action", entry.key),
-            "name one, or say \"*\"",
-        );
+        report.error(entry.value.at, format!("`{}:` names no action", entry.key), "name one, or say \"*\"");
         return None;
     }
     let mut mask = Some(0);
@@ -276,16 +258,8 @@ fn actions(entry: &Entry, report: &mut Report) -> Option<u32> {
         let bits = match node.text() {
             Some(word) => words::actions(word, node.at, report),
             None => {
-                let text = format!(
-                    "`{}:` holds {} where an action was expected",
-                    entry.key,
-                    node.describe()
-                );
-                report.error(
-                    node.at,
-                    text,
-                    "write a verb such as `file.delete`, in quotes if it is \"*\"",
-                );
+                let text = format!("`{}:` holds {} where an action was expected", entry.key, node.describe());
+                report.error(node.at, text, "write a verb such as `file.delete`, in quotes if it is \"*\"");
                 None
             }
         };
@@ -295,13 +269,7 @@ fn actions(entry: &Entry, report: &mut Report) -> Option<u32> {
 }
 
 /// With a test on its object the rule speaks only of actions that have one; a verb without is a mistake.
-fn narrow(
-    mask: &mut u32,
-    key: &str,
-    fits: fn(Action) -> bool,
-    effect: &Entry,
-    report: &mut Report,
-) {
+fn narrow(mask: &mut u32, key: &str, fits: fn(Action) -> bool, effect: &Entry, report: &mut Report) {
     let (what, example) = match key {
         "path" => ("path", "file.*"),
         "unix" => ("unix socket", "net.connect"),
@@ -315,8 +283,7 @@ fn narrow(
         let action = node.text().and_then(Action::from_verb);
         if let Some(action) = action.filter(|action| !fits(*action)) {
             told = true;
-            let text =
-                format!("`{}` has no {what} that `{key}:` could be tested on", action.verb());
+            let text = format!("`{}` has no {what} that `{key}:` could be tested on", action.verb());
             let hint = match (key, action) {
                 ("unix", Action::NetBind) => {
                     "binding makes the socket's file: write `file.create` and `path:`".to_owned()
@@ -326,12 +293,9 @@ fn narrow(
             report.error(node.at, text, hint);
         }
     }
-    *mask = words::verbs(*mask)
-        .filter(|action| fits(*action))
-        .fold(0, |mask, action| mask | action.bit());
+    *mask = words::verbs(*mask).filter(|action| fits(*action)).fold(0, |mask, action| mask | action.bit());
     if *mask == 0 && !told {
-        let text =
-            format!("none of the rule's actions has a {what} that `{key}:` could be tested on");
+        let text = format!("none of the rule's actions has a {what} that `{key}:` could be tested on");
         report.error(effect.value.at, text, format!("remove `{key}:`, or name `{example}`"));
     }
 }

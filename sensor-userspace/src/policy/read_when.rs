@@ -3,9 +3,9 @@
 use super::facts::{Fact, Words};
 use super::language::When;
 use super::problem::{At, Report};
-use super::sensitivity;
 use super::read::{Reading, words};
 use super::read_limit::limit;
+use super::sensitivity;
 use super::window::Window;
 use super::words::{MAX_NAME, WHEN_KEYS, is_name, unknown_key};
 use super::yaml::{Entry, Kind, Node};
@@ -15,8 +15,7 @@ const MAX_RISK: u8 = 100;
 /// Reads `when:`; `None` with the reason told.
 pub(super) fn when(entry: &Entry, reading: &mut Reading, report: &mut Report) -> Option<When> {
     let Kind::Map(entries) = &entry.value.kind else {
-        let text =
-            format!("`when` must be a map of conditions, this is {}", entry.value.describe());
+        let text = format!("`when` must be a map of conditions, this is {}", entry.value.describe());
         report.error(entry.value.at, text, "write `when: { label: secret }`");
         return None;
     };
@@ -30,8 +29,9 @@ pub(super) fn when(entry: &Entry, reading: &mut Reading, report: &mut Report) ->
         let read = match entry.key.as_str() {
             "label" => labels(entry, &mut when, reading, report),
             "risk" => risk(entry, report).map(|range| when.risk = Some(range)),
-            "time" => window(entry, report)
-                .and_then(|window| add(Fact::Time(window), entry.at, &mut when, reading, report)),
+            "time" => {
+                window(entry, report).and_then(|window| add(Fact::Time(window), entry.at, &mut when, reading, report))
+            }
             "principal" | "role" | "env" | "task" => some_words(entry, report).and_then(|words| {
                 let fact = match entry.key.as_str() {
                     "principal" => Fact::Principal(words),
@@ -56,13 +56,7 @@ pub(super) fn when(entry: &Entry, reading: &mut Reading, report: &mut Report) ->
 }
 
 /// One more fact that must hold.
-pub(super) fn add(
-    fact: Fact,
-    at: At,
-    when: &mut When,
-    reading: &mut Reading,
-    report: &mut Report,
-) -> Option<()> {
+pub(super) fn add(fact: Fact, at: At, when: &mut When, reading: &mut Reading, report: &mut Report) -> Option<()> {
     let id = reading.vocabulary.fact(fact, at, report)?;
     if !when.facts.contains(&id) {
         when.facts.push(id);
@@ -70,12 +64,7 @@ pub(super) fn add(
     Some(())
 }
 
-fn labels(
-    entry: &Entry,
-    when: &mut When,
-    reading: &mut Reading,
-    report: &mut Report,
-) -> Option<()> {
+fn labels(entry: &Entry, when: &mut When, reading: &mut Reading, report: &mut Report) -> Option<()> {
     let Kind::Map(sides) = &entry.value.kind else {
         when.labels_any = asked(entry, reading, report)?;
         return Some(());
@@ -90,8 +79,7 @@ fn labels(
             "any" | "not" => {
                 let found = asked(side, reading, report);
                 sound = sound.and(found.as_ref().map(|_| ()));
-                let list =
-                    if side.key == "any" { &mut when.labels_any } else { &mut when.labels_none };
+                let list = if side.key == "any" { &mut when.labels_any } else { &mut when.labels_none };
                 *list = found.unwrap_or_default();
             }
             _ => {
@@ -165,9 +153,7 @@ fn window(entry: &Entry, report: &mut Report) -> Option<Window> {
         return None;
     };
     Window::read(text)
-        .map_err(|(cause, hint)| {
-            report.error(entry.value.at, format!("time `{text}`: {cause}"), hint)
-        })
+        .map_err(|(cause, hint)| report.error(entry.value.at, format!("time `{text}`: {cause}"), hint))
         .ok()
 }
 

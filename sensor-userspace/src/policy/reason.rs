@@ -28,12 +28,7 @@ pub(super) fn does(verdict: Verdict) -> &'static str {
 }
 
 /// `file.delete of /home/x: RULE_FILE_DELETE_BLOCK denies outside /tmp/**`
-pub(super) fn sentence(
-    table: &Table,
-    single: &Single,
-    action: Action,
-    object: Object<'_>,
-) -> String {
+pub(super) fn sentence(table: &Table, single: &Single, action: Action, object: Object<'_>) -> String {
     let what = what(action, object);
     let does = does(single.verdict);
     if single.unknown {
@@ -53,10 +48,7 @@ pub(super) fn sentence(
         return format!("{what}: no rule matches, the default {does}");
     };
     let (Some(rule), Some(text)) = (table.tests.get(index), table.rules.get(index)) else {
-        return format!(
-            "{what}: rule number {index}, which policy {} does not have, {does}",
-            table.name
-        );
+        return format!("{what}: rule number {index}, which policy {} does not have, {does}", table.name);
     };
     let places = places(rule, &text.places);
     let programs = programs(rule, &text.programs).map(|programs| format!(", {programs}")).unwrap_or_default();
@@ -148,10 +140,9 @@ fn what(action: Action, object: Object<'_>) -> String {
         Object::None => action.verb().to_owned(),
         Object::Address { address, port, .. } => {
             let address = Ipv6Addr::from(address);
-            let address = address.to_ipv4_mapped().map_or_else(
-                || format!("[{address}]:{port}"),
-                |address| format!("{address}:{port}"),
-            );
+            let address = address
+                .to_ipv4_mapped()
+                .map_or_else(|| format!("[{address}]:{port}"), |address| format!("{address}:{port}"));
             format!("{} to {address}", action.verb())
         }
         Object::OtherSocket => format!("{} on a socket that is not of IP", action.verb()),

@@ -47,7 +47,9 @@ pub(super) fn lists(entry: &Entry, reading: &mut Reading, report: &mut Report) -
     for entry in entries {
         let known = NAMES.iter().position(|name| *name == entry.key);
         match known {
-            Some(0) => report.error(entry.at, "what is in no list is public", "remove it: the highest level of a place counts"),
+            Some(0) => {
+                report.error(entry.at, "what is in no list is public", "remove it: the highest level of a place counts")
+            }
             Some(level) => levels[level] = one(&entry.value, reading, report),
             None => unknown_key(entry, &NAMES[1..], false, report),
         }
@@ -179,7 +181,11 @@ mod tests {
             assert!(error.contains(wanted), "{sensitivity} {rule}: {error}");
         }
         let policy = of("{ internal: /a }", "deny: file.read, when: { sensitivity: regulated }").unwrap();
-        assert!(policy.warnings[0].text.contains("nothing is regulated: the rule never holds"), "{:?}", policy.warnings);
+        assert!(
+            policy.warnings[0].text.contains("nothing is regulated: the rule never holds"),
+            "{:?}",
+            policy.warnings
+        );
         let policy = of("{ internal: /a }", "deny: '*', when: { sensitivity: '<=internal' }").unwrap();
         assert!(policy.warnings.is_empty());
         assert!(Action::ALL.iter().all(|action| has_level(*action) == (policy.rules[0].actions & action.bit() != 0)));

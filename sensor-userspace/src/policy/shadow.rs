@@ -39,33 +39,21 @@ pub(super) fn warn(policy: &Policy, report: &mut Report) {
         let Some(mut deciders) = deciders else { continue };
         deciders.sort_by_key(|rule| rule.at);
         deciders.dedup_by_key(|rule| rule.at);
-        let names: Vec<String> = deciders
-            .iter()
-            .map(|one| format!("`{}` ({})", one.id, report.place(one.at, rule.at)))
-            .collect();
+        let names: Vec<String> =
+            deciders.iter().map(|one| format!("`{}` ({})", one.id, report.place(one.at, rule.at))).collect();
         if names.is_empty() {
             continue;
         }
         report.enter_rule(Some(rule.id.clone()));
-        let text = format!(
-            "`{}` never decides: {} stands before it and covers all of it",
-            rule.id,
-            names.join(", ")
-        );
-        report.warning(
-            rule.at,
-            text,
-            "the first match wins: move it up, narrow the earlier one, or remove it",
-        );
+        let text = format!("`{}` never decides: {} stands before it and covers all of it", rule.id, names.join(", "));
+        report.warning(rule.at, text, "the first match wins: move it up, narrow the earlier one, or remove it");
         report.enter_rule(None);
     }
     warn_of_capabilities(policy, report);
     turned_round(policy, report);
     warn_of_levels(policy, report);
     let only_allows = policy.rules.iter().all(|rule| rule.effect == Effect::Allow);
-    if let (Fallback::Allow, true, Some(first)) =
-        (policy.default, only_allows, policy.rules.first())
-    {
+    if let (Fallback::Allow, true, Some(first)) = (policy.default, only_allows, policy.rules.first()) {
         let text = "every rule allows, and so does the default: this policy never denies";
         report.warning(first.at, text, "say `default: deny`");
     }
@@ -168,17 +156,13 @@ impl Search<'_> {
         if inner.iter().all(|set| outer.contains(set)) {
             return true;
         }
-        let patterns = |sets: &[SetId]| {
-            sets.iter().flat_map(|set| &self.policy.sets[*set]).collect::<Vec<_>>()
-        };
+        let patterns = |sets: &[SetId]| sets.iter().flat_map(|set| &self.policy.sets[*set]).collect::<Vec<_>>();
         let (outer, inner): (Vec<&Pattern>, Vec<&Pattern>) = (patterns(outer), patterns(inner));
-        self.spend(outer.len() * inner.len())
-            && inner.iter().all(|inner| outer.iter().any(|outer| outer.covers(inner)))
+        self.spend(outer.len() * inner.len()) && inner.iter().all(|inner| outer.iter().any(|outer| outer.covers(inner)))
     }
 
     fn holds(&self, outer: &[Destination], inner: &[Destination]) -> bool {
-        self.spend(outer.len() * inner.len())
-            && inner.iter().all(|inner| outer.iter().any(|outer| outer.covers(inner)))
+        self.spend(outer.len() * inner.len()) && inner.iter().all(|inner| outer.iter().any(|outer| outer.covers(inner)))
     }
 
     fn spend(&self, pairs: usize) -> bool {
@@ -190,8 +174,8 @@ impl Search<'_> {
 /// Whether `wide` holds at every time at which `narrow` does.
 fn holds_whenever(wide: &When, narrow: &When) -> bool {
     let within = |few: &[usize], many: &[usize]| few.iter().all(|one| many.contains(one));
-    let any = wide.labels_any.is_empty()
-        || !narrow.labels_any.is_empty() && within(&narrow.labels_any, &wide.labels_any);
+    let any =
+        wide.labels_any.is_empty() || !narrow.labels_any.is_empty() && within(&narrow.labels_any, &wide.labels_any);
     let risk = match (wide.risk, narrow.risk) {
         (None, _) => true,
         (Some(wide), Some(narrow)) => wide.0 <= narrow.0 && narrow.1 <= wide.1,

@@ -73,11 +73,7 @@ impl Dialect {
     }
 }
 
-pub fn suggest(
-    observed: &Observed,
-    options: &Options,
-    dialect: Dialect,
-) -> Result<Suggestion, Failed> {
+pub fn suggest(observed: &Observed, options: &Options, dialect: Dialect) -> Result<Suggestion, Failed> {
     let Options { name, variables, on_unknown } = options;
     let (rules, left_out) = rules::Maker { observed, variables, dialect }.rules();
     if rules.is_empty() {
@@ -87,8 +83,7 @@ pub fn suggest(
         Fallback::Allow => "allow",
         Fallback::Deny => "deny",
     };
-    let page =
-        write::Page { name, on_unknown, observed, variables, rules: &rules, left_out: &left_out };
+    let page = write::Page { name, on_unknown, observed, variables, rules: &rules, left_out: &left_out };
     let text = page.text();
     let denied = replay(observed, &text, variables, &left_out).map_err(Failed::Unsound)?;
     if !denied.is_empty() {
@@ -123,8 +118,7 @@ pub fn replay(
         if left_out.contains(key) {
             continue;
         }
-        let decision =
-            table.judge(&[(*action, thing.object(*action))], &Circumstances::default());
+        let decision = table.judge(&[(*action, thing.object(*action))], &Circumstances::default());
         if decision.verdict != Verdict::Allow {
             let (action, thing, stat) = (*action, thing.clone(), stat.clone());
             denied.push(Denied { action, thing, stat, reason: decision.reason });

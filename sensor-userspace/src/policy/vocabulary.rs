@@ -81,12 +81,8 @@ impl Vocabulary {
 
     /// Tells of labels that only one side knows.
     pub fn finish(self, report: &mut Report) -> (Vec<String>, Vec<Fact>) {
-        let set: Vec<&str> = self
-            .labels
-            .iter()
-            .filter(|label| label.set.is_some())
-            .map(|label| label.name.as_str())
-            .collect();
+        let set: Vec<&str> =
+            self.labels.iter().filter(|label| label.set.is_some()).map(|label| label.name.as_str()).collect();
         for Label { name, set: set_at, asked } in &self.labels {
             let (at, rule, text, hint) = match (set_at, asked) {
                 (None, Some((at, rule))) => {
@@ -97,8 +93,7 @@ impl Vocabulary {
                 }
                 (Some((at, rule)), None) => {
                     let text = format!("the label `{name}` is set, and no rule asks for it");
-                    let hint =
-                        format!("write a rule with `when: {{ label: {name} }}`, or remove it");
+                    let hint = format!("write a rule with `when: {{ label: {name} }}`, or remove it");
                     (at, rule, text, hint)
                 }
                 _ => continue,

@@ -6,62 +6,25 @@ use super::problem::{At, Report};
 use super::yaml::Entry;
 
 pub(super) const TOP_KEYS: &[&str] = &[
-    "version",
-    "name",
-    "description",
-    "include",
-    "mode",
-    "default",
-    "on_unknown",
-    "lists",
-    "sensitivity",
-    "rules",
-    "hosts",
-    "tests",
+    "version", "name", "description", "include", "mode", "default", "on_unknown", "lists", "sensitivity", "rules",
+    "hosts", "tests",
 ];
 /// Of a file that another includes.
-pub(super) const INCLUDED_KEYS: &[&str] =
-    &["version", "name", "description", "include", "lists", "rules", "tests"];
+pub(super) const INCLUDED_KEYS: &[&str] = &["version", "name", "description", "include", "lists", "rules", "tests"];
 /// Part of the language, not of this version.
 const TOP_LATER: &[(&str, &str)] = &[
     ("on_stale", "leave it out: what is in force stays in force while no daemon lives"),
-    (
-        "exceptions",
-        "write an `allow:` rule with `owner:`, `reason:` and `expires:` before the rule it excepts from",
-    ),
+    ("exceptions", "write an `allow:` rule with `owner:`, `reason:` and `expires:` before the rule it excepts from"),
 ];
 
 pub(super) const RULE_KEYS: &[&str] = &[
-    "id",
-    "description",
-    "allow",
-    "deny",
-    "challenge",
-    "watch",
-    "path",
-    "to",
-    "unix",
-    "signal",
-    "capability",
-    "exe",
-    "when",
-    "mode",
-    "severity",
-    "tags",
-    "label",
-    "risk",
-    "errno",
-    "timeout",
-    "otherwise",
-    "owner",
-    "reason",
-    "expires",
+    "id", "description", "allow", "deny", "challenge", "watch", "path", "to", "unix", "signal", "capability", "exe",
+    "when", "mode", "severity", "tags", "label", "risk", "errno", "timeout", "otherwise", "owner", "reason", "expires",
     "scope",
 ];
 pub(super) const WHEN_KEYS: &[&str] =
     &["label", "risk", "principal", "role", "env", "task", "time", "approval", "limit", "sensitivity"];
-const EVERY_TIME: &str =
-    "leave the rule out, or write it without this condition if it shall hold always";
+const EVERY_TIME: &str = "leave the rule out, or write it without this condition if it shall hold always";
 const NO_CONSEQUENCE: &str = "leave it out: the effect alone is enforced and recorded";
 const RULE_LATER: &[(&str, &str)] = &[
     ("unresolved", "leave it out"),
@@ -107,8 +70,7 @@ pub(super) fn unknown_key(entry: &Entry, known: &[&str], in_rule: bool, report: 
         return;
     }
     let words = known.iter().copied().chain(later.iter().map(|(name, _)| *name));
-    let hint = suggestion(key, words)
-        .unwrap_or_else(|| format!("the keys here are: {}", known.join(", ")));
+    let hint = suggestion(key, words).unwrap_or_else(|| format!("the keys here are: {}", known.join(", ")));
     report.error(entry.at, format!("unknown key `{key}`"), hint);
 }
 
@@ -136,11 +98,7 @@ pub(super) fn actions(word: &str, at: At, report: &mut Report) -> Option<u32> {
         return Some(action.bit());
     }
     if word.starts_with("tool:") {
-        report.error(
-            at,
-            format!("`{word}`: tool actions are not supported yet"),
-            "leave the rule out",
-        );
+        report.error(at, format!("`{word}`: tool actions are not supported yet"), "leave the rule out");
         return None;
     }
     let classes = Class::ALL.iter().map(|class| class.name());

@@ -38,9 +38,7 @@ impl Node {
     /// What it is, for messages.
     pub fn describe(&self) -> String {
         match &self.kind {
-            Kind::Scalar { plain: true, text }
-                if text.is_empty() || text == "~" || text == "null" =>
-            {
+            Kind::Scalar { plain: true, text } if text.is_empty() || text == "~" || text == "null" => {
                 "nothing".to_owned()
             }
             Kind::Scalar { text, .. } => format!("`{text}`"),
@@ -60,11 +58,7 @@ impl Node {
     /// The text of a scalar that is not null.
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Scalar { plain: true, text }
-                if text.is_empty() || text == "~" || text == "null" =>
-            {
-                None
-            }
+            Kind::Scalar { plain: true, text } if text.is_empty() || text == "~" || text == "null" => None,
             Kind::Scalar { text, .. } => Some(text),
             _ => None,
         }
@@ -75,8 +69,7 @@ impl Node {
 pub(super) fn read(text: &str, file: u16, report: &mut Report) -> Option<Node> {
     let top = At { file, ..At::TOP };
     if text.len() > MAX_BYTES {
-        let cause =
-            format!("the file has {} bytes, more than the limit of {MAX_BYTES}", text.len());
+        let cause = format!("the file has {} bytes, more than the limit of {MAX_BYTES}", text.len());
         report.error(top, cause, "split it into several policies");
         return None;
     }
@@ -88,11 +81,7 @@ pub(super) fn read(text: &str, file: u16, report: &mut Report) -> Option<Node> {
             Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
             Event::StreamEnd => break,
             _ if root.is_some() => {
-                reader.report.error(
-                    at,
-                    "a second YAML document",
-                    "one policy a file: split it at `---`",
-                );
+                reader.report.error(at, "a second YAML document", "one policy a file: split it at `---`");
                 return None;
             }
             event => root = Some(reader.node(event, at, 0)?),
@@ -142,24 +131,14 @@ impl<'input> Reader<'input, '_> {
         }
         let (anchor, tagged) = match &event {
             Event::Scalar(_, _, anchor, tag) => (*anchor, tag.is_some()),
-            Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag) => {
-                (*anchor, tag.is_some())
-            }
+            Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag) => (*anchor, tag.is_some()),
             _ => (0, false),
         };
         if anchor != 0 {
-            self.report.error(
-                at,
-                "YAML anchors (`&name`) are no part of the language",
-                "name the list under `lists:`",
-            );
+            self.report.error(at, "YAML anchors (`&name`) are no part of the language", "name the list under `lists:`");
         }
         if tagged {
-            self.report.error(
-                at,
-                "YAML tags (`!name`) are no part of the language",
-                "remove the tag",
-            );
+            self.report.error(at, "YAML tags (`!name`) are no part of the language", "remove the tag");
         }
         match event {
             Event::Scalar(text, style, ..) => {
@@ -183,11 +162,7 @@ impl<'input> Reader<'input, '_> {
                 Some(Node { at, kind: Kind::Scalar { text: String::new(), plain: true } })
             }
             _ => {
-                self.report.error(
-                    at,
-                    "not valid YAML: a value was expected here",
-                    "complete the file",
-                );
+                self.report.error(at, "not valid YAML: a value was expected here", "complete the file");
                 None
             }
         }

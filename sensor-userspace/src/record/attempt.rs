@@ -61,10 +61,7 @@ impl AttemptData<'_> {
             }
             data.array_of("behavioral_trajectory", self.context.trajectory);
             data.raw("chain", self.chain);
-            data.plain(
-                "classification",
-                classification(judgement.verdict).as_bytes(),
-            );
+            data.plain("classification", classification(judgement.verdict).as_bytes());
             if let Some(container) = &identity.container {
                 data.raw("container", container);
             }
@@ -136,10 +133,7 @@ fn write_action(attempt: &Attempt, judgement: &Judgement, action: &mut Object<'_
         action.plain("abi", b"compat");
     }
     if attempt.actions.len() > 1 {
-        action.strings(
-            "actions",
-            attempt.actions.iter().map(|action| action.verb()),
-        );
+        action.strings("actions", attempt.actions.iter().map(|action| action.verb()));
     }
     if let Some(argument) = &attempt.argument {
         action.str("argument", argument);

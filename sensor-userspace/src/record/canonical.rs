@@ -29,11 +29,7 @@ pub fn encode(text: &[u8], out: &mut Vec<u8>) {
     while let Some(stop) = rest.iter().position(|&byte| !is_plain(byte)) {
         let byte = rest[stop];
         out.extend_from_slice(&rest[..stop]);
-        out.extend_from_slice(&[
-            b'%',
-            HEX[usize::from(byte >> 4)],
-            HEX[usize::from(byte & 15)],
-        ]);
+        out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         rest = &rest[stop + 1..];
     }
     out.extend_from_slice(rest);
@@ -55,11 +51,7 @@ pub fn string(text: &[u8], out: &mut Vec<u8>) {
 
 /// The bytes that a canonical string stands for; what is not canonical stands for itself.
 pub fn decode(text: &[u8]) -> Vec<u8> {
-    let nibble = |byte: u8| {
-        HEX.iter()
-            .position(|&digit| digit == byte)
-            .map(|at| at as u8)
-    };
+    let nibble = |byte: u8| HEX.iter().position(|&digit| digit == byte).map(|at| at as u8);
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     while at < text.len() {
@@ -124,11 +116,7 @@ impl<'a> Object<'a> {
     pub fn write(out: &'a mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
         out.push(b'{');
         let start = out.len();
-        let mut object = Object {
-            out,
-            start,
-            last: (start, start),
-        };
+        let mut object = Object { out, start, last: (start, start) };
         fill(&mut object);
         object.out.push(b'}');
     }
@@ -178,8 +166,7 @@ impl<'a> Object<'a> {
     }
 
     pub fn bool(&mut self, key: &str, value: bool) {
-        self.key(key)
-            .extend_from_slice(if value { b"true" } else { b"false" });
+        self.key(key).extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     /// An array whose elements stand in `inside` in canonical bytes, joined by commas.

@@ -36,9 +36,7 @@ impl Category {
 
     /// The category of a `type`, whatever its prefix.
     pub fn of_type(kind: &[u8]) -> Option<Category> {
-        Category::ALL
-            .into_iter()
-            .find(|category| kind.ends_with(category.name().as_bytes()))
+        Category::ALL.into_iter().find(|category| kind.ends_with(category.name().as_bytes()))
     }
 
     /// The `dataschema` of its records.
@@ -126,28 +124,16 @@ impl<'a> Parts<'a> {
         let subject = next(br#"","dataschema":""#)?;
         let dataschema = next(br#"","data":"#)?;
         let (data, tail) = rest.split_at(rest.len().checked_sub(TAIL)?);
-        let signature = tail
-            .strip_prefix(br#","signature":""#.as_slice())?
-            .strip_suffix(br#""}"#)?;
+        let signature = tail.strip_prefix(br#","signature":""#.as_slice())?.strip_suffix(br#""}"#)?;
         let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         let whole = signature.iter().all(hex) && data.first() == Some(&b'{');
-        whole.then_some(Parts {
-            kind,
-            source,
-            id,
-            time,
-            subject,
-            dataschema,
-            data,
-            signature,
-        })
+        whole.then_some(Parts { kind, source, id, time, subject, dataschema, data, signature })
     }
 }
 
 /// A type prefix is part of what is signed and of every line: only harmless characters.
 pub fn check_type_prefix(prefix: &str) -> Result<(), String> {
-    let harmless =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
     match prefix.bytes().all(harmless) {
         true if prefix.len() <= 128 => Ok(()),
         _ => Err(format!(

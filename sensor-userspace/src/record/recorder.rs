@@ -49,10 +49,7 @@ pub struct RecorderOptions {
 
 impl Default for RecorderOptions {
     fn default() -> Self {
-        RecorderOptions {
-            trajectory_length: 8,
-            risk_profile: Profile::Article,
-        }
+        RecorderOptions { trajectory_length: 8, risk_profile: Profile::Article }
     }
 }
 
@@ -71,10 +68,7 @@ pub struct Recorder {
 
 impl Recorder {
     pub fn new(run: Run, options: RecorderOptions) -> Result<Recorder> {
-        let RecorderOptions {
-            trajectory_length,
-            risk_profile: Profile::Article,
-        } = options;
+        let RecorderOptions { trajectory_length, risk_profile: Profile::Article } = options;
         Ok(Recorder {
             identity: Identity::of(&run),
             trajectory: Trajectory::new(trajectory_length).map_err(|why| anyhow!(why))?,
@@ -144,52 +138,38 @@ impl Recorder {
 
     /// Records how an attempt ended that was recorded as pending: the attempt again, with its
     /// result, and with trajectory and risk as its first record shows them.
-    pub fn outcome(
-        &mut self,
-        of: &RecordId,
-        a: &Attempt,
-        j: &Judgement,
-        ledger: &mut Ledger,
-    ) -> Result<RecordId> {
+    pub fn outcome(&mut self, of: &RecordId, a: &Attempt, j: &Judgement, ledger: &mut Ledger) -> Result<RecordId> {
         let frozen = of.frozen.as_ref().ok_or_else(|| {
-            anyhow!("outcome of {of}: that attempt was not recorded as pending; record an outcome only for one that was")
+            anyhow!(
+                "outcome of {of}: that attempt was not recorded as pending; record an outcome only for one that was"
+            )
         })?;
         // The wall's clock may have moved since: the attempt's time is the one that its first record gave.
         let time = self.clock.format(frozen.at);
         let source = source_for(&mut self.source, &self.run, ledger);
         let outcome_of = of.to_string();
-        ledger.append(
-            category(j),
-            source,
-            a.action.verb().as_bytes(),
-            |chain, out| {
-                AttemptData {
-                    identity: &self.identity,
-                    attempt: a,
-                    judgement: j,
-                    timestamp: &time,
-                    chain,
-                    context: Context {
-                        trajectory: &frozen.trajectory,
-                        truncated: frozen.truncated,
-                        score: frozen.score,
-                        factors: &frozen.factors,
-                    },
-                    outcome_of: Some(&outcome_of),
-                }
-                .write(out);
-            },
-        )
+        ledger.append(category(j), source, a.action.verb().as_bytes(), |chain, out| {
+            AttemptData {
+                identity: &self.identity,
+                attempt: a,
+                judgement: j,
+                timestamp: &time,
+                chain,
+                context: Context {
+                    trajectory: &frozen.trajectory,
+                    truncated: frozen.truncated,
+                    score: frozen.score,
+                    factors: &frozen.factors,
+                },
+                outcome_of: Some(&outcome_of),
+            }
+            .write(out);
+        })
     }
 
     /// A `sandbox.event`: `start`, `stop`, `hold`, `contain`, `release`, or `adopt` by a daemon
     /// that goes on with a run whose trajectory and score it does not know.
-    pub fn sandbox(
-        &mut self,
-        kind: &str,
-        fields: &[(&str, Field<'_>)],
-        ledger: &mut Ledger,
-    ) -> Result<RecordId> {
+    pub fn sandbox(&mut self, kind: &str, fields: &[(&str, Field<'_>)], ledger: &mut Ledger) -> Result<RecordId> {
         let score = Field::Uint(u64::from(self.risk.score()));
         let mut all = vec![("live_risk_score", score)];
         all.extend(fields.iter().cloned());
@@ -197,15 +177,8 @@ impl Recorder {
     }
 }
 
-fn source_for<'s>(
-    cached: &'s mut Option<(Arc<str>, Vec<u8>)>,
-    run: &Run,
-    ledger: &Ledger,
-) -> &'s [u8] {
-    if cached
-        .as_ref()
-        .is_some_and(|(prefix, _)| !Arc::ptr_eq(prefix, ledger.id_prefix()))
-    {
+fn source_for<'s>(cached: &'s mut Option<(Arc<str>, Vec<u8>)>, run: &Run, ledger: &Ledger) -> &'s [u8] {
+    if cached.as_ref().is_some_and(|(prefix, _)| !Arc::ptr_eq(prefix, ledger.id_prefix())) {
         *cached = None;
     }
     let make = || {
@@ -231,16 +204,8 @@ pub(crate) fn run_fields(run: &Run) -> Vec<(&str, Field<'_>)> {
         ("run_id", Field::Str(&run.run_id)),
         ("trace_id", Field::Str(&run.trace_id)),
     ];
-    fields.extend(
-        run.container
-            .iter()
-            .map(|id| ("container", Field::Str(id.as_str()))),
-    );
-    fields.extend(
-        run.environment
-            .iter()
-            .map(|name| ("environment", Field::Str(name.as_str()))),
-    );
+    fields.extend(run.container.iter().map(|id| ("container", Field::Str(id.as_str()))));
+    fields.extend(run.environment.iter().map(|name| ("environment", Field::Str(name.as_str()))));
     fields
 }
 
@@ -252,20 +217,14 @@ pub(crate) fn event_data(
     fields: &[(&str, Field<'_>)],
 ) -> Result<impl FnOnce(&[u8], &mut Vec<u8>)> {
     let mut all = run.map(run_fields).unwrap_or_default();
-    all.extend([
-        ("kind", Field::Str(kind)),
-        ("timestamp", Field::Bytes(timestamp)),
-    ]);
+    all.extend([("kind", Field::Str(kind)), ("timestamp", Field::Bytes(timestamp))]);
     all.extend(fields.iter().cloned());
     // The chain object is known only when the line is written: leave its place, then fill it.
     let mark: &[u8] = b"\0";
     all.push(("chain", Field::Raw(mark)));
     let mut bytes = Vec::new();
     write_object(&all, &mut bytes)?;
-    let place = bytes
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(bytes.len());
+    let place = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     Ok(move |chain: &[u8], out: &mut Vec<u8>| {
         out.extend_from_slice(&bytes[..place]);
         out.extend_from_slice(chain);

@@ -22,11 +22,7 @@ pub struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     pub fn new(bytes: &'a [u8]) -> Scanner<'a> {
-        Scanner {
-            bytes,
-            at: 0,
-            depth: 0,
-        }
+        Scanner { bytes, at: 0, depth: 0 }
     }
 
     fn fail<T>(&self, what: &'static str) -> Result<T> {
@@ -47,11 +43,7 @@ impl<'a> Scanner<'a> {
 
     /// Nothing may follow.
     pub fn end(&self) -> Result<()> {
-        if self.at == self.bytes.len() {
-            Ok(())
-        } else {
-            self.fail("bytes after the value")
-        }
+        if self.at == self.bytes.len() { Ok(()) } else { self.fail("bytes after the value") }
     }
 
     /// A string's inside, still encoded.
@@ -100,9 +92,7 @@ impl<'a> Scanner<'a> {
         let first = self.at;
         let mut value: u64 = 0;
         while let Some(digit @ b'0'..=b'9') = self.peek() {
-            value = value
-                .saturating_mul(10)
-                .saturating_add(u64::from(digit - b'0'));
+            value = value.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
             self.at += 1;
         }
         let count = self.at - first;
@@ -115,10 +105,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Calls `each` for every key, with the scanner standing at its value, which `each` must take.
-    pub fn object(
-        &mut self,
-        mut each: impl FnMut(&'a [u8], &mut Scanner<'a>) -> Result<()>,
-    ) -> Result<()> {
+    pub fn object(&mut self, mut each: impl FnMut(&'a [u8], &mut Scanner<'a>) -> Result<()>) -> Result<()> {
         self.expect(b'{', "an object was expected")?;
         self.enter()?;
         let mut last: Option<&[u8]> = None;
@@ -160,11 +147,7 @@ impl<'a> Scanner<'a> {
 
     fn enter(&mut self) -> Result<()> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            self.fail("nested too deeply")
-        } else {
-            Ok(())
-        }
+        if self.depth > MAX_DEPTH { self.fail("nested too deeply") } else { Ok(()) }
     }
 
     /// Any value; its bytes.
@@ -177,10 +160,7 @@ impl<'a> Scanner<'a> {
             Some(b'-' | b'0'..=b'9') => drop(self.number()?),
             _ => {
                 let rest = &self.bytes[self.at..];
-                match [b"true".as_slice(), b"false"]
-                    .iter()
-                    .find(|word| rest.starts_with(word))
-                {
+                match [b"true".as_slice(), b"false"].iter().find(|word| rest.starts_with(word)) {
                     Some(word) => self.at += word.len(),
                     None => return self.fail("a value was expected"),
                 }
@@ -193,15 +173,9 @@ impl<'a> Scanner<'a> {
     pub fn uint(&mut self) -> Result<u64> {
         let start = self.at;
         let text = self.value()?;
-        match std::str::from_utf8(text)
-            .ok()
-            .and_then(|text| text.parse().ok())
-        {
+        match std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()) {
             Some(number) => Ok(number),
-            None => Err(NotCanonical {
-                at: start,
-                what: "a natural number was expected",
-            }),
+            None => Err(NotCanonical { at: start, what: "a natural number was expected" }),
         }
     }
 }

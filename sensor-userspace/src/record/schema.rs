@@ -26,10 +26,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
 
 /// The schema of this name: a category's, or `envelope`.
 pub fn by_name(name: &str) -> Option<Value> {
-    all()
-        .into_iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, schema)| schema)
+    all().into_iter().find(|(known, _)| *known == name).map(|(_, schema)| schema)
 }
 
 fn text() -> Value {
@@ -98,14 +95,8 @@ fn titled(mut schema: Value, id: &str, title: &str) -> Value {
 }
 
 fn envelope() -> Value {
-    let types: Vec<String> = Category::ALL
-        .iter()
-        .map(|category| category.name().replace('.', r"\."))
-        .collect();
-    let urns: Vec<&str> = Category::ALL
-        .iter()
-        .map(|category| category.urn())
-        .collect();
+    let types: Vec<String> = Category::ALL.iter().map(|category| category.name().replace('.', r"\.")).collect();
+    let urns: Vec<&str> = Category::ALL.iter().map(|category| category.urn()).collect();
     let schema = closed(
         json!({
             "specversion": { "const": "1.0" },
@@ -118,23 +109,9 @@ fn envelope() -> Value {
             "data": { "type": "object", "properties": { "chain": chain() }, "required": ["chain"] },
             "signature": hex(64),
         }),
-        &[
-            "specversion",
-            "type",
-            "source",
-            "id",
-            "time",
-            "subject",
-            "dataschema",
-            "data",
-            "signature",
-        ],
+        &["specversion", "type", "source", "id", "time", "subject", "dataschema", "data", "signature"],
     );
-    titled(
-        schema,
-        "envelope",
-        "One line of an RGT ledger: a CloudEvents 1.0 event",
-    )
+    titled(schema, "envelope", "One line of an RGT ledger: a CloudEvents 1.0 event")
 }
 
 fn action_attempted() -> Value {
@@ -174,13 +151,7 @@ fn action_attempted() -> Value {
             "tid": natural(),
             "verb": verbs(),
         }),
-        &[
-            "class",
-            "credentials",
-            "pid",
-            "syscall",
-            "verb",
-        ],
+        &["class", "credentials", "pid", "syscall", "verb"],
     )
 }
 
@@ -260,24 +231,9 @@ fn attempt(verdicts: &[&str]) -> Value {
             "watched": texts(),
         }),
         &[
-            "action_attempted",
-            "agent_id",
-            "behavioral_trajectory",
-            "chain",
-            "classification",
-            "enforcement",
-            "instance",
-            "judged",
-            "live_risk_score",
-            "mode",
-            "policy_rule_id",
-            "policy_verdict",
-            "principal",
-            "risk_factors",
-            "run_id",
-            "severity",
-            "timestamp",
-            "trace_id",
+            "action_attempted", "agent_id", "behavioral_trajectory", "chain", "classification", "enforcement",
+            "instance", "judged", "live_risk_score", "mode", "policy_rule_id", "policy_verdict", "principal",
+            "risk_factors", "run_id", "severity", "timestamp", "trace_id",
         ],
     )
 }
@@ -296,19 +252,7 @@ fn about_run(kinds: &Value) -> (Value, Vec<&'static str>) {
         "timestamp": time(),
         "trace_id": hex(32),
     });
-    (
-        properties,
-        vec![
-            "agent_id",
-            "chain",
-            "instance",
-            "kind",
-            "principal",
-            "run_id",
-            "timestamp",
-            "trace_id",
-        ],
-    )
+    (properties, vec!["agent_id", "chain", "instance", "kind", "principal", "run_id", "timestamp", "trace_id"])
 }
 
 fn open(properties: Value, required: &[&str]) -> Value {
@@ -318,11 +262,7 @@ fn open(properties: Value, required: &[&str]) -> Value {
 fn identity_assertion() -> Value {
     let (properties, required) = about_run(&text());
     let schema = open(properties, &required);
-    titled(
-        schema,
-        "identity.assertion",
-        "An agent registered or attested, an approval given, an operator acted",
-    )
+    titled(schema, "identity.assertion", "An agent registered or attested, an approval given, an operator acted")
 }
 
 fn sandbox_event() -> Value {
@@ -331,11 +271,7 @@ fn sandbox_event() -> Value {
     properties["actions"] = natural();
     properties["behavioral_trajectory"] = trajectory();
     required.push("live_risk_score");
-    titled(
-        open(properties, &required),
-        "sandbox.event",
-        "An agent started, stopped, held, contained, released",
-    )
+    titled(open(properties, &required), "sandbox.event", "An agent started, stopped, held, contained, released")
 }
 
 fn audit_chain() -> Value {
@@ -371,21 +307,8 @@ fn audit_chain() -> Value {
     let mut schema = open(properties, &["chain", "kind", "timestamp"]);
     schema["allOf"] = json!([
         of_kind("gap", &["ring", "made", "dropped", "received", "reason"]),
-        of_kind(
-            "checkpoint",
-            &[
-                "tree_size",
-                "root",
-                "public_key",
-                "tree_signature",
-                "reason"
-            ]
-        ),
+        of_kind("checkpoint", &["tree_size", "root", "public_key", "tree_signature", "reason"]),
         of_kind("open", &["public_key", "version"]),
     ]);
-    titled(
-        schema,
-        "audit.chain",
-        "What the sensor says of itself: open, gap, heartbeat, checkpoint, clock",
-    )
+    titled(schema, "audit.chain", "What the sensor says of itself: open, gap, heartbeat, checkpoint, clock")
 }

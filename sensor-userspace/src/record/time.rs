@@ -10,9 +10,7 @@ const SECOND: u64 = 1_000_000_000;
 
 pub fn now() -> WallNs {
     // A clock before 1970 is a clock that was never set: the epoch says so plainly.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos() as u64)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// Formats times; the calendar is only worked out when the second changes.
@@ -23,10 +21,7 @@ pub struct Clock {
 
 impl Default for Clock {
     fn default() -> Self {
-        let mut clock = Clock {
-            second: 0,
-            text: *b"0000-00-00T00:00:00.000000000Z",
-        };
+        let mut clock = Clock { second: 0, text: *b"0000-00-00T00:00:00.000000000Z" };
         clock.set_second(0);
         clock
     }
@@ -56,11 +51,7 @@ impl Clock {
 }
 
 pub fn format(at: WallNs) -> String {
-    Clock::default()
-        .format(at)
-        .iter()
-        .map(|&byte| char::from(byte))
-        .collect()
+    Clock::default().format(at).iter().map(|&byte| char::from(byte)).collect()
 }
 
 fn decimal(out: &mut [u8], mut number: u64) {
@@ -80,24 +71,17 @@ fn civil(day: u64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 /// Whether this text has exactly the form that `format` gives.
 pub fn is_time(text: &[u8]) -> bool {
     text.len() == 30
-        && text
-            .iter()
-            .zip(b"0000-00-00T00:00:00.000000000Z")
-            .all(|(&byte, &form)| match form {
-                b'0' => byte.is_ascii_digit(),
-                other => byte == other,
-            })
+        && text.iter().zip(b"0000-00-00T00:00:00.000000000Z").all(|(&byte, &form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            other => byte == other,
+        })
 }
 
 #[cfg(test)]
@@ -123,9 +107,6 @@ mod tests {
         let mut clock = Clock::default();
         let later = clock.format(1_793_700_061_000_000_000);
         assert_eq!(&later, b"2026-11-03T10:01:01.000000000Z");
-        assert_eq!(
-            &clock.format(1_793_700_060_999_999_999),
-            b"2026-11-03T10:01:00.999999999Z"
-        );
+        assert_eq!(&clock.format(1_793_700_060_999_999_999), b"2026-11-03T10:01:00.999999999Z");
     }
 }

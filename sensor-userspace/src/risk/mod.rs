@@ -31,9 +31,7 @@ impl FromStr for Profile {
     fn from_str(text: &str) -> Result<Profile, String> {
         match text {
             "article" => Ok(Profile::Article),
-            other => Err(format!(
-                "risk.profile {other:?} does not exist in this version; `article` does"
-            )),
+            other => Err(format!("risk.profile {other:?} does not exist in this version; `article` does")),
         }
     }
 }
@@ -66,11 +64,7 @@ pub struct Scored {
 
 impl Default for Risk {
     fn default() -> Self {
-        Risk {
-            score: BASE,
-            actions: 0,
-            last: 0,
-        }
+        Risk { score: BASE, actions: 0, last: 0 }
     }
 }
 
@@ -95,14 +89,7 @@ impl Risk {
         self.score = u8::try_from(score.clamp(0, 100)).unwrap_or(100);
         self.actions += 1;
         self.last = at;
-        Scored {
-            score: self.score,
-            previous,
-            delta,
-            rapid,
-            added,
-            actions,
-        }
+        Scored { score: self.score, previous, delta, rapid, added, actions }
     }
 }
 
@@ -131,18 +118,10 @@ mod tests {
     fn article_arithmetic() {
         let mut risk = Risk::default();
         let calm: Vec<u8> = (0..6).map(|n| risk.action(n * 1000, 0).score).collect();
-        assert_eq!(
-            calm,
-            [48, 46, 44, 42, 40, 38],
-            "six actions never count as rapid"
-        );
+        assert_eq!(calm, [48, 46, 44, 42, 40, 38], "six actions never count as rapid");
         assert_eq!(risk.action(6000, 0).score, 48);
         assert_eq!(risk.action(6000 + 99_999_999, 0).score, 58);
-        assert_eq!(
-            risk.action(6000 + 99_999_999 + 100_000_000, 0).score,
-            56,
-            "0.1 s is not less"
-        );
+        assert_eq!(risk.action(6000 + 99_999_999 + 100_000_000, 0).score, 56, "0.1 s is not less");
         assert_eq!(risk.action(0, 0).score, 66, "older than the one before: rapid");
     }
 

@@ -39,44 +39,29 @@ impl Rest {
     fn take(&mut self, lines: &mut Lines) {
         let mut line = Vec::new();
         while let Ok(true) = lines.next(&mut line) {
-            self.seen
-                .extend(look(line.strip_suffix(b"\n").unwrap_or(&line)));
+            self.seen.extend(look(line.strip_suffix(b"\n").unwrap_or(&line)));
         }
     }
 }
 
 fn look(line: &[u8]) -> Option<Seen> {
     let facts = Facts::of(Parts::of(line)?.data).ok()?;
-    Some(Seen {
-        seq: facts.seq,
-        prev: facts.prev.to_vec(),
-        digest: Sha256::digest(line).into(),
-    })
+    Some(Seen { seq: facts.seq, prev: facts.prev.to_vec(), digest: Sha256::digest(line).into() })
 }
 
 /// A line came too early: is what should be here gone, or only elsewhere?
 pub fn gap(expected: u64, line: &[u8], rest: &Rest, message: String) -> (Fault, String) {
-    let again =
-        look(line).is_some_and(|this| rest.seen.iter().any(|other| other.digest == this.digest));
+    let again = look(line).is_some_and(|this| rest.seen.iter().any(|other| other.digest == this.digest));
     let later = rest.seen.iter().any(|other| other.seq == expected);
     match (later, again) {
         (true, true) => (Fault::Duplicated, format!("{message}; it is here twice")),
-        (true, false) => (
-            Fault::Reordered,
-            format!("{message}; record {expected} comes later"),
-        ),
+        (true, false) => (Fault::Reordered, format!("{message}; record {expected} comes later")),
         (false, _) => (Fault::Missing, message),
     }
 }
 
 /// Sealed with a key that is not here, or was its key id changed? The line after it knows.
-pub fn unknown_key(
-    line: &[u8],
-    rest: &Rest,
-    head: Option<&Head>,
-    verified: bool,
-    message: String,
-) -> (Fault, String) {
+pub fn unknown_key(line: &[u8], rest: &Rest, head: Option<&Head>, verified: bool, message: String) -> (Fault, String) {
     let digest = hex64(&Sha256::digest(line).into());
     let genuine = match rest.seen.first() {
         Some(next) => next.prev == digest,
@@ -85,10 +70,7 @@ pub fn unknown_key(
     };
     match genuine {
         true => (Fault::UnknownKey, message),
-        false => (
-            Fault::Modified,
-            "its key id is none of this ledger's, and the next line knows another".to_string(),
-        ),
+        false => (Fault::Modified, "its key id is none of this ledger's, and the next line knows another".to_string()),
     }
 }
 
@@ -96,10 +78,7 @@ pub fn unknown_key(
 pub fn not_a_record(line: &[u8], rest: &Rest, message: String) -> (Fault, String) {
     let has = |part: &[u8]| line.windows(part.len()).any(|window| window == part);
     if rest.seen.is_empty() && !has(br#""specversion""#) && !has(br#""signature":""#) {
-        return (
-            Fault::Malformed,
-            "no record is in it; name a segment or a ledger directory".to_string(),
-        );
+        return (Fault::Malformed, "no record is in it; name a segment or a ledger directory".to_string());
     }
     (Fault::Modified, message)
 }

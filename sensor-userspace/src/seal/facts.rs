@@ -70,14 +70,7 @@ impl<'a> Facts<'a> {
         })?;
         scanner.end()?;
         let whole = chained && facts.prev.len() == 64 && facts.chain.len() == 16;
-        if whole {
-            Ok(facts)
-        } else {
-            Err(NotCanonical {
-                at: 0,
-                what: "no whole chain object",
-            })
-        }
+        if whole { Ok(facts) } else { Err(NotCanonical { at: 0, what: "no whole chain object" }) }
     }
 
     /// What `subject` must be.

@@ -64,29 +64,15 @@ impl Head {
 
     /// Whether its signature holds.
     pub fn is_signed(&self) -> bool {
-        root_of(&self.root).is_some_and(|root| {
-            verify_head(
-                &self.public_key,
-                &self.signature,
-                &self.chain,
-                self.tree_size,
-                &root,
-            )
-        })
+        root_of(&self.root)
+            .is_some_and(|root| verify_head(&self.public_key, &self.signature, &self.chain, self.tree_size, &root))
     }
 
     /// The head in these bytes of a head file, if they are exactly what a node signed.
     pub fn authentic(text: &[u8]) -> Option<Head> {
         let head: Head = serde_json::from_slice(text).ok()?;
-        let unsigned = Head {
-            file_signature: String::new(),
-            ..head.clone()
-        };
-        let signed = verify_text(
-            &head.public_key,
-            &head.file_signature,
-            &unsigned.text().ok()?,
-        );
+        let unsigned = Head { file_signature: String::new(), ..head.clone() };
+        let signed = verify_text(&head.public_key, &head.file_signature, &unsigned.text().ok()?);
         let exact = head.text().ok()? == text;
         // No ledger is without its first line: a head over none says nothing, and any key could sign it.
         let over_lines = head.tree_size > 0;
@@ -102,11 +88,7 @@ impl Head {
 
     /// The tree as it was; `None` if what is written here does not fit together.
     pub fn tree(&self) -> Option<Tree> {
-        let peaks = self
-            .peaks
-            .iter()
-            .map(|peak| root_of(peak))
-            .collect::<Option<_>>()?;
+        let peaks = self.peaks.iter().map(|peak| root_of(peak)).collect::<Option<_>>()?;
         let tree = Tree::resume(self.tree_size, peaks)?;
         (hex::encode(tree.root()) == self.root).then_some(tree)
     }
@@ -118,26 +100,16 @@ impl Head {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => {
-                return Err(error).with_context(|| {
-                    format!("{}: cannot be read; check its permissions", file.display())
-                });
+                return Err(error)
+                    .with_context(|| format!("{}: cannot be read; check its permissions", file.display()));
             }
         };
-        let head = Head::authentic(&text).with_context(|| {
-            format!(
-                "{}: it is not as its node signed it; restore it from a copy",
-                file.display()
-            )
-        })?;
+        let head = Head::authentic(&text)
+            .with_context(|| format!("{}: it is not as its node signed it; restore it from a copy", file.display()))?;
         Ok(Some(head))
     }
 
-    pub fn write(
-        mut self,
-        dir: &Path,
-        key: &NodeKey,
-        finish: impl Fn(&File) -> std::io::Result<()>,
-    ) -> Result<()> {
+    pub fn write(mut self, dir: &Path, key: &NodeKey, finish: impl Fn(&File) -> std::io::Result<()>) -> Result<()> {
         self.file_signature = String::new();
         self.file_signature = key.sign_text(&self.text()?);
         replace(&dir.join(FILE), &self.text()?, finish)
@@ -150,11 +122,7 @@ pub fn root_of(text: &str) -> Option<Root> {
 }
 
 /// Replaces a file in one step: readers see the old or the new one, also after a crash.
-pub(crate) fn replace(
-    file: &Path,
-    text: &[u8],
-    finish: impl Fn(&File) -> std::io::Result<()>,
-) -> Result<()> {
+pub(crate) fn replace(file: &Path, text: &[u8], finish: impl Fn(&File) -> std::io::Result<()>) -> Result<()> {
     let temporary = file.with_extension("tmp");
     let write = || {
         let mut out = create_anew(&temporary)?;
@@ -164,9 +132,6 @@ pub(crate) fn replace(
         fs::rename(&temporary, file)
     };
     write().with_context(|| {
-        format!(
-            "{}: cannot be written; check the disk's space and the directory's permissions",
-            file.display()
-        )
+        format!("{}: cannot be written; check the disk's space and the directory's permissions", file.display())
     })
 }

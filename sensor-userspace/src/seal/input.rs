@@ -27,51 +27,24 @@ pub struct Input {
 
 impl Input {
     pub fn of(path: &Path) -> Result<Input> {
-        let about = fs::metadata(path).with_context(|| {
-            format!(
-                "{}: cannot be read; name a segment or a ledger directory",
-                path.display()
-            )
-        })?;
+        let about = fs::metadata(path)
+            .with_context(|| format!("{}: cannot be read; name a segment or a ledger directory", path.display()))?;
         if about.is_dir() {
             let head = read_head(path)?;
-            let files: Vec<PathBuf> = files::segments(path)?
-                .into_iter()
-                .map(|segment| segment.path)
-                .collect();
+            let files: Vec<PathBuf> = files::segments(path)?.into_iter().map(|segment| segment.path).collect();
             if files.is_empty() && head.is_none() {
-                bail!(
-                    "{}: no segment (rgt-*.jsonl) is in it; name a segment or a ledger directory",
-                    path.display()
-                );
+                bail!("{}: no segment (rgt-*.jsonl) is in it; name a segment or a ledger directory", path.display());
             }
             let dir = path.to_path_buf();
-            return Ok(Input {
-                files,
-                whole: true,
-                first: Some(0),
-                until: None,
-                head,
-                needs_head: true,
-                dir,
-            });
+            return Ok(Input { files, whole: true, first: Some(0), until: None, head, needs_head: true, dir });
         }
-        let dir = path
-            .parent()
-            .filter(|dir| !dir.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        let first = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .and_then(files::parse_name);
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let first = path.file_name().and_then(|name| name.to_str()).and_then(files::parse_name);
         let first = first.map(|(first, _)| first);
         // Neighbours tell where it must end; a segment that was copied elsewhere has none.
         let following = first.and_then(|first| {
             let segments = files::segments(dir).ok()?;
-            segments
-                .into_iter()
-                .map(|segment| segment.first)
-                .find(|&other| other > first)
+            segments.into_iter().map(|segment| segment.first).find(|&other| other > first)
         });
         let head = match (first, following) {
             (Some(_), None) => read_head(dir)?,
@@ -100,8 +73,7 @@ fn read_head(dir: &Path) -> Result<Option<Vec<u8>>> {
     match fs::read(&path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error)
-            .with_context(|| format!("{}: cannot be read; check its permissions", path.display())),
+        Err(error) => Err(error).with_context(|| format!("{}: cannot be read; check its permissions", path.display())),
     }
 }
 
@@ -118,10 +90,7 @@ impl Lines {
         const BUFFER: usize = 1 << 18;
         let (file, compressed) = files::open_either(path)?;
         let source: Box<dyn BufRead> = match compressed {
-            true => Box::new(BufReader::with_capacity(
-                BUFFER,
-                zstd::stream::read::Decoder::new(file)?,
-            )),
+            true => Box::new(BufReader::with_capacity(BUFFER, zstd::stream::read::Decoder::new(file)?)),
             false => Box::new(BufReader::with_capacity(BUFFER, file)),
         };
         Ok(Lines { source })
@@ -132,10 +101,7 @@ impl Lines {
         line.clear();
         let read = (&mut self.source).take(MAX_LINE).read_until(b'\n', line)?;
         if read as u64 == MAX_LINE && line.last() != Some(&b'\n') {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a line is longer than any record",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is longer than any record"));
         }
         Ok(read > 0)
     }

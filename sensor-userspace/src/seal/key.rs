@@ -34,19 +34,10 @@ impl fmt::Debug for SealKey {
 impl SealKey {
     pub fn new(key: &[u8]) -> Result<SealKey> {
         let Ok(mac) = HmacSha256::new_from_slice(key) else {
-            bail!(
-                "a sealing key of {} bytes cannot be used; use 32",
-                key.len()
-            );
+            bail!("a sealing key of {} bytes cannot be used; use 32", key.len());
         };
-        let digest = Sha256::new()
-            .chain_update(b"rgt key id\n")
-            .chain_update(key)
-            .finalize();
-        Ok(SealKey {
-            mac,
-            id: hex::encode(&digest[..8]),
-        })
+        let digest = Sha256::new().chain_update(b"rgt key id\n").chain_update(key).finalize();
+        Ok(SealKey { mac, id: hex::encode(&digest[..8]) })
     }
 
     /// The first 16 hex digits of SHA-256 over `rgt key id`, a newline and the key.
@@ -79,12 +70,8 @@ impl SealKey {
     }
 
     pub fn load(file: &Path, encoding: KeyEncoding) -> Result<SealKey> {
-        let text = read_secret(file).with_context(|| {
-            format!(
-                "seal.key_file {}: cannot be read; name a readable file",
-                file.display()
-            )
-        })?;
+        let text = read_secret(file)
+            .with_context(|| format!("seal.key_file {}: cannot be read; name a readable file", file.display()))?;
         match encoding {
             KeyEncoding::Hex => SealKey::new(decode_hex(&text, file)?.as_slice()),
             KeyEncoding::Utf8 => {
@@ -120,9 +107,7 @@ fn trim_newline(text: &[u8]) -> &[u8] {
 fn read_secret(file: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
     // Sized before reading, so that no copy of the key is left behind by a growing buffer.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_KEY_FILE as usize));
-    File::open(file)?
-        .take(MAX_KEY_FILE)
-        .read_to_end(&mut text)?;
+    File::open(file)?.take(MAX_KEY_FILE).read_to_end(&mut text)?;
     Ok(text)
 }
 
@@ -144,12 +129,8 @@ pub(super) fn secret_file(file: &Path, what: &str) -> Result<Zeroizing<[u8; 32]>
         Ok(text) => return decode_hex(&text, file),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => {
-            return Err(error).with_context(|| {
-                format!(
-                    "{what} {}: cannot be read; run as the user who made it",
-                    file.display()
-                )
-            });
+            return Err(error)
+                .with_context(|| format!("{what} {}: cannot be read; run as the user who made it", file.display()));
         }
     }
     make_secret(file).with_context(|| {
@@ -165,10 +146,7 @@ pub(super) fn secret_file(file: &Path, what: &str) -> Result<Zeroizing<[u8; 32]>
 
 fn make_secret(file: &Path) -> Result<()> {
     let dir = file.parent().unwrap_or(Path::new("."));
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let mut secret = Zeroizing::new([0u8; 32]);
     File::open("/dev/urandom")?.read_exact(secret.as_mut())?;
     let mut text = Zeroizing::new(hex::encode(secret.as_slice()).into_bytes());
@@ -176,11 +154,7 @@ fn make_secret(file: &Path) -> Result<()> {
     let temporary = file.with_extension(format!("new-{}", std::process::id()));
     // One that a killed process of the same number left behind.
     let _ = fs::remove_file(&temporary);
-    let mut out = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)?;
+    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     out.write_all(&text)?;
     out.sync_all()?;
     // `link` never replaces: of two that start at once, the first one's key stays.

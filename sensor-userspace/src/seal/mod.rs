@@ -35,9 +35,7 @@ impl FromStr for KeyEncoding {
         match text {
             "hex" => Ok(KeyEncoding::Hex),
             "utf8" => Ok(KeyEncoding::Utf8),
-            other => Err(format!(
-                "seal.key_encoding {other:?} does not exist; `hex` and `utf8` do"
-            )),
+            other => Err(format!("seal.key_encoding {other:?} does not exist; `hex` and `utf8` do")),
         }
     }
 }
@@ -106,10 +104,6 @@ pub fn default_key_dir() -> PathBuf {
         return PathBuf::from("/var/lib/rgt/keys");
     }
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share"));
-    let data = std::env::var_os("XDG_DATA_HOME")
-        .map(PathBuf::from)
-        .filter(|dir| dir.is_absolute());
-    data.or_else(home)
-        .unwrap_or_else(|| PathBuf::from("/var/lib"))
-        .join("rgt/keys")
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    data.or_else(home).unwrap_or_else(|| PathBuf::from("/var/lib")).join("rgt/keys")
 }

@@ -23,9 +23,7 @@ impl NodeKey {
     /// The node's key, made when it is not there yet.
     pub fn load_or_make(config: &SealConfig) -> Result<NodeKey> {
         let seed = secret_file(&config.key_dir.join("node.key"), "node key")?;
-        Ok(NodeKey {
-            key: SigningKey::from_bytes(&seed),
-        })
+        Ok(NodeKey { key: SigningKey::from_bytes(&seed) })
     }
 
     pub fn public_hex(&self) -> String {
@@ -63,8 +61,5 @@ pub fn verify_text(public: &str, signature: &str, text: &[u8]) -> bool {
     {
         return false;
     }
-    VerifyingKey::from_bytes(&key).is_ok_and(|key| {
-        key.verify_strict(text, &Signature::from_bytes(&bytes))
-            .is_ok()
-    })
+    VerifyingKey::from_bytes(&key).is_ok_and(|key| key.verify_strict(text, &Signature::from_bytes(&bytes)).is_ok())
 }

@@ -30,11 +30,7 @@ impl Tree {
     }
 
     pub fn push(&mut self, entry: &Root) {
-        let mut hash: Root = Sha256::new()
-            .chain_update([0])
-            .chain_update(entry)
-            .finalize()
-            .into();
+        let mut hash: Root = Sha256::new().chain_update([0]).chain_update(entry).finalize().into();
         // As in adding one: each trailing bit set is a subtree of the size just completed.
         for _ in 0..self.size.trailing_ones() {
             if let Some(left) = self.peaks.pop() {
@@ -55,12 +51,7 @@ impl Tree {
 }
 
 fn node(left: &Root, right: &Root) -> Root {
-    Sha256::new()
-        .chain_update([1])
-        .chain_update(left)
-        .chain_update(right)
-        .finalize()
-        .into()
+    Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
 }
 
 #[cfg(test)]
@@ -71,11 +62,7 @@ mod tests {
     fn mth(entries: &[Root]) -> Root {
         match entries {
             [] => Sha256::digest([]).into(),
-            [one] => Sha256::new()
-                .chain_update([0])
-                .chain_update(one)
-                .finalize()
-                .into(),
+            [one] => Sha256::new().chain_update([0]).chain_update(one).finalize().into(),
             _ => {
                 let mut split = 1;
                 while split * 2 < entries.len() {

@@ -27,12 +27,7 @@ pub fn verify(path: &Path, keys: &[SealKey], progress: &mut dyn FnMut(u64)) -> R
         Ok(head) => head,
         Err((fault, message)) => {
             let file = input.dir.join(super::head::FILE).display().to_string();
-            walk.report.problem = Some(Problem {
-                fault,
-                file,
-                line: 0,
-                message,
-            });
+            walk.report.problem = Some(Problem { fault, file, line: 0, message });
             return Ok(walk.report);
         }
     };
@@ -42,8 +37,7 @@ pub fn verify(path: &Path, keys: &[SealKey], progress: &mut dyn FnMut(u64)) -> R
         walk.report.segments += 1;
         let newest = n + 1 == input.files.len();
         let mut number = 0;
-        let mut lines =
-            Lines::open(file).with_context(|| format!("{}: cannot be opened", file.display()))?;
+        let mut lines = Lines::open(file).with_context(|| format!("{}: cannot be opened", file.display()))?;
         loop {
             let found = match lines.next(&mut line) {
                 Ok(false) => break,
@@ -60,12 +54,7 @@ pub fn verify(path: &Path, keys: &[SealKey], progress: &mut dyn FnMut(u64)) -> R
                         (fault, message) = walk.reconsider(fault, message, &line, &rest);
                     }
                     let file = file.display().to_string();
-                    walk.report.problem = Some(Problem {
-                        fault,
-                        file,
-                        line: number,
-                        message,
-                    });
+                    walk.report.problem = Some(Problem { fault, file, line: number, message });
                     return Ok(walk.report);
                 }
             }
@@ -75,18 +64,8 @@ pub fn verify(path: &Path, keys: &[SealKey], progress: &mut dyn FnMut(u64)) -> R
         }
     }
     if let Err((fault, message)) = walk.end() {
-        let file = input
-            .files
-            .last()
-            .unwrap_or(&input.dir)
-            .display()
-            .to_string();
-        walk.report.problem = Some(Problem {
-            fault,
-            file,
-            line: 0,
-            message,
-        });
+        let file = input.files.last().unwrap_or(&input.dir).display().to_string();
+        walk.report.problem = Some(Problem { fault, file, line: 0, message });
     }
     Ok(walk.report)
 }
@@ -158,12 +137,8 @@ impl<'a> Walk<'a> {
             return self.unfinished(line, newest);
         };
         let parts = Parts::of(line).ok_or_else(|| modified("it is not laid out as a record"))?;
-        let facts = Facts::of(parts.data).map_err(|why| {
-            modified(&format!(
-                "data is not canonical at byte {}: {}",
-                why.at, why.what
-            ))
-        })?;
+        let facts = Facts::of(parts.data)
+            .map_err(|why| modified(&format!("data is not canonical at byte {}: {}", why.at, why.what)))?;
         let category = rebuild(&parts, &facts)
             .map_err(|part| modified(&format!("{part} is not what the signed parts make it")))?;
         self.signature(&parts, &facts)?;
@@ -191,19 +166,13 @@ impl<'a> Walk<'a> {
             return Err((Fault::Truncated, String::new()));
         }
         match line.split_last() {
-            Some((_, whole)) if Parts::of(whole).is_some() => {
-                Err(modified("its newline was replaced"))
-            }
+            Some((_, whole)) if Parts::of(whole).is_some() => Err(modified("its newline was replaced")),
             _ => Err((Fault::Truncated, "the last line does not end".to_string())),
         }
     }
 
     fn signature(&self, parts: &Parts<'_>, facts: &Facts<'_>) -> Verdict<()> {
-        let Some(key) = self
-            .keys
-            .iter()
-            .find(|key| key.id().as_bytes() == facts.key_id)
-        else {
+        let Some(key) = self.keys.iter().find(|key| key.id().as_bytes() == facts.key_id) else {
             return Err((
                 Fault::UnknownKey,
                 format!(
@@ -214,11 +183,7 @@ impl<'a> Walk<'a> {
         };
         let signature = key.sign([parts.kind, parts.source, parts.time, parts.id, parts.data]);
         // Nothing is learnt from timing here: the verifier holds the key.
-        if signature == *parts.signature {
-            Ok(())
-        } else {
-            Err(modified("its signature does not hold"))
-        }
+        if signature == *parts.signature { Ok(()) } else { Err(modified("its signature does not hold")) }
     }
 
     /// Whether the line belongs right here.
@@ -231,22 +196,12 @@ impl<'a> Walk<'a> {
         let first = self.report.first;
         match self.next {
             Some(next) if facts.seq > next => {
-                return Err((
-                    Fault::Missing,
-                    format!("record {next} was expected here, {} is", facts.seq),
-                ));
+                return Err((Fault::Missing, format!("record {next} was expected here, {} is", facts.seq)));
             }
             Some(next) if facts.seq < next => {
                 let seen = first.is_some_and(|first| facts.seq >= first);
-                let fault = if seen {
-                    Fault::Duplicated
-                } else {
-                    Fault::Reordered
-                };
-                return Err((
-                    fault,
-                    format!("record {next} was expected here, {} is", facts.seq),
-                ));
+                let fault = if seen { Fault::Duplicated } else { Fault::Reordered };
+                return Err((fault, format!("record {next} was expected here, {} is", facts.seq)));
             }
             _ => {}
         }
@@ -257,10 +212,7 @@ impl<'a> Walk<'a> {
         if linked {
             return Ok(());
         }
-        Err((
-            Fault::BrokenBootChain,
-            "it was written after another line than the one before it".to_string(),
-        ))
+        Err((Fault::BrokenBootChain, "it was written after another line than the one before it".to_string()))
     }
 
     /// A new boot must say so, in its first record.
@@ -293,13 +245,8 @@ impl<'a> Walk<'a> {
         if facts.kind != Some(b"checkpoint") {
             return Ok(());
         }
-        let text =
-            |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-        let (public, signature, root) = (
-            text(facts.public_key),
-            text(facts.tree_signature),
-            text(facts.root),
-        );
+        let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+        let (public, signature, root) = (text(facts.public_key), text(facts.tree_signature), text(facts.root));
         let Some(root) = super::head::root_of(&root) else {
             return Err(modified("the checkpoint has no root"));
         };
@@ -347,10 +294,7 @@ impl<'a> Walk<'a> {
             if head.tree_size > next {
                 return Err((
                     Fault::Truncated,
-                    format!(
-                        "it ends before record {next}; the signed head says {} records",
-                        head.tree_size
-                    ),
+                    format!("it ends before record {next}; the signed head says {} records", head.tree_size),
                 ));
             }
         }
@@ -365,7 +309,9 @@ impl<'a> Walk<'a> {
             (0, _) => Err((Fault::Truncated, "no record is in it".to_string())),
             (_, Some(seq)) => Err((
                 Fault::Truncated,
-                format!("head.json was missing when record {seq} was written: what stood before it may have been cut off"),
+                format!(
+                    "head.json was missing when record {seq} was written: what stood before it may have been cut off"
+                ),
             )),
             _ => Ok(()),
         }
@@ -373,24 +319,15 @@ impl<'a> Walk<'a> {
 
     /// Whether what follows can tell more about this fault.
     fn needs_rest(&self, fault: Fault) -> bool {
-        matches!(fault, Fault::Missing | Fault::UnknownKey)
-            || (fault == Fault::Modified && self.report.records == 0)
+        matches!(fault, Fault::Missing | Fault::UnknownKey) || (fault == Fault::Modified && self.report.records == 0)
     }
 
-    fn reconsider(
-        &self,
-        fault: Fault,
-        message: String,
-        line: &[u8],
-        rest: &Rest,
-    ) -> (Fault, String) {
+    fn reconsider(&self, fault: Fault, message: String, line: &[u8], rest: &Rest) -> (Fault, String) {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let verified = self.report.records > 0;
         match fault {
             Fault::Missing => diagnose::gap(self.next.unwrap_or(0), line, rest, message),
-            Fault::UnknownKey => {
-                diagnose::unknown_key(line, rest, self.head.as_ref(), verified, message)
-            }
+            Fault::UnknownKey => diagnose::unknown_key(line, rest, self.head.as_ref(), verified, message),
             _ => diagnose::not_a_record(line, rest, message),
         }
     }

@@ -18,9 +18,8 @@ impl Bell {
     pub fn wait(&self, at_most: Duration) {
         let (rung, waiting) = &*self.0;
         let rung = rung.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut rung, _) = waiting
-            .wait_timeout_while(rung, at_most, |rung| !*rung)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (mut rung, _) =
+            waiting.wait_timeout_while(rung, at_most, |rung| !*rung).unwrap_or_else(PoisonError::into_inner);
         *rung = false;
     }
 }

@@ -33,12 +33,7 @@ impl Spool {
         let cursor = held.named(dir, cursor).with_context(context)?;
         let reader = place(held.path(), &cursor);
         let reader = held.named(dir, reader)?;
-        Ok(Self {
-            place: held,
-            cursor,
-            reader,
-            limit,
-        })
+        Ok(Self { place: held, cursor, reader, limit })
     }
 
     /// The next line into `line`, without its newline, and the place after it; `None` when there is none yet.
@@ -46,10 +41,7 @@ impl Spool {
         if self.reader.position().seq >= self.limit.load(Ordering::Acquire) {
             return Ok(None);
         }
-        Ok(self
-            .reader
-            .next_line(line)?
-            .map(|_| self.reader.position()))
+        Ok(self.reader.next_line(line)?.map(|_| self.reader.position()))
     }
 
     /// Everything before this place is delivered: a later start begins there.
@@ -71,11 +63,7 @@ fn place(dir: &Path, cursor: &Cursor) -> Result<Reader> {
     let Some(goal) = cursor.position() else {
         return Reader::open(dir);
     };
-    let start = Position {
-        seq: goal.segment,
-        segment: goal.segment,
-        offset: 0,
-    };
+    let start = Position { seq: goal.segment, segment: goal.segment, offset: 0 };
     let mut reader = Reader::at(dir, start)?;
     let mut line = Vec::new();
     while reader.position() != goal {
@@ -127,10 +115,7 @@ mod tests {
         assert_eq!(rest(&mut spool).len(), 2);
         spool.rewind().unwrap();
         assert_eq!(rest(&mut spool).len(), 2);
-        assert_eq!(
-            rest(&mut Spool::open(&dir, "s").unwrap()),
-            [r#"{"b":2}"#, r#"{"c":3}"#]
-        );
+        assert_eq!(rest(&mut Spool::open(&dir, "s").unwrap()), [r#"{"b":2}"#, r#"{"c":3}"#]);
         assert_eq!(rest(&mut Spool::open(&dir, "other").unwrap()).len(), 3);
         fs::remove_dir_all(dir).unwrap();
     }

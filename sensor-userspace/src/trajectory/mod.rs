@@ -30,12 +30,7 @@ impl Trajectory {
                  set 0 to {MAX_LENGTH}"
             ));
         }
-        Ok(Trajectory {
-            length,
-            window: Vec::new(),
-            entries: VecDeque::new(),
-            cut: 0,
-        })
+        Ok(Trajectory { length, window: Vec::new(), entries: VecDeque::new(), cut: 0 })
     }
 
     /// The entries joined by commas, oldest first.
@@ -71,12 +66,7 @@ impl Trajectory {
 }
 
 /// Writes one entry; whether its object's name was cut.
-fn write_entry(
-    attempt: &Attempt,
-    judgement: &Judgement,
-    time: &TimeText,
-    out: &mut Vec<u8>,
-) -> bool {
+fn write_entry(attempt: &Attempt, judgement: &Judgement, time: &TimeText, out: &mut Vec<u8>) -> bool {
     let name = attempt.object.as_ref().or(attempt.argument.as_ref());
     let cut = name.is_some_and(|name| name.len() > MAX_OBJECT);
     Object::write(out, |entry| {

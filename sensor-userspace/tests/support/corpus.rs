@@ -26,19 +26,15 @@ impl Random {
     }
 }
 
-const TOPS: [&str; 12] =
-    ["/srv", "/opt", "/var/lib", "/usr/share", "/data", "/mnt/x", "/etc", "/root", "/var/log", "/usr/lib", "/work", "/tmp"];
+const TOPS: [&str; 12] = [
+    "/srv", "/opt", "/var/lib", "/usr/share", "/data", "/mnt/x", "/etc", "/root", "/var/log", "/usr/lib", "/work",
+    "/tmp",
+];
 const MIDDLES: [&str; 8] = ["app", "site", "cache", "state", "conf.d", "keys", "build", "v1"];
 const EXTENSIONS: [&str; 6] = ["pem", "env", "log", "so", "py", "db"];
 const ACTIONS: [&str; 8] = [
-    "file.delete",
-    "file.write",
-    "[file.read, dir.list]",
-    "destructive",
-    "[file.create, file.write]",
-    "file.*",
-    "proc.exec",
-    "sensitive_write",
+    "file.delete", "file.write", "[file.read, dir.list]", "destructive", "[file.create, file.write]", "file.*",
+    "proc.exec", "sensitive_write",
 ];
 
 /// One glob of the mixture: 60 % a directory and all below it, 20 % below anyone's home, 15 % anywhere, 5 % with two

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rgt::attempt::{
-    Approval, ArgumentRead, Argv, Attempt, Credentials, End, Enforcement, Judged, Judgement, Mode, Run,
-    Severity, Verdict,
+    Approval, ArgumentRead, Argv, Attempt, Credentials, End, Enforcement, Judged, Judgement, Mode, Run, Severity,
+    Verdict,
 };
 use rgt::ledger::{Ledger, LedgerConfig};
 use rgt::record::{Field, Recorder, RecorderOptions};
@@ -21,11 +21,7 @@ pub struct Scratch(pub PathBuf);
 impl Scratch {
     pub fn new() -> Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "rgt-test-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("rgt-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(name);
         fs::create_dir_all(&dir).unwrap();
         Scratch(dir)
@@ -40,15 +36,8 @@ impl Scratch {
     }
 
     pub fn config(&self) -> LedgerConfig {
-        let seal = SealConfig {
-            key_dir: self.0.join("keys"),
-            ..SealConfig::default()
-        };
-        LedgerConfig {
-            node: "node-1".to_string(),
-            seal,
-            ..LedgerConfig::default()
-        }
+        let seal = SealConfig { key_dir: self.0.join("keys"), ..SealConfig::default() };
+        LedgerConfig { node: "node-1".to_string(), seal, ..LedgerConfig::default() }
     }
 
     pub fn open(&self) -> Ledger {
@@ -72,17 +61,8 @@ pub struct Random(pub u64);
 impl Random {
     /// From `RGT_TEST_SEED`, else from the clock; printed, so that a failure can be repeated.
     pub fn seeded() -> Random {
-        let clock = || {
-            std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .unwrap()
-                .as_nanos() as u64
-        };
-        let seed = std::env::var("RGT_TEST_SEED")
-            .ok()
-            .and_then(|seed| seed.parse().ok())
-            .unwrap_or_else(clock)
-            | 1;
+        let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let seed = std::env::var("RGT_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(clock) | 1;
         println!("RGT_TEST_SEED={seed}");
         Random(seed)
     }
@@ -137,13 +117,7 @@ pub fn attempt(at: u64, argument: &[u8]) -> Attempt {
         exe_chain: vec![b"/usr/bin/python3".to_vec(), b"/usr/bin/bash".to_vec()],
         argv: None,
         parameters: Vec::new(),
-        credentials: Credentials {
-            uid: 1000,
-            gid: 1000,
-            euid: 1000,
-            egid: 1000,
-            caps: 0,
-        },
+        credentials: Credentials { uid: 1000, gid: 1000, euid: 1000, egid: 1000, caps: 0 },
         late: false,
         incomplete: Vec::new(),
     }
@@ -193,10 +167,7 @@ pub const NASTY: &[&[u8]] = &[
 
 /// Something of everything; returns how many records there are.
 pub fn fill(ledger: &mut Ledger, random: &mut Random, length: usize, count: u64) {
-    let options = RecorderOptions {
-        trajectory_length: length,
-        ..RecorderOptions::default()
-    };
+    let options = RecorderOptions { trajectory_length: length, ..RecorderOptions::default() };
     let mut recorders: Vec<Recorder> = ["team/coder", "exec/1000/a b&c%"]
         .iter()
         .map(|name| {
@@ -206,25 +177,14 @@ pub fn fill(ledger: &mut Ledger, random: &mut Random, length: usize, count: u64)
             Recorder::new(run, options.clone()).unwrap()
         })
         .collect();
-    let long: Vec<u8> = std::iter::repeat_n(b"/\xe4\"d%".as_slice(), 819)
-        .flatten()
-        .copied()
-        .collect();
+    let long: Vec<u8> = std::iter::repeat_n(b"/\xe4\"d%".as_slice(), 819).flatten().copied().collect();
     assert_eq!(long.len(), 4095);
     let mut at = 1_793_700_000_000_000_000;
     let mut pending = Vec::new();
     for recorder in &mut recorders {
         let run = recorder.run().clone();
-        ledger
-            .identity(&run, "registered", &[("method", Field::Str("cgroup"))])
-            .unwrap();
-        recorder
-            .sandbox(
-                "start",
-                &[("command", Field::Strings(vec!["sh", "-c", "a\nb"]))],
-                ledger,
-            )
-            .unwrap();
+        ledger.identity(&run, "registered", &[("method", Field::Str("cgroup"))]).unwrap();
+        recorder.sandbox("start", &[("command", Field::Strings(vec!["sh", "-c", "a\nb"]))], ledger).unwrap();
     }
     for n in 0..count {
         let who = random.below(2) as usize;
@@ -252,10 +212,7 @@ pub fn fill(ledger: &mut Ledger, random: &mut Random, length: usize, count: u64)
             1 => {
                 a.syscall = "execve";
                 a.action = Action::ProcExec;
-                a.argv = Some(Argv {
-                    args: vec![b"sh".to_vec(), random.bytes(40)],
-                    truncated: random.below(2) == 0,
-                });
+                a.argv = Some(Argv { args: vec![b"sh".to_vec(), random.bytes(40)], truncated: random.below(2) == 0 });
                 a.credentials.caps = u64::MAX;
             }
             2 => a.end = End::Killed,
@@ -296,21 +253,12 @@ pub fn fill(ledger: &mut Ledger, random: &mut Random, length: usize, count: u64)
         }
         if n % 50 == 49 {
             let run = recorders[0].run().clone();
-            ledger
-                .gap(Some(&run), "flood", 100, 3, 97, "the ring was full")
-                .unwrap();
-            ledger
-                .heartbeat(&[
-                    ("uptime_ms", Field::Uint(u64::MAX)),
-                    ("agents", Field::Int(-2)),
-                ])
-                .unwrap();
+            ledger.gap(Some(&run), "flood", 100, 3, 97, "the ring was full").unwrap();
+            ledger.heartbeat(&[("uptime_ms", Field::Uint(u64::MAX)), ("agents", Field::Int(-2))]).unwrap();
         }
     }
     for recorder in &mut recorders {
-        recorder
-            .sandbox("stop", &[("exit_status", Field::Int(0))], ledger)
-            .unwrap();
+        recorder.sandbox("stop", &[("exit_status", Field::Int(0))], ledger).unwrap();
     }
 }
 
@@ -325,10 +273,7 @@ pub fn copy_dir(from: &Path, to: &Path) {
 }
 
 pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
 /// Keeps the import used where only some tests build file names from bytes.

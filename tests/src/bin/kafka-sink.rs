@@ -11,9 +11,7 @@ use anyhow::{Context, Result};
 use rgt::sinks::kafka::{KafkaConfig, KafkaSink};
 
 fn main() -> Result<()> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [ledger, brokers, topic, rest @ ..] = &args[..] else {
         anyhow::bail!("usage: kafka-sink LEDGER BROKERS TOPIC [finish SECONDS]");

@@ -138,7 +138,10 @@ impl Ledger {
     /// Attempts by this call on this path or address.
     pub fn find(&self, syscall: &str, argument: impl AsRef<[u8]>) -> Vec<&Attempt> {
         let wanted = argument.as_ref();
-        self.attempts.iter().filter(|each| each.syscall == syscall && each.argument.as_deref() == Some(wanted)).collect()
+        self.attempts
+            .iter()
+            .filter(|each| each.syscall == syscall && each.argument.as_deref() == Some(wanted))
+            .collect()
     }
 
     /// The one such attempt.

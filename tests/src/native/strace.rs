@@ -116,10 +116,12 @@ fn argument(name: &str, args: &[&str]) -> Option<Vec<u8>> {
     match name {
         "execve" | "open" | "creat" | "mkdir" | "mknod" | "unlink" | "rmdir" | "rename" | "link" | "symlink"
         | "symlinkat" | "truncate" | "chmod" | "chown" | "lchown" | "setxattr" | "lsetxattr" | "removexattr"
-        | "lremovexattr" | "utime" | "utimes" | "mount" | "umount2" | "fsopen" | "pivot_root" | "chroot" => string(arg(0)?),
-        "execveat" | "openat" | "openat2" | "mkdirat" | "mknodat" | "unlinkat" | "renameat" | "renameat2" | "linkat"
-        | "fchmodat" | "fchmodat2" | "fchownat" | "setxattrat" | "removexattrat" | "utimensat" | "futimesat" | "open_tree" | "move_mount"
-        | "fspick" | "mount_setattr" => string(arg(1)?),
+        | "lremovexattr" | "utime" | "utimes" | "mount" | "umount2" | "fsopen" | "pivot_root" | "chroot" => {
+            string(arg(0)?)
+        }
+        "execveat" | "openat" | "openat2" | "mkdirat" | "mknodat" | "unlinkat" | "renameat" | "renameat2"
+        | "linkat" | "fchmodat" | "fchmodat2" | "fchownat" | "setxattrat" | "removexattrat" | "utimensat"
+        | "futimesat" | "open_tree" | "move_mount" | "fspick" | "mount_setattr" => string(arg(1)?),
         "connect" | "bind" => address(arg(1)?),
         "sendto" => address(arg(4)?),
         "sendmsg" | "sendmmsg" => {
@@ -262,7 +264,11 @@ mod tests {
              9  kill(7, SIGKILL <unfinished ...>\n\
              9  +++ killed by SIGKILL +++\n",
         );
-        let calls: Vec<_> = trace.calls.iter().map(|call| (call.tid, call.name.as_str(), call.argument.as_deref(), call.outcome)).collect();
+        let calls: Vec<_> = trace
+            .calls
+            .iter()
+            .map(|call| (call.tid, call.name.as_str(), call.argument.as_deref(), call.outcome))
+            .collect();
         assert_eq!(
             calls,
             [

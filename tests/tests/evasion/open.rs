@@ -8,28 +8,30 @@ pub struct Open {
 }
 
 const fn open(family: &'static str, technique: &'static str, reason: &'static str) -> Open {
-    Open {
-        family,
-        technique,
-        reason,
-    }
+    Open { family, technique, reason }
 }
 
 pub const OPEN: &[Open] = &[
     open("delete", "truncate_part", "cutting a file short of nothing is file.write"),
     open("delete", "hard_link_truncate", "the object lies where it was opened: deny file.link too"),
     open("exec", "copied", "a copy is another program: deny what the agent has written, or allow programs by place"),
-    open("exec", "copied_to_memory", "a copy is another program: deny what the agent has written, or allow programs by place"),
-    open("numbers", "signal_to_oneself_by_a_descriptor", "what a process has the kernel send to itself it does to itself"),
+    open(
+        "exec",
+        "copied_to_memory",
+        "a copy is another program: deny what the agent has written, or allow programs by place",
+    ),
+    open(
+        "numbers",
+        "signal_to_oneself_by_a_descriptor",
+        "what a process has the kernel send to itself it does to itself",
+    ),
     open("numbers", "signal_to_oneself_by_a_timer", "what a process has the kernel send to itself it does to itself"),
     open("numbers", "signal_by_a_tracer", "a tracer may give its own any signal: deny proc.ptrace"),
     open("numbers", "signal_by_a_cgroup", "its own cgroup's cgroup.kill is a file: deny file.write of it"),
 ];
 
 pub fn reason(family: &str, technique: &str) -> Option<&'static str> {
-    OPEN.iter()
-        .find(|open| open.family == family && [technique, "*"].contains(&open.technique))
-        .map(|open| open.reason)
+    OPEN.iter().find(|open| open.family == family && [technique, "*"].contains(&open.technique)).map(|open| open.reason)
 }
 
 /// Techniques whose effect a kernel does not have: nothing to refuse.

@@ -47,7 +47,8 @@ fn race(name: &str, kernel: &str, mode: Mode) {
     let mut wrong = Vec::new();
     for race in &races {
         let [who, kind, op] = race.words;
-        let line = format!("{who:6} {kind:9} {op:9} {:7} {:7} {:7} {:7}", race.tries, race.open, race.shut, race.neither);
+        let line =
+            format!("{who:6} {kind:9} {op:9} {:7} {:7} {:7} {:7}", race.tries, race.open, race.shut, race.neither);
         println!("{line}");
         let well = match (who, kind) {
             // The race is one: the check was got round.

@@ -43,14 +43,11 @@ impl Told {
                 }
                 ["=", "policy", user, family, technique, start, end, status] => {
                     let run = told.run(user, family, technique);
-                    (run.start, run.end, run.status) =
-                        (start.to_owned(), end.to_owned(), status.to_owned());
+                    (run.start, run.end, run.status) = (start.to_owned(), end.to_owned(), status.to_owned());
                 }
                 ["=", "control", ..] => {}
                 ["#", fact, value] => told.facts.extend([(fact.to_owned(), value.to_owned())]),
-                ["%", record] => told
-                    .records
-                    .push(serde_json::from_str(record).map_err(|_| line)?),
+                ["%", record] => told.records.push(serde_json::from_str(record).map_err(|_| line)?),
                 _ => return Err(line.to_owned()),
             }
         }
@@ -60,17 +57,11 @@ impl Told {
 
     /// How often the kernel skipped the daemon's programs.
     pub fn skipped(&self) -> u64 {
-        self.records
-            .iter()
-            .filter_map(|record| record["data"]["programs_skipped"].as_u64())
-            .max()
-            .unwrap_or(0)
+        self.records.iter().filter_map(|record| record["data"]["programs_skipped"].as_u64()).max().unwrap_or(0)
     }
 
     fn run(&mut self, user: &str, family: &str, technique: &str) -> &mut Run {
-        self.runs
-            .entry((user.to_owned(), family.to_owned(), technique.to_owned()))
-            .or_default()
+        self.runs.entry((user.to_owned(), family.to_owned(), technique.to_owned())).or_default()
     }
 
     /// Techniques run one after the other: a refusal is that of the one that ran then.

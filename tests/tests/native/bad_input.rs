@@ -60,7 +60,11 @@ fn configuration() {
         says(by_root(&["run", "--config", absent.to_str().unwrap()]), 1, &["absent.toml", "No such file", "--config"]);
         says(by_root(&["run", "--config", dir.0.to_str().unwrap()]), 1, &["directory"]);
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        says(by_nobody(&copy_for_nobody(dir), &["run", "--config", &name]), 1, &[&name, "Permission denied", "permissions"]);
+        says(
+            by_nobody(&copy_for_nobody(dir), &["run", "--config", &name]),
+            1,
+            &[&name, "Permission denied", "permissions"],
+        );
 
         let near = "unknown key `ledger.dri`; did you mean `ledger.dir`?";
         says(by_root(&["run", "--set", "ledger.dri=/x"]), 1, &[near]);
@@ -94,15 +98,21 @@ fn ledger_that_cannot_be_written() {
         let done = Exec::new(dir, "file").run(["true"]);
         says((done.code, done.err), 125, &[file.to_str().unwrap(), "is a file"]);
         let below = dir.join("file/below");
-        says(by_root(&["exec", "--ledger", below.to_str().unwrap(), "--", "true"]), 125, &["file/below", "Not a directory"]);
+        says(
+            by_root(&["exec", "--ledger", below.to_str().unwrap(), "--", "true"]),
+            125,
+            &["file/below", "Not a directory"],
+        );
         assert_eq!(fs::read(&file).unwrap(), b"in the way");
 
         let place = dir.join("place");
         fs::create_dir(&place).unwrap();
-        let (bind, tmpfs) = ("mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\"", "mount -t tmpfs -o ro tmpfs \"$0\"");
+        let (bind, tmpfs) =
+            ("mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\"", "mount -t tmpfs -o ro tmpfs \"$0\"");
         for (mount, below, part) in [(bind, "", "cannot be written to"), (tmpfs, "/ledger", "cannot be made")] {
             // A mount namespace of its own: nobody else sees the place read-only, and it is gone with the daemon.
-            let script = format!("{mount} && exec \"$1\" run --set \"ledger.dir=$0{below}\" --set \"seal.key_file=$2\"");
+            let script =
+                format!("{mount} && exec \"$1\" run --set \"ledger.dir=$0{below}\" --set \"seal.key_file=$2\"");
             let (rgt, key) = (rgt(), dir.key());
             let found = wait_for("a daemon that is refused for its ledger", || {
                 let args = ["unshare", "-m", "--propagation", "private", "sh", "-c", &script].map(OsStr::new);
@@ -122,7 +132,11 @@ fn a_second_daemon_is_refused() {
         let daemon = Daemon::start(dir, &ledger);
         let own = format!("ledger.dir={}", dir.join("other").display());
         let begun = Instant::now();
-        says(by_root(&["run", "--set", &own]), 1, &["a daemon runs already", &format!("process {};", daemon.pid()), "rgt unload"]);
+        says(
+            by_root(&["run", "--set", &own]),
+            1,
+            &["a daemon runs already", &format!("process {};", daemon.pid()), "rgt unload"],
+        );
         assert!(begun.elapsed() < Duration::from_secs(5), "refused at once");
         assert!(!dir.join("other").exists(), "and nothing made");
         let copy = copy_for_nobody(dir);
@@ -139,7 +153,11 @@ fn a_second_daemon_is_refused() {
         let (code, text) = verify(&ledger, &dir.key());
         assert_eq!(code, 0, "{text}");
         let told = Ledger::read(&ledger);
-        assert!(!told.attempts.is_empty() && told.attempts.iter().all(|each| each.agent == "exec/65534/mine"), "{:?}", told.attempts);
+        assert!(
+            !told.attempts.is_empty() && told.attempts.iter().all(|each| each.agent == "exec/65534/mine"),
+            "{:?}",
+            told.attempts
+        );
     });
 }
 
@@ -147,10 +165,16 @@ fn a_second_daemon_is_refused() {
 fn an_output_that_cannot_be_written_is_told() {
     native("an_output_that_cannot_be_written_is_told", &["timeout"], |dir| {
         let daemon = Daemon::start(dir, &dir.join("ledger"));
-        for command in [&["doctor"][..], &["doctor", "--json"], &["agents"], &["top", "--once"], &["schema", "envelope"]] {
+        for command in
+            [&["doctor"][..], &["doctor", "--json"], &["agents"], &["top", "--once"], &["schema", "envelope"]]
+        {
             let mut asked = Command::new(rgt());
             let done = asked.args(command).stdout(fs::File::create("/dev/full").unwrap()).output().unwrap();
-            says((done.status.code().unwrap(), String::from_utf8_lossy(&done.stderr).into_owned()), 1, &[command[0], "No space left"]);
+            says(
+                (done.status.code().unwrap(), String::from_utf8_lossy(&done.stderr).into_owned()),
+                1,
+                &[command[0], "No space left"],
+            );
         }
         assert_eq!(daemon.stop(), 0);
     });
@@ -176,7 +200,11 @@ fn a_torn_line_is_moved_aside() {
         let again = Exec::new(dir, "ledger").sh("exit 0");
         let ledger = again.succeeded();
         assert!(ledger.lines > before);
-        let told: Vec<_> = ledger.others.iter().filter(|(kind, data)| kind.ends_with("audit.chain") && data.get("torn_file").is_some()).collect();
+        let told: Vec<_> = ledger
+            .others
+            .iter()
+            .filter(|(kind, data)| kind.ends_with("audit.chain") && data.get("torn_file").is_some())
+            .collect();
         assert_eq!(told.len(), 1, "{:?}", ledger.others);
         let (_, data) = told[0];
         assert_eq!((data["kind"].as_str(), data["torn_bytes"].as_u64()), (Some("open"), Some(half.len() as u64)));
@@ -209,7 +237,14 @@ struct Small(PathBuf);
 impl Small {
     fn mount(place: &Path) -> Small {
         fs::create_dir(place).unwrap();
-        assert!(Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(place).status().unwrap().success());
+        assert!(
+            Command::new("mount")
+                .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
+                .arg(place)
+                .status()
+                .unwrap()
+                .success()
+        );
         Small(place.to_owned())
     }
 
@@ -240,7 +275,8 @@ fn a_full_disk_loses_nothing_silently() {
         let (code, text) = verify(&ledger, &dir.key());
         assert_eq!(code, 0, "{text}");
         let told = Ledger::read(&ledger);
-        let stop = told.others.iter().map(|(_, data)| data).find(|data| data["kind"] == "stop").expect("how the agent ended");
+        let stop =
+            told.others.iter().map(|(_, data)| data).find(|data| data["kind"] == "stop").expect("how the agent ended");
         let (made, lost) = (stop["attempts"].as_u64().unwrap(), told.declared_lost());
         let recorded = u64::try_from(told.attempts.len()).unwrap();
         println!("{made} made, {recorded} recorded, {lost} declared lost");

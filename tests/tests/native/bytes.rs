@@ -14,7 +14,8 @@ for name in names:
 fn opened(dir: &rgt_tests::native::Dir, names: &[Vec<u8>]) -> (Ledger, Vec<i64>) {
     let (script, list) = (dir.join("opener.py"), dir.join("names"));
     std::fs::write(&script, OPENER).unwrap();
-    std::fs::write(&list, names.iter().flat_map(|name| [name.as_slice(), b"\0"].concat()).collect::<Vec<u8>>()).unwrap();
+    std::fs::write(&list, names.iter().flat_map(|name| [name.as_slice(), b"\0"].concat()).collect::<Vec<u8>>())
+        .unwrap();
     let python = rgt_tests::native::program("python3").unwrap();
     let done = Exec::new(dir, "ledger").run([python.as_os_str(), script.as_os_str(), list.as_os_str()]);
     let results = done.out.lines().map(|line| -line.parse::<i64>().unwrap()).collect();
@@ -76,9 +77,15 @@ fn odd_bytes_in_paths() {
         let too_long = results.iter().filter(|result| **result == -36).count();
         assert_eq!(refused.len(), too_long, "ENAMETOOLONG");
         for each in refused.iter().filter(|each| each.argument.as_ref().is_some_and(|name| name.len() > 4000)) {
-            println!("longer than the kernel takes: {} bytes recorded, incomplete {:?}", each.argument.as_ref().unwrap().len(), each.incomplete);
+            println!(
+                "longer than the kernel takes: {} bytes recorded, incomplete {:?}",
+                each.argument.as_ref().unwrap().len(),
+                each.incomplete
+            );
         }
-        println!("{whole} odd names came back byte for byte, of 4,095 bytes too; {too_long} too long for the kernel are recorded");
+        println!(
+            "{whole} odd names came back byte for byte, of 4,095 bytes too; {too_long} too long for the kernel are recorded"
+        );
     });
 }
 

@@ -36,13 +36,18 @@ fn the_demo_shows_an_agent_and_ends() {
         let done = Command::new(&xtask).arg("demo").stdin(Stdio::null()).output().unwrap();
         assert!(done.status.success(), "{}: {}", done.status, String::from_utf8_lossy(&done.stderr));
         let out = String::from_utf8_lossy(&done.stdout);
-        let rows = |verdict: &str| out.lines().filter(|line| line.split_whitespace().any(|word| word == verdict)).count();
+        let rows =
+            |verdict: &str| out.lines().filter(|line| line.split_whitespace().any(|word| word == verdict)).count();
         assert!(rows("ALLOW") > 10 && rows("DENY") > 0, "{out}");
         for part in ["This kernel: rgt can ", "rgt verify ", "Enforcement in a VM, on any machine:"] {
             assert!(out.contains(part), "{part:?}: {out}");
         }
         let observes = out.contains("This kernel: rgt can observe here");
-        let outcome = if observes { "deleted: this kernel lets rgt only observe" } else { "still there: its deletion was denied" };
+        let outcome = if observes {
+            "deleted: this kernel lets rgt only observe"
+        } else {
+            "still there: its deletion was denied"
+        };
         assert!(out.contains(outcome), "{out}");
         println!("{} rows: {} ALLOW, {} DENY", out.lines().count(), rows("ALLOW"), rows("DENY"));
     });

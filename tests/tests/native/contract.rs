@@ -36,7 +36,8 @@ fn exit_status_passes_through() {
 #[test]
 fn command_passes_through() {
     native("command_passes_through", &[], |dir| {
-        let done = Exec::new(dir, "ledger").run(["sh", "-c", "printf '%s|' \"$@\"; printf err >&2", "sh", "a b", "", "ü\n"]);
+        let done =
+            Exec::new(dir, "ledger").run(["sh", "-c", "printf '%s|' \"$@\"; printf err >&2", "sh", "a b", "", "ü\n"]);
         assert_eq!((done.code, done.out.as_str(), done.err.as_str()), (0, "a b||ü\n|", "err"));
     });
 }
@@ -68,8 +69,19 @@ fn signals_pass_through() {
         heard("ready");
         // Those by which `rgt exec` itself stops or fails, and the library's own two.
         let own = [
-            libc::SIGKILL, libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGSEGV, libc::SIGBUS,
-            libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS, 32, 33,
+            libc::SIGKILL,
+            libc::SIGSTOP,
+            libc::SIGTSTP,
+            libc::SIGTTIN,
+            libc::SIGTTOU,
+            libc::SIGSEGV,
+            libc::SIGBUS,
+            libc::SIGFPE,
+            libc::SIGILL,
+            libc::SIGTRAP,
+            libc::SIGSYS,
+            32,
+            33,
         ];
         let passed: Vec<i32> =
             (1..=libc::SIGRTMAX()).filter(|signal| !own.contains(signal) && *signal != libc::SIGTERM).collect();
@@ -142,9 +154,12 @@ fn scores_of_what_is_left_behind_can_be_worked_out() {
     native("scores_of_what_is_left_behind_can_be_worked_out", &["setsid"], |dir| {
         let common = dir.join("common");
         let daemon = Daemon::start(dir, &common);
-        let done = Exec::new(dir, "own").sh("for n in 1 2 3 4 5 6 7 8 9 10; do cat /absent; done; setsid sh -c 'sleep 1; cat /etc/hostname' & exit 0");
+        let done = Exec::new(dir, "own").sh(
+            "for n in 1 2 3 4 5 6 7 8 9 10; do cat /absent; done; setsid sh -c 'sleep 1; cat /etc/hostname' & exit 0",
+        );
         assert_eq!(done.code, 0, "{}", done.err);
-        let behind = || Ledger::read(&common).attempts.iter().any(|each| each.argument() == "/etc/hostname").then_some(());
+        let behind =
+            || Ledger::read(&common).attempts.iter().any(|each| each.argument() == "/etc/hostname").then_some(());
         wait_for("what it left behind", behind);
         assert_eq!(daemon.stop(), 0);
         let told = Ledger::read(&common);
@@ -214,7 +229,8 @@ fn tampered(dir: &Dir, done: &Done, number: usize, tamper: fn(&mut Vec<Vec<u8>>)
     let to = dir.join(format!("copy-{number}"));
     let segment = copy(done, &to);
     let bytes = fs::read(&segment).unwrap();
-    let mut lines: Vec<Vec<u8>> = bytes.strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    let mut lines: Vec<Vec<u8>> =
+        bytes.strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
     tamper(&mut lines);
     let mut changed = lines.join(&b'\n');
     changed.push(b'\n');

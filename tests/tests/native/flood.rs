@@ -119,7 +119,9 @@ impl Account {
                 let gap: Value = serde_json::from_str(line).unwrap();
                 let gap = &gap["data"];
                 account.lost += gap["dropped"].as_u64().unwrap();
-                account.gaps.push(format!("{}: {} of {} ({})", gap["ring"], gap["dropped"], gap["made"], gap["reason"]));
+                account
+                    .gaps
+                    .push(format!("{}: {} of {} ({})", gap["ring"], gap["dropped"], gap["made"], gap["reason"]));
             }
         });
         account

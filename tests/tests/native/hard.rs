@@ -10,7 +10,8 @@ const POLICY: &str = "version: 1\nname: hard\nrules:\n  - { id: HARD, deny: [fil
 
 fn hard(dir: &Dir, args: &[&str]) -> Done {
     let program = dir.compile("hard", include_str!("hard.c"), &["-pthread"]);
-    let command: Vec<String> = [program.display().to_string()].into_iter().chain(args.iter().map(|arg| (*arg).to_owned())).collect();
+    let command: Vec<String> =
+        [program.display().to_string()].into_iter().chain(args.iter().map(|arg| (*arg).to_owned())).collect();
     let policy = dir.join("hard.yaml");
     std::fs::write(&policy, POLICY).unwrap();
     Exec::new(dir, "ledger").with("--policy").with(policy).limit(Duration::from_secs(120)).run(command)
@@ -38,7 +39,10 @@ fn as_told(done: &Done, ledger: &Ledger, prefix: &str) -> usize {
     }
     let missing: Vec<_> = told.iter().filter(|(key, count)| recorded.get(key) != Some(count)).take(20).collect();
     let surplus: Vec<_> = recorded.iter().filter(|(key, count)| told.get(key) != Some(count)).take(20).collect();
-    assert!(missing.is_empty() && surplus.is_empty(), "told, and otherwise recorded: {missing:?}\nrecorded, and otherwise told: {surplus:?}");
+    assert!(
+        missing.is_empty() && surplus.is_empty(),
+        "told, and otherwise recorded: {missing:?}\nrecorded, and otherwise told: {surplus:?}"
+    );
     count
 }
 
@@ -59,7 +63,11 @@ fn names_in_cold_pages() {
         let read = by_read(ledger.attempts.iter().filter(|each| each.argument().starts_with("/hard/")));
         println!("{count} names on cold pages, all there; read at {read:?}");
         for each in ledger.attempts.iter().filter(|each| each.argument().starts_with("/hard/")) {
-            assert_eq!((each.verdict.as_str(), &each.directory), ("DENY", &None), "an absolute name starts from the root: {each:?}");
+            assert_eq!(
+                (each.verdict.as_str(), &each.directory),
+                ("DENY", &None),
+                "an absolute name starts from the root: {each:?}"
+            );
         }
         assert!(read.get("return").is_some_and(|count| *count > 0), "no page was cold: the test tests nothing");
         let execed = ledger.one("execve", "/bin/true");
@@ -80,7 +88,12 @@ fn what_calls_are_given() {
             ("unshare", r#"{"flags":67108864}"#.to_owned()),
             ("chmod", r#"{"mode":416}"#.to_owned()),
         ] {
-            let found: Vec<String> = ledger.attempts.iter().filter(|each| each.syscall == call).map(|each| each.parameters.to_string()).collect();
+            let found: Vec<String> = ledger
+                .attempts
+                .iter()
+                .filter(|each| each.syscall == call)
+                .map(|each| each.parameters.to_string())
+                .collect();
             assert!(found.contains(&given), "{call}: {found:?}, not {given}");
         }
     });
@@ -106,8 +119,12 @@ fn vfork_children() {
         let done = hard(dir, &["vfork"]);
         let ledger = done.succeeded();
         let count = as_told(&done, &ledger, "/hard/");
-        let children: std::collections::BTreeSet<_> =
-            ledger.attempts.iter().filter(|each| each.argument().starts_with("/hard/vfork/")).map(|each| each.pid).collect();
+        let children: std::collections::BTreeSet<_> = ledger
+            .attempts
+            .iter()
+            .filter(|each| each.argument().starts_with("/hard/vfork/"))
+            .map(|each| each.pid)
+            .collect();
         assert_eq!(children.len(), 20, "each by its own child");
         println!("{count} calls of 20 vfork children");
     });
@@ -139,7 +156,10 @@ fn killed_in_mid_call() {
             let done = Exec::new(dir, name).run([program.to_str().unwrap(), "killed", milliseconds]);
             let ledger = done.succeeded();
             let open = ledger.one("openat", "killed");
-            println!("killed after {milliseconds} ms in its open: result {:?}, end {:?}, by an outcome record: {}", open.result, open.end, open.by_outcome);
+            println!(
+                "killed after {milliseconds} ms in its open: result {:?}, end {:?}, by an outcome record: {}",
+                open.result, open.end, open.by_outcome
+            );
             // The call comes back with the kernel's own ERESTARTSYS, or never.
             assert!(open.result == Some(-512) || open.end.as_deref() == Some("killed"), "{open:?}");
             assert_eq!(open.by_outcome, by_outcome, "{open:?}");
@@ -172,7 +192,10 @@ fn slow_calls_have_an_outcome() {
         let slow: Vec<_> = connects.iter().filter(|each| each.by_outcome).collect();
         assert_eq!(slow.len(), 1, "{connects:?}");
         assert_eq!(slow[0].result, Some(-11), "{slow:?}");
-        println!("an open of 800 ms and a connect of {wait} ms: recorded without a result, then with {:?} and {:?}", open.result, slow[0].result);
+        println!(
+            "an open of 800 ms and a connect of {wait} ms: recorded without a result, then with {:?} and {:?}",
+            open.result, slow[0].result
+        );
     });
 }
 
@@ -196,7 +219,10 @@ fn calls_by_the_32_bit_gate() {
         let connects: Vec<_> = ledger.attempts.iter().filter(|each| each.argument() == "/hard/compat/s").collect();
         println!("{:?}", connects.iter().map(|each| (&each.syscall, &each.verb, each.result)).collect::<Vec<_>>());
         assert_eq!(connects.len(), 2, "{connects:?}");
-        assert!(connects.iter().all(|each| each.compat && each.verb == "net.connect" && each.result == Some(-2)), "{connects:?}");
+        assert!(
+            connects.iter().all(|each| each.compat && each.verb == "net.connect" && each.result == Some(-2)),
+            "{connects:?}"
+        );
         assert_eq!(ledger.one("execve", "/hard/compat/program").result, Some(-2));
         let execed: Vec<_> = ledger.find("execve", "/usr/bin/true");
         assert_eq!(execed.len(), 1, "{execed:?}");

@@ -100,7 +100,10 @@ fn oracle() {
         let done = Exec::new(dir, "ledger").limit(Duration::from_secs(90)).run(
             ["env".as_ref(), "-C".as_ref(), work.as_os_str(), strace.as_os_str()]
                 .into_iter()
-                .chain(["-f", "--seccomp-bpf", "-qq", "-xx", "-s", "4096", "-e", &filter(), "-e", "signal=none", "-o"].map(AsRef::as_ref))
+                .chain(
+                    ["-f", "--seccomp-bpf", "-qq", "-xx", "-s", "4096", "-e", &filter(), "-e", "signal=none", "-o"]
+                        .map(AsRef::as_ref),
+                )
                 .chain([out.as_os_str(), "sh".as_ref(), "workload.sh".as_ref()]),
         );
         let ledger = done.succeeded();

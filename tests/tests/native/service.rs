@@ -46,14 +46,19 @@ fn its_capabilities_are_enough() {
     native("its_capabilities_are_enough", &["setpriv", "timeout"], |_| {
         let unit = unit();
         let line = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
-        let set: Vec<String> = line.split(' ').map(|name| format!("+{}", name.strip_prefix("CAP_").unwrap().to_lowercase())).collect();
+        let set: Vec<String> =
+            line.split(' ').map(|name| format!("+{}", name.strip_prefix("CAP_").unwrap().to_lowercase())).collect();
         let limit = ["-k", "2", "30"];
         let whole = output(Command::new("timeout").args(limit).arg(rgt()).arg("doctor"));
         let bounded = format!("--bounding-set=-all,{}", set.join(","));
-        let less = output(Command::new("timeout").args(limit).args(["setpriv", &bounded, "--no-new-privs"]).arg(rgt()).arg("doctor"));
+        let less = output(
+            Command::new("timeout").args(limit).args(["setpriv", &bounded, "--no-new-privs"]).arg(rgt()).arg("doctor"),
+        );
         println!("with {line}: {}", less.1.lines().last().unwrap_or_default());
         assert_eq!(less, whole, "what rgt can do here as root, it can do as the service");
-        let none = output(Command::new("timeout").args(limit).args(["setpriv", "--bounding-set=-all"]).arg(rgt()).arg("doctor"));
+        let none = output(
+            Command::new("timeout").args(limit).args(["setpriv", "--bounding-set=-all"]).arg(rgt()).arg("doctor"),
+        );
         assert_eq!(none.0, 1, "without any it could do nothing: {}", none.1);
     });
 }

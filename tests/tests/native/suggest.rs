@@ -39,7 +39,9 @@ fn origin(dir: &Dir) {
     let origin = dir.join("origin");
     fs::create_dir(&origin).unwrap();
     fs::write(origin.join("hello.c"), "#include <stdio.h>\nint main(void) { return puts(\"hello\") < 0; }\n").unwrap();
-    for args in [&["init", "-q"][..], &["add", "."], &["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"]] {
+    for args in
+        [&["init", "-q"][..], &["add", "."], &["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"]]
+    {
         let done = Command::new("git").current_dir(&origin).args(args).output().unwrap();
         assert!(done.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&done.stderr));
     }
@@ -61,7 +63,11 @@ fn the_same_work_is_allowed_again() {
         let policy = dir.join("suggested.yaml");
         fs::write(&policy, &text).unwrap();
         let checked = Command::new(rgt()).args(["policy", "check"]).arg(&policy).output().unwrap();
-        assert!(checked.status.success() && checked.stderr.is_empty(), "{}\n{text}", String::from_utf8_lossy(&checked.stderr));
+        assert!(
+            checked.status.success() && checked.stderr.is_empty(),
+            "{}\n{text}",
+            String::from_utf8_lossy(&checked.stderr)
+        );
 
         let again = Exec::new(dir, "again").with("--policy").with(&policy).sh(&work);
         let repeated = again.succeeded().attempts.len();
@@ -69,7 +75,10 @@ fn the_same_work_is_allowed_again() {
         assert!(repeated * 10 > attempts * 9, "{attempts} attempts at first, {repeated} then");
 
         // The policy is one: what was not done before is denied.
-        let other = Exec::new(dir, "other").with("--policy").with(&policy).sh("cat /etc/shadow /etc/passwd; : > /etc/rgt-x; exit 0");
+        let other = Exec::new(dir, "other")
+            .with("--policy")
+            .with(&policy)
+            .sh("cat /etc/shadow /etc/passwd; : > /etc/rgt-x; exit 0");
         let told = denied(&other.ledger);
         fs::remove_file("/etc/rgt-x").ok();
         for object in ["/etc/shadow", "/etc/rgt-x"] {

@@ -59,7 +59,8 @@ struct Container(PathBuf);
 impl Container {
     fn new(id: &str) -> Container {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-        let mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|fields| fields[2] == "cgroup2");
+        let mount =
+            mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|fields| fields[2] == "cgroup2");
         let path = Path::new(mount.expect("cgroup v2 is mounted")[1]).join(format!("docker-{id}.scope"));
         fs::create_dir(&path).unwrap();
         Container(path)
@@ -77,7 +78,8 @@ fn a_command_from_a_container_bears_its_id() {
     native("a_command_from_a_container_bears_its_id", &["timeout"], |dir| {
         let id = format!("{:08x}", std::process::id()).repeat(8);
         let container = Container::new(&id);
-        let script = "echo $$ >\"$0/cgroup.procs\" && exec \"$1\" exec --ledger \"$2\" --set \"seal.key_file=$3\" -- true";
+        let script =
+            "echo $$ >\"$0/cgroup.procs\" && exec \"$1\" exec --ledger \"$2\" --set \"seal.key_file=$3\" -- true";
         let (rgt, ledger, key) = (rgt(), dir.join("ledger"), dir.key());
         let args = [OsStr::new("sh"), OsStr::new("-c"), OsStr::new(script), container.0.as_os_str()];
         let (code, text) = told(args.into_iter().chain([rgt.as_os_str(), ledger.as_os_str(), key.as_os_str()]));
@@ -97,7 +99,11 @@ fn what_may_not_be_seen_is_not_missing() {
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
         for ledger in [closed.clone(), closed.join("below")] {
             let ledger = ledger.to_str().unwrap();
-            for args in [&["tail", "--ledger", ledger][..], &["tail", "-f", "--ledger", ledger], &["show", "--ledger", ledger, "x"]] {
+            for args in [
+                &["tail", "--ledger", ledger][..],
+                &["tail", "-f", "--ledger", ledger],
+                &["show", "--ledger", ledger, "x"],
+            ] {
                 let found = by_nobody(&copy, args);
                 assert!(!found.1.contains("no such directory"), "{}", found.1);
                 says(found, 1, &[ledger, "Permission denied", "sudo"]);
@@ -106,7 +112,9 @@ fn what_may_not_be_seen_is_not_missing() {
         let absent = dir.join("absent");
         says(by_nobody(&copy, &["tail", "--ledger", absent.to_str().unwrap()]), 1, &["no such directory"]);
         // The name of what failed, and of who says so, once each.
-        for (code, said) in [by_nobody(&copy, &["run"]), by_root(&["exec", "--ledger", copy.to_str().unwrap(), "--", "true"])] {
+        for (code, said) in
+            [by_nobody(&copy, &["run"]), by_root(&["exec", "--ledger", copy.to_str().unwrap(), "--", "true"])]
+        {
             assert_ne!(code, 0);
             for once in ["rgt run", "rgt exec", copy.to_str().unwrap()] {
                 assert!(said.matches(once).count() <= 1, "{once}: {said}");

@@ -50,7 +50,11 @@ pub fn asks_for_approval(told: &Told, _: &str, mode: Mode) -> Done {
     let passed: Vec<&Value> = attempts.iter().filter(|data| data["enforcement"] == "passed").copied().collect();
     assert!(passed.len() >= 3 && passed.len() + refused.len() == attempts.len(), "{attempts:?}");
     for data in passed {
-        assert_eq!((&data["policy_rule_id"], &data["approval_status"]), (&json!("LEAVE"), &json!("approved")), "{data}");
+        assert_eq!(
+            (&data["policy_rule_id"], &data["approval_status"]),
+            (&json!("LEAVE"), &json!("approved")),
+            "{data}"
+        );
         assert!(data["user_approval_id"].is_string(), "{data}");
     }
     Ok(())

@@ -39,10 +39,7 @@ pub fn loads(told: &Told, kernel: &str, mode: Mode) -> Done {
     assert_eq!(start["mode"], mode.name(), "{start}");
     assert_eq!(start["degraded"], degraded(kernel), "{start}");
     kind(told, "main", "stop");
-    let gaps: Vec<&Value> = told
-        .records("main")
-        .filter(|data| data["kind"] == "gap")
-        .collect();
+    let gaps: Vec<&Value> = told.records("main").filter(|data| data["kind"] == "gap").collect();
     assert!(gaps.is_empty(), "events were lost: {gaps:?}");
     Ok(())
 }
@@ -50,37 +47,25 @@ pub fn loads(told: &Told, kernel: &str, mode: Mode) -> Done {
 /// The check met EACCES, its file is as it was, and one record says so.
 fn refused(told: &Told, mode: Mode, check: &str, place: &str, state: &str) {
     let met = told.check(check);
-    assert!(
-        met.status != 0 && met.message.contains("Permission denied"),
-        "{check}: {met:?}"
-    );
+    assert!(met.status != 0 && met.message.contains("Permission denied"), "{check}: {met:?}");
     assert_eq!(met.state, state, "{check}: what stands there");
     let denial = denial(told, check, place);
     assert_eq!(denial["policy_rule_id"], RULE, "{check}: {denial}");
     assert_eq!(denial["enforcement"], "blocked", "{check}: {denial}");
     assert_eq!(denial["mode"], mode.name(), "{check}: {denial}");
     assert_eq!(denial["judged"], "kernel", "{check}: {denial}");
-    assert_eq!(
-        denial["action_attempted"]["result"], EACCES,
-        "{check}: {denial}"
-    );
+    assert_eq!(denial["action_attempted"]["result"], EACCES, "{check}: {denial}");
 }
 
 /// The one denial that speaks of a place.
 fn denial<'a>(told: &'a Told, check: &str, place: &str) -> &'a Value {
     let of_place: Vec<&Value> = told
         .denials("main")
-        .filter(|data| {
-            data["action_attempted"]["object"] == place
-                || data["action_attempted"]["object2"] == place
-        })
+        .filter(|data| data["action_attempted"]["object"] == place || data["action_attempted"]["object2"] == place)
         .collect();
     match of_place[..] {
         [denial] => denial,
-        _ => panic!(
-            "{check}: {} denials speak of {place}, not one: {of_place:?}",
-            of_place.len()
-        ),
+        _ => panic!("{check}: {} denials speak of {place}, not one: {of_place:?}", of_place.len()),
     }
 }
 
@@ -90,10 +75,7 @@ fn allowed(told: &Told, check: &str, place: &str, state: &str) {
     assert_eq!(met.status, 0, "{check}: {met:?}");
     assert_eq!(met.state, state, "{check}: what stands there");
     for denial in told.denials("main") {
-        assert_ne!(
-            denial["action_attempted"]["object"], place,
-            "{check}: {denial}"
-        );
+        assert_ne!(denial["action_attempted"]["object"], place, "{check}: {denial}");
     }
 }
 
@@ -140,11 +122,8 @@ pub fn judges_the_true_place(told: &Told, _: &str, mode: Mode) -> Done {
     refused(told, mode, "namespace", "/data/ns", "3");
     allowed(told, "tmp_bind", "/tmp/w/bound", "gone");
     allowed(told, "tmp_chroot", "/tmp/jail/data/x", "gone");
-    for (place, argument) in [
-        ("/data/bind", "/tmp/m/bind"),
-        ("/data/jail/tmp/x", "/tmp/x"),
-        ("/data/ns", "/tmp/ns/ns"),
-    ] {
+    for (place, argument) in [("/data/bind", "/tmp/m/bind"), ("/data/jail/tmp/x", "/tmp/x"), ("/data/ns", "/tmp/ns/ns")]
+    {
         let attempt = &denial(told, place, place)["action_attempted"];
         assert_eq!(attempt["argument"], argument, "{attempt}");
         assert_eq!(attempt["object"], place, "{attempt}");
@@ -155,20 +134,11 @@ pub fn judges_the_true_place(told: &Told, _: &str, mode: Mode) -> Done {
 /// A filesystem that was mounted where only the agent sees it.
 pub fn refuses_what_has_no_known_place(told: &Told, _: &str, mode: Mode) -> Done {
     let met = told.check("foreign");
-    assert!(
-        met.status != 0 && met.message.contains("Permission denied"),
-        "{met:?}"
-    );
-    let denials: Vec<&Value> = told
-        .denials("main")
-        .filter(|data| data["action_attempted"]["argument"] == "/tmp/ns/foreign")
-        .collect();
+    assert!(met.status != 0 && met.message.contains("Permission denied"), "{met:?}");
+    let denials: Vec<&Value> =
+        told.denials("main").filter(|data| data["action_attempted"]["argument"] == "/tmp/ns/foreign").collect();
     assert_eq!(denials.len(), 1, "{denials:?}");
-    assert_eq!(
-        denials[0]["policy_rule_id"], "RULE_UNKNOWN",
-        "{}",
-        denials[0]
-    );
+    assert_eq!(denials[0]["policy_rule_id"], "RULE_UNKNOWN", "{}", denials[0]);
     assert_eq!(denials[0]["enforcement"], "blocked", "{}", denials[0]);
     assert_eq!(denials[0]["mode"], mode.name(), "{}", denials[0]);
     Ok(())
@@ -226,11 +196,7 @@ pub fn refuses_under_load(told: &Told, kernel: &str, mode: Mode) -> Done {
         return Err(format!("{left} of 240 files left, {recorded} denials recorded: {LOSES}"));
     }
     assert_eq!(recorded, "240", "of 240 denials");
-    assert_eq!(
-        told.fact("load of others"),
-        "",
-        "denials of what was no deletion"
-    );
+    assert_eq!(told.fact("load of others"), "", "denials of what was no deletion");
     Ok(())
 }
 
@@ -320,22 +286,14 @@ pub fn verifies(told: &Told, _: &str, _: Mode) -> Done {
 
 pub fn doctor_knows(told: &Told, _: &str, mode: Mode) -> Done {
     assert_eq!(told.fact("doctor"), "0", "{}", told.doctor);
-    let said = told
-        .doctor
-        .lines()
-        .find_map(|line| line.strip_prefix("mode: "));
+    let said = told.doctor.lines().find_map(|line| line.strip_prefix("mode: "));
     let said = said.unwrap_or_else(|| panic!("no mode:\n{}", told.doctor));
     assert_eq!(said.split(':').next(), Some(mode.name()), "{}", told.doctor);
     let mut probes = 0;
     for line in told.doctor.lines() {
-        if line.starts_with("raw tracepoint ")
-            || line.split_whitespace().next() == Some(mode.name())
-        {
+        if line.starts_with("raw tracepoint ") || line.split_whitespace().next() == Some(mode.name()) {
             probes += 1;
-            assert!(
-                line.ends_with(" loads") || line.contains(" in this kernel: "),
-                "{line}"
-            );
+            assert!(line.ends_with(" loads") || line.contains(" in this kernel: "), "{line}");
         }
     }
     assert!(probes > 8, "{}", told.doctor);

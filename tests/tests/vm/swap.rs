@@ -24,8 +24,12 @@ pub fn swaps_under_load(told: &Told, _: &str, _: Mode) -> Done {
     assert!(rounds > 50, "{rounds} rounds");
     let (by_a, by_b) = (number(told, "swap by a"), number(told, "swap by b"));
     assert!(by_a > 0 && by_b > 0, "{by_a} refused by the one alone, {by_b} by the other, in {rounds} rounds");
-    let verdicts: Vec<&str> =
-        told.facts.iter().filter(|(name, _)| name.starts_with("verdict ")).map(|(_, verdict)| verdict.as_str()).collect();
+    let verdicts: Vec<&str> = told
+        .facts
+        .iter()
+        .filter(|(name, _)| name.starts_with("verdict "))
+        .map(|(_, verdict)| verdict.as_str())
+        .collect();
     assert!(verdicts.len() >= 10, "both policies on most places: {verdicts:?}");
     for verdict in verdicts {
         let [place, enforcement, policy, rule] = verdict.split(' ').collect::<Vec<_>>()[..] else {

@@ -64,10 +64,7 @@ impl Told {
         let word = |index: usize| words.get(index).copied().unwrap_or_default().to_owned();
         match words.first().copied() {
             Some("kernel") => self.kernel = word(1),
-            Some("scenario") => self.scenarios.push(Scenario {
-                name: word(1),
-                ..Scenario::default()
-            }),
+            Some("scenario") => self.scenarios.push(Scenario { name: word(1), ..Scenario::default() }),
             Some("calibration") => self.last()?.calibration = (number(1)?, number(2)?),
             Some("figure") => {
                 let figure = Figure {
@@ -110,27 +107,20 @@ impl Told {
             let name = &scenario.name;
             let (ticks, instructions) = scenario.calibration;
             if ticks.abs_diff(instructions) > instructions / 100 {
-                bail!(
-                    "{name}: {instructions} instructions took {ticks} ticks: the VM does not count instructions"
-                );
+                bail!("{name}: {instructions} instructions took {ticks} ticks: the VM does not count instructions");
             }
             if scenario.figures.len() != FIGURES {
                 bail!("{name}: {} figures, not {FIGURES}", scenario.figures.len());
             }
             if let Some(figure) = scenario.figures.iter().find(|f| f.count < SAMPLES) {
-                bail!(
-                    "{name}: {}: only {} samples",
-                    figure.operation,
-                    figure.count
-                );
+                bail!("{name}: {}: only {} samples", figure.operation, figure.count);
             }
             let agent = matches!(name.as_str(), "observed" | "governed") || name.starts_with("rules_");
             match &scenario.ledger {
                 // Two opens, a deletion and a connection are recorded, alone and in a burst.
-                Some(ledger) if agent && ledger.records < 8 * SAMPLES => bail!(
-                    "{name}: only {} records: what was measured was not recorded",
-                    ledger.records
-                ),
+                Some(ledger) if agent && ledger.records < 8 * SAMPLES => {
+                    bail!("{name}: only {} records: what was measured was not recorded", ledger.records)
+                }
                 Some(ledger) if agent && ledger.mode == "observe" && name == "governed" => {
                     bail!("{name}: mode observe: this kernel cannot deny, so no hook was measured")
                 }
@@ -193,9 +183,8 @@ impl Told {
         for of in operations {
             let _ = write!(text, "\n| {} | {} | {} |", of.operation, of.pace, of.median);
             for name in &SCENARIOS[1..] {
-                let added = self
-                    .median(name, &of.operation, &of.pace)
-                    .and_then(|median| median.checked_signed_diff(of.median));
+                let added =
+                    self.median(name, &of.operation, &of.pace).and_then(|median| median.checked_signed_diff(of.median));
                 let _ = match added {
                     Some(added) => write!(text, " {added:+} |"),
                     None => write!(text, " – |"),
@@ -208,7 +197,8 @@ impl Told {
             if let (Some(neighbour), Some(lookup)) = (added(NEIGHBOUR), added(LOOKUP).filter(|lookup| *lookup > 0)) {
                 let hundredths = neighbour * 100 / lookup;
                 let (whole, part) = (hundredths / 100, hundredths % 100);
-                let _ = write!(text, "\n{} {}: a neighbour pays {whole}.{part:02} times a look-up", of.operation, of.pace);
+                let _ =
+                    write!(text, "\n{} {}: a neighbour pays {whole}.{part:02} times a look-up", of.operation, of.pace);
             }
         }
         for scenario in &self.scenarios {
@@ -252,10 +242,7 @@ mod tests {
         );
         let json = told.json("rgt", "max");
         assert_eq!(json["scenarios"][1]["figures"][0]["over_nothing"], -10);
-        assert_eq!(
-            json["scenarios"][2]["figures"][0]["over_nothing"],
-            Value::Null
-        );
+        assert_eq!(json["scenarios"][2]["figures"][0]["over_nothing"], Value::Null);
         assert!(told.table().contains("| open | burst | 100 | -10 | – |"));
     }
 

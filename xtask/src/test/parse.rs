@@ -55,14 +55,8 @@ impl Parser {
             self.last = now;
         } else if let Some(counts) = line.strip_prefix("test result: ") {
             self.result(counts);
-        } else if let Some((name, rest)) = line
-            .strip_prefix("test ")
-            .and_then(|line| line.split_once(" ... "))
-        {
-            let name = name
-                .strip_suffix(" - should panic")
-                .unwrap_or(name)
-                .to_owned();
+        } else if let Some((name, rest)) = line.strip_prefix("test ").and_then(|line| line.split_once(" ... ")) {
+            let name = name.strip_suffix(" - should panic").unwrap_or(name).to_owned();
             if !self.verdict(&name, rest, now) {
                 // With --nocapture the test's own first line stands behind its name.
                 self.skip(rest);
@@ -88,9 +82,7 @@ impl Parser {
             "ok" => self.passed.push(name.to_owned()),
             "FAILED" => self.failed.push(name.to_owned()),
             _ => match word.strip_prefix("ignored") {
-                Some("") => self
-                    .ignored
-                    .push((name.to_owned(), "ignored, no reason given".into())),
+                Some("") => self.ignored.push((name.to_owned(), "ignored, no reason given".into())),
                 Some(reason) if reason.starts_with(", ") => {
                     self.ignored.push((name.to_owned(), reason[2..].to_owned()))
                 }
@@ -98,21 +90,16 @@ impl Parser {
             },
         }
         if self.serial {
-            self.tally
-                .times
-                .push((now - self.last, format!("{name} ({})", self.step)));
+            self.tally.times.push((now - self.last, format!("{name} ({})", self.step)));
         }
         self.last = now;
         true
     }
 
     fn skip(&mut self, line: &str) {
-        let found = line
-            .strip_prefix("SKIP ")
-            .and_then(|rest| rest.split_once(": "));
+        let found = line.strip_prefix("SKIP ").and_then(|rest| rest.split_once(": "));
         if let Some((name, reason)) = found {
-            self.skipped
-                .push((name.trim().to_owned(), reason.trim().to_owned()));
+            self.skipped.push((name.trim().to_owned(), reason.trim().to_owned()));
         }
     }
 
@@ -141,23 +128,11 @@ impl Parser {
             self.tally.skips.push(format!("{name}: {reason}"));
         }
         let known = self.ignored.len();
-        self.tally.skips.extend(
-            self.ignored
-                .drain(..)
-                .map(|(name, reason)| format!("{name}: {reason}")),
-        );
-        self.tally
-            .skips
-            .extend((known..ignored).map(|_| format!("{}: ignored", self.step)));
+        self.tally.skips.extend(self.ignored.drain(..).map(|(name, reason)| format!("{name}: {reason}")));
+        self.tally.skips.extend((known..ignored).map(|_| format!("{}: ignored", self.step)));
         let known = self.failed.len();
-        self.tally.failures.extend(
-            self.failed
-                .drain(..)
-                .map(|name| format!("{name} ({})", self.step)),
-        );
-        self.tally
-            .failures
-            .extend((known..failed).map(|_| format!("a test of {}", self.step)));
+        self.tally.failures.extend(self.failed.drain(..).map(|name| format!("{name} ({})", self.step)));
+        self.tally.failures.extend((known..failed).map(|_| format!("a test of {}", self.step)));
         self.tally.passed += passed;
         self.passed.clear();
         self.running = None;
@@ -204,14 +179,7 @@ mod tests {
         );
         assert_eq!(tally.passed, 2);
         assert_eq!(tally.failures, ["three (step)"]);
-        assert_eq!(
-            tally.skips,
-            [
-                "two: no root",
-                "kernel 7.2: not to be had",
-                "four: needs a broker"
-            ]
-        );
+        assert_eq!(tally.skips, ["two: no root", "kernel 7.2: not to be had", "four: needs a broker"]);
         assert_eq!(tally.times.len(), 5);
     }
 
@@ -222,10 +190,7 @@ mod tests {
              test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n",
             true,
         );
-        assert_eq!(
-            (tally.passed, tally.skips.as_slice()),
-            (0, ["quiet: no python3".to_owned()].as_slice())
-        );
+        assert_eq!((tally.passed, tally.skips.as_slice()), (0, ["quiet: no python3".to_owned()].as_slice()));
     }
 
     #[test]

@@ -28,9 +28,7 @@ impl Tree {
             return;
         }
         for (at, _) in key.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-            self.nodes
-                .entry(key[..at].to_vec())
-                .or_insert((0o755, Node::Directory));
+            self.nodes.entry(key[..at].to_vec()).or_insert((0o755, Node::Directory));
         }
         // A directory named again must not lose the mode that it was given.
         if matches!(node, Node::Directory)
@@ -54,9 +52,7 @@ impl Tree {
                 Node::Bytes(bytes) => (0o100_000, bytes.clone(), (0, 0)),
                 Node::Host(file) => (
                     0o100_000,
-                    std::fs::read(file).map_err(|e| {
-                        io::Error::new(e.kind(), format!("{}: {e}", file.display()))
-                    })?,
+                    std::fs::read(file).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", file.display())))?,
                     (0, 0),
                 ),
                 Node::Device(major, minor) => (0o020_000, Vec::new(), (*major, *minor)),
@@ -80,16 +76,8 @@ fn key(path: &Path) -> Vec<u8> {
         }
     }
     // As on any merged-/usr system; the short names are links.
-    for (short, long) in [
-        ("bin", "usr/bin"),
-        ("sbin", "usr/sbin"),
-        ("lib", "usr/lib"),
-        ("lib64", "usr/lib64"),
-    ] {
-        if key
-            .strip_prefix(short.as_bytes())
-            .is_some_and(|rest| rest.first() == Some(&b'/'))
-        {
+    for (short, long) in [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")] {
+        if key.strip_prefix(short.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'/')) {
             key.splice(..short.len(), long.bytes());
             break;
         }
@@ -97,20 +85,9 @@ fn key(path: &Path) -> Vec<u8> {
     key
 }
 
-fn entry(
-    out: &mut impl Write,
-    inode: u32,
-    mode: u32,
-    name: &[u8],
-    data: &[u8],
-    device: (u32, u32),
-) -> io::Result<()> {
-    let size = u32::try_from(data.len()).map_err(|_| {
-        io::Error::other(format!(
-            "{}: larger than 4 GiB",
-            String::from_utf8_lossy(name)
-        ))
-    })?;
+fn entry(out: &mut impl Write, inode: u32, mode: u32, name: &[u8], data: &[u8], device: (u32, u32)) -> io::Result<()> {
+    let size = u32::try_from(data.len())
+        .map_err(|_| io::Error::other(format!("{}: larger than 4 GiB", String::from_utf8_lossy(name))))?;
     let links = if mode & 0o170_000 == 0o040_000 { 2 } else { 1 };
     let length = name.len() as u32 + 1;
     write!(

@@ -22,10 +22,7 @@ pub fn build(file: &Path, root: &Path, modules: &Path, options: &Options) -> Res
     if rgt.is_file() {
         host_file(&mut tree, &small(root, &rgt)?, Path::new("/usr/bin/rgt"))?;
     } else {
-        command::say(format_args!(
-            "note: no {} yet, so none in the VM (`cargo xtask build` makes it)",
-            rgt.display()
-        ));
+        command::say(format_args!("note: no {} yet, so none in the VM (`cargo xtask build` makes it)", rgt.display()));
     }
     let policies = root.join("policies");
     if policies.is_dir() {
@@ -38,8 +35,7 @@ pub fn build(file: &Path, root: &Path, modules: &Path, options: &Options) -> Res
         if !guest.starts_with('/') {
             bail!("--add {pair}: the path in the VM must begin with a slash");
         }
-        host_path(&mut tree, Path::new(host), Path::new(guest))
-            .with_context(|| format!("--add {pair}"))?;
+        host_path(&mut tree, Path::new(host), Path::new(guest)).with_context(|| format!("--add {pair}"))?;
     }
     host_path(&mut tree, modules, Path::new("/.vm/modules"))?;
     // Last: an added file of the same name is preferred.
@@ -49,16 +45,13 @@ pub fn build(file: &Path, root: &Path, modules: &Path, options: &Options) -> Res
 
     let out = std::fs::File::create(file).with_context(|| file.display().to_string())?;
     let mut out = BufWriter::with_capacity(1 << 20, out);
-    tree.write(&mut out)
-        .with_context(|| format!("writing {}", file.display()))?;
+    tree.write(&mut out).with_context(|| format!("writing {}", file.display()))?;
     std::io::Write::flush(&mut out).with_context(|| file.display().to_string())
 }
 
 /// `rgt` as built here, or the one that $RGT_BIN names.
 fn rgt(root: &Path) -> PathBuf {
-    std::env::var_os("RGT_BIN")
-        .filter(|path| !path.is_empty())
-        .map_or_else(|| paths::rgt(root), PathBuf::from)
+    std::env::var_os("RGT_BIN").filter(|path| !path.is_empty()).map_or_else(|| paths::rgt(root), PathBuf::from)
 }
 
 /// Debug information would be most of what the emulator has to unpack; symbols stay for backtraces.
@@ -71,11 +64,7 @@ fn small(root: &Path, rgt: &Path) -> Result<PathBuf> {
     if !fresh {
         // By another name first: two VMs may start at once.
         let new = copy.with_extension(std::process::id().to_string());
-        let done = Command::new("llvm-objcopy-22")
-            .arg("--strip-debug")
-            .arg(rgt)
-            .arg(&new)
-            .status();
+        let done = Command::new("llvm-objcopy-22").arg("--strip-debug").arg(rgt).arg(&new).status();
         if !done.is_ok_and(|status| status.success()) {
             return Ok(rgt.to_owned());
         }
@@ -86,20 +75,8 @@ fn small(root: &Path, rgt: &Path) -> Result<PathBuf> {
 
 fn skeleton(tree: &mut Tree) {
     for dir in [
-        "dev",
-        "proc",
-        "sys",
-        "etc",
-        "mnt",
-        "run",
-        "usr/bin",
-        "usr/sbin",
-        "usr/lib",
-        "usr/lib64",
-        "usr/local/bin",
-        "var",
-        "opt",
-        "srv",
+        "dev", "proc", "sys", "etc", "mnt", "run", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "usr/local/bin",
+        "var", "opt", "srv",
     ] {
         tree.insert(dir, 0o755, Node::Directory);
     }
@@ -117,16 +94,10 @@ fn skeleton(tree: &mut Tree) {
             "etc/passwd",
             "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\nagent:x:1000:1000:agent:/home/agent:/bin/sh\n",
         ),
-        (
-            "etc/group",
-            "root:x:0:\ntty:x:5:\nnogroup:x:65534:\nagent:x:1000:\n",
-        ),
+        ("etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\nagent:x:1000:\n"),
         ("etc/hosts", "127.0.0.1 localhost rgt-vm\n::1 localhost\n"),
         ("etc/hostname", "rgt-vm\n"),
-        (
-            "etc/nsswitch.conf",
-            "passwd: files\ngroup: files\nhosts: files\n",
-        ),
+        ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
         ("etc/os-release", "NAME=\"rgt test VM\"\nID=rgt-vm\n"),
         ("etc/machine-id", "72677400000000000000000000000001\n"),
     ] {
@@ -140,21 +111,14 @@ fn busybox(tree: &mut Tree) -> Result<()> {
         .map(PathBuf::from)
         .find(|path| path.is_file())
         .or_else(|| setup::find_program("busybox"));
-    let program =
-        program.context("busybox is missing: `cargo xtask setup` installs busybox-static")?;
+    let program = program.context("busybox is missing: `cargo xtask setup` installs busybox-static")?;
     if !libraries(&program)?.is_empty() {
-        bail!(
-            "{}: is not static: `apt-get install busybox-static` replaces it",
-            program.display()
-        );
+        bail!("{}: is not static: `apt-get install busybox-static` replaces it", program.display());
     }
     let applets = command::output(Command::new(&program).arg("--list"))
         .with_context(|| format!("{} --list failed", program.display()))?;
     tree.insert("/bin/busybox", 0o755, Node::Host(program));
-    for applet in applets
-        .lines()
-        .filter(|applet| *applet != "busybox" && !applet.is_empty())
-    {
+    for applet in applets.lines().filter(|applet| *applet != "busybox" && !applet.is_empty()) {
         let path = Path::new("/usr/bin").join(applet);
         if !tree.contains(&path) && !tree.contains(Path::new("/usr/sbin").join(applet)) {
             tree.insert(path, 0o777, Node::Link(b"/usr/bin/busybox".to_vec()));
@@ -176,9 +140,7 @@ fn host_path(tree: &mut Tree, host: &Path, guest: &Path) -> Result<()> {
         let kind = entry.file_type()?;
         if kind.is_symlink() {
             use std::os::unix::ffi::OsStringExt;
-            let target = std::fs::read_link(entry.path())?
-                .into_os_string()
-                .into_vec();
+            let target = std::fs::read_link(entry.path())?.into_os_string().into_vec();
             tree.insert(to, 0o777, Node::Link(target));
         } else if kind.is_dir() || kind.is_file() {
             host_path(tree, &entry.path(), &to)?;
@@ -190,21 +152,13 @@ fn host_path(tree: &mut Tree, host: &Path, guest: &Path) -> Result<()> {
 /// A file, and if it is a dynamic program, the libraries it needs at the places where it looks for them.
 fn host_file(tree: &mut Tree, host: &Path, guest: &Path) -> Result<()> {
     let meta = std::fs::metadata(host).with_context(|| host.display().to_string())?;
-    tree.insert(
-        guest,
-        meta.permissions().mode() & 0o7777,
-        Node::Host(host.to_owned()),
-    );
+    tree.insert(guest, meta.permissions().mode() & 0o7777, Node::Host(host.to_owned()));
     for library in libraries(host)? {
         if !tree.contains(&library) {
             tree.insert(
                 &library,
                 0o755,
-                Node::Host(
-                    library
-                        .canonicalize()
-                        .with_context(|| library.display().to_string())?,
-                ),
+                Node::Host(library.canonicalize().with_context(|| library.display().to_string())?),
             );
         }
     }
@@ -214,9 +168,7 @@ fn host_file(tree: &mut Tree, host: &Path, guest: &Path) -> Result<()> {
 /// The shared libraries of a file, its loader among them; none for anything but a dynamic program.
 fn libraries(file: &Path) -> Result<Vec<PathBuf>> {
     let mut magic = [0; 4];
-    let elf = std::fs::File::open(file)
-        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic))
-        .is_ok()
+    let elf = std::fs::File::open(file).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic)).is_ok()
         && magic == *b"\x7fELF";
     if !elf {
         return Ok(Vec::new());
@@ -228,17 +180,10 @@ fn libraries(file: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for line in text.lines() {
         if line.contains("not found") {
-            bail!(
-                "{}: needs a library that is not here: {}",
-                file.display(),
-                line.trim()
-            );
+            bail!("{}: needs a library that is not here: {}", file.display(), line.trim());
         }
         // `name => /path (address)` or, for the loader, `/path (address)`; the vdso has no path.
-        let path = line
-            .rsplit_once("=> ")
-            .map_or(line, |(_, path)| path)
-            .trim();
+        let path = line.rsplit_once("=> ").map_or(line, |(_, path)| path).trim();
         let path = path.rsplit_once(" (").map_or(path, |(path, _)| path);
         if path.starts_with('/') {
             found.push(PathBuf::from(path));
@@ -249,10 +194,7 @@ fn libraries(file: &Path) -> Result<Vec<PathBuf>> {
 
 /// The command as a script: each word in single quotes reaches it exactly as it was given.
 fn script(words: &[String]) -> Vec<u8> {
-    let quoted: Vec<String> = words
-        .iter()
-        .map(|word| format!("'{}'", word.replace('\'', r"'\''")))
-        .collect();
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
     format!("exec {}\n", quoted.join(" ")).into_bytes()
 }
 
@@ -263,14 +205,7 @@ mod tests {
     #[test]
     fn words_reach_the_command_unchanged() {
         let words = ["printf", "%s\\n", "a b", "it's", "$HOME `x`", "", "ü\n\t"].map(String::from);
-        let out = Command::new("sh")
-            .arg("-c")
-            .arg(String::from_utf8(script(&words)).unwrap())
-            .output()
-            .unwrap();
-        assert_eq!(
-            String::from_utf8(out.stdout).unwrap(),
-            "a b\nit's\n$HOME `x`\n\nü\n\t\n"
-        );
+        let out = Command::new("sh").arg("-c").arg(String::from_utf8(script(&words)).unwrap()).output().unwrap();
+        assert_eq!(String::from_utf8(out.stdout).unwrap(), "a b\nit's\n$HOME `x`\n\nü\n\t\n");
     }
 }

@@ -19,27 +19,15 @@ pub struct Source {
 }
 
 pub const MATRIX: [Source; 4] = [
-    Source {
-        name: "5.10",
-        suites: &["bullseye"],
-        prefixes: &["linux-image-5.10.0-"],
-    },
-    Source {
-        name: "6.1",
-        suites: &["bookworm-security", "bookworm"],
-        prefixes: &["linux-image-6.1.0-"],
-    },
+    Source { name: "5.10", suites: &["bullseye"], prefixes: &["linux-image-5.10.0-"] },
+    Source { name: "6.1", suites: &["bookworm-security", "bookworm"], prefixes: &["linux-image-6.1.0-"] },
     Source {
         name: "6.12",
         suites: &["bookworm-security", "bookworm-backports", "trixie"],
         prefixes: &["linux-image-6.12."],
     },
     // From 7.x on the image is in linux-binary; linux-image only depends on it.
-    Source {
-        name: "7.2",
-        suites: &["sid", "forky"],
-        prefixes: &["linux-binary-", "linux-image-"],
-    },
+    Source { name: "7.2", suites: &["sid", "forky"], prefixes: &["linux-binary-", "linux-image-"] },
 ];
 const FLAVOUR: &str = "-cloud-amd64";
 
@@ -60,16 +48,9 @@ impl std::error::Error for Unavailable {}
 
 /// The image of a kernel by its name in the matrix (`unstable` is the newest of them).
 pub fn image(name: &str) -> Result<PathBuf> {
-    let wanted = if matches!(name, "unstable" | "sid" | "latest") {
-        "7.2"
-    } else {
-        name
-    };
+    let wanted = if matches!(name, "unstable" | "sid" | "latest") { "7.2" } else { name };
     let Some(source) = MATRIX.iter().find(|source| source.name == wanted) else {
-        bail!(
-            "--kernel {name}: not in the matrix; one of {}, unstable",
-            MATRIX.map(|source| source.name).join(", ")
-        );
+        bail!("--kernel {name}: not in the matrix; one of {}, unstable", MATRIX.map(|source| source.name).join(", "));
     };
     let dir = paths::cache()?.join("kernels").join(source.name);
     let image = dir.join("vmlinuz");
@@ -82,10 +63,7 @@ pub fn image(name: &str) -> Result<PathBuf> {
     if whole() {
         return Ok(image);
     }
-    fetch(source, &dir).map_err(|error| Unavailable {
-        kernel: source.name.into(),
-        reason: format!("{error:#}"),
-    })?;
+    fetch(source, &dir).map_err(|error| Unavailable { kernel: source.name.into(), reason: format!("{error:#}") })?;
     Ok(image)
 }
 
@@ -103,21 +81,16 @@ fn fetch(source: &Source, dir: &Path) -> Result<()> {
 
 fn fetch_from(source: &Source, suite: &str, mirrors: &Mirrors, dir: &Path) -> Result<()> {
     let apt = Apt::new(suite, mirrors)?;
-    command::quiet(
-        &format!("kernel {}: package lists of {suite}", source.name),
-        apt.command("apt-get").arg("update"),
-    )?;
+    command::quiet(&format!("kernel {}: package lists of {suite}", source.name), apt.command("apt-get").arg("update"))?;
     let mut package = None;
     for prefix in source.prefixes {
-        let names = command::output(apt.command("apt-cache").args(["pkgnames", prefix]))
-            .unwrap_or_default();
+        let names = command::output(apt.command("apt-cache").args(["pkgnames", prefix])).unwrap_or_default();
         package = newest(&names, prefix);
         if package.is_some() {
             break;
         }
     }
-    let package = package
-        .with_context(|| format!("no package {}*{FLAVOUR}", source.prefixes.join(" or ")))?;
+    let package = package.with_context(|| format!("no package {}*{FLAVOUR}", source.prefixes.join(" or ")))?;
     let mut packages = vec![package.clone()];
     // linux-binary holds the image alone.
     packages.extend(package.strip_prefix("linux-binary-").map(|rest| format!("linux-modules-{rest}")));
@@ -127,10 +100,7 @@ fn fetch_from(source: &Source, suite: &str, mirrors: &Mirrors, dir: &Path) -> Re
     std::fs::create_dir_all(&staging).with_context(|| staging.display().to_string())?;
     command::quiet(
         &format!("kernel {}: fetching {}", source.name, packages.join(", ")),
-        apt.command("apt-get")
-            .arg("download")
-            .args(&packages)
-            .current_dir(&staging),
+        apt.command("apt-get").arg("download").args(&packages).current_dir(&staging),
     )?;
     let debs: Vec<PathBuf> = std::fs::read_dir(&staging)?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -148,8 +118,7 @@ fn fetch_from(source: &Source, suite: &str, mirrors: &Mirrors, dir: &Path) -> Re
     }
     let image = find_image(&tree).with_context(|| format!("{package}: holds no vmlinuz"))?;
     std::fs::rename(&image, staging.join("vmlinuz"))?;
-    modules::keep(&tree, &modules::of(&staging.join("vmlinuz")))
-        .with_context(|| packages.join(", "))?;
+    modules::keep(&tree, &modules::of(&staging.join("vmlinuz"))).with_context(|| packages.join(", "))?;
     std::fs::write(staging.join("package"), format!("{package}\n"))?;
     std::fs::remove_dir_all(&tree)?;
     for deb in &debs {
@@ -166,10 +135,7 @@ fn newest(names: &str, prefix: &str) -> Option<String> {
     names
         .lines()
         .filter(|name| name.ends_with(FLAVOUR))
-        .filter(|name| {
-            name.strip_prefix(prefix)
-                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-        })
+        .filter(|name| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())))
         .max_by_key(|name| numbers(name))
         .map(str::to_owned)
 }
@@ -178,18 +144,11 @@ fn numbers(name: &str) -> Vec<u64> {
     let version = name.strip_suffix(FLAVOUR).unwrap_or(name);
     // `+deb13` names the release that it was built for, not the kernel's version.
     let version = version.split('+').next().unwrap_or(version);
-    version
-        .split(|c: char| !c.is_ascii_digit())
-        .filter_map(|part| part.parse().ok())
-        .collect()
+    version.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
 }
 
 fn find_image(tree: &Path) -> Option<PathBuf> {
-    let mut dirs = vec![
-        tree.join("boot"),
-        tree.join("usr/lib/modules"),
-        tree.join("lib/modules"),
-    ];
+    let mut dirs = vec![tree.join("boot"), tree.join("usr/lib/modules"), tree.join("lib/modules")];
     while let Some(dir) = dirs.pop() {
         for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -214,12 +173,10 @@ struct Mirrors {
 
 impl Mirrors {
     fn of_this_machine() -> Result<Self> {
-        let list = command::output(Command::new("apt-get").args([
-            "indextargets",
-            "--no-release-info",
-            "--format",
-            "$(REPO_URI) $(RELEASE) $(COMPONENT)",
-        ]))
+        let list = command::output(
+            Command::new("apt-get")
+                .args(["indextargets", "--no-release-info", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"]),
+        )
         .context("apt-get indextargets failed: Debian's kernels are fetched with apt")?;
         let targets: Vec<(&str, &str)> = list
             .lines()
@@ -229,18 +186,12 @@ impl Mirrors {
                 (words.next()? == "main").then_some(target)
             })
             .collect();
-        let codename = [
-            "bullseye", "bookworm", "trixie", "forky", "sid", "stable", "testing", "unstable",
-        ];
-        let main = targets
-            .iter()
-            .find(|(_, suite)| codename.contains(suite))
-            .map(|(uri, _)| (*uri).to_owned())
-            .context("no Debian mirror among apt's sources (`apt-get indextargets` shows them): add one for Debian main")?;
-        let security = targets
-            .iter()
-            .find(|(_, suite)| suite.ends_with("-security"))
-            .map(|(uri, _)| (*uri).to_owned());
+        let codename = ["bullseye", "bookworm", "trixie", "forky", "sid", "stable", "testing", "unstable"];
+        let main =
+            targets.iter().find(|(_, suite)| codename.contains(suite)).map(|(uri, _)| (*uri).to_owned()).context(
+                "no Debian mirror among apt's sources (`apt-get indextargets` shows them): add one for Debian main",
+            )?;
+        let security = targets.iter().find(|(_, suite)| suite.ends_with("-security")).map(|(uri, _)| (*uri).to_owned());
         Ok(Self { main, security })
     }
 }
@@ -253,10 +204,7 @@ struct Apt {
 impl Apt {
     fn new(suite: &str, mirrors: &Mirrors) -> Result<Self> {
         let uri = if suite.ends_with("-security") {
-            mirrors
-                .security
-                .as_ref()
-                .context("apt's sources name no security mirror")?
+            mirrors.security.as_ref().context("apt's sources name no security mirror")?
         } else {
             &mirrors.main
         };
@@ -282,9 +230,7 @@ impl Apt {
             // The cache may lie where apt's own user cannot write.
             "APT::Sandbox::User=root".into(),
         ];
-        Ok(Self {
-            options: options.into(),
-        })
+        Ok(Self { options: options.into() })
     }
 
     fn command(&self, program: &str) -> Command {
@@ -304,10 +250,7 @@ mod tests {
     fn newest_compares_numbers_and_leaves_other_flavours_out() {
         let names = "linux-image-6.12.9+deb12-cloud-amd64\nlinux-image-6.12.117+deb12-cloud-amd64\n\
                      linux-image-6.12.118+deb12-cloud-amd64-unsigned\nlinux-image-6.12.118+deb12-amd64\nlinux-image-6.12.200+deb12-cloud-amd64-dbg\n";
-        assert_eq!(
-            newest(names, "linux-image-6.12.").as_deref(),
-            Some("linux-image-6.12.117+deb12-cloud-amd64")
-        );
+        assert_eq!(newest(names, "linux-image-6.12.").as_deref(), Some("linux-image-6.12.117+deb12-cloud-amd64"));
         assert_eq!(newest("linux-image-cloud-amd64\n", "linux-image-"), None);
     }
 }

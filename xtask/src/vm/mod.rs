@@ -111,10 +111,7 @@ pub fn run(options: &Options) -> Result<u8> {
         Err(error) => match error.downcast_ref::<kernels::Unavailable>() {
             Some(unavailable) => {
                 let line = format!("vm: SKIP {unavailable}");
-                report(&format!(
-                    "kernel={} outcome=unavailable status={UNAVAILABLE}",
-                    options.kernel
-                ))?;
+                report(&format!("kernel={} outcome=unavailable status={UNAVAILABLE}", options.kernel))?;
                 eprintln!("{}", line.replace('\n', " · "));
                 return Ok(UNAVAILABLE);
             }
@@ -149,18 +146,12 @@ pub fn run(options: &Options) -> Result<u8> {
             break (outcome, times);
         }
         boot += 1;
-        command::say(format_args!(
-            "kernel {} printed nothing of ours: boot {boot} of {BOOTS}",
-            options.kernel
-        ));
+        command::say(format_args!("kernel {} printed nothing of ours: boot {boot} of {BOOTS}", options.kernel));
     };
     let _ = std::fs::rename(&own.0, &console);
     match &outcome {
         Outcome::Exited(_) => {}
-        Outcome::Panic(line)
-        | Outcome::Oops(line)
-        | Outcome::SoftLockup(line)
-        | Outcome::NoBoot(line) => {
+        Outcome::Panic(line) | Outcome::Oops(line) | Outcome::SoftLockup(line) | Outcome::NoBoot(line) => {
             eprintln!(
                 "vm: FAILED: {}: {line}\nvm: the kernel's last words ({}):\n{}",
                 outcome.word(),
@@ -213,16 +204,12 @@ fn last_words(console: &std::path::Path) -> String {
 fn sweep(dir: &std::path::Path) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let rest = ["rgt-vm-", "initramfs-", "running-"]
-            .iter()
-            .find_map(|prefix| name.strip_prefix(prefix));
-        let Some(pid) = rest.and_then(|rest| rest.split(['-', '.']).next()?.parse::<u32>().ok())
-        else {
+        let rest = ["rgt-vm-", "initramfs-", "running-"].iter().find_map(|prefix| name.strip_prefix(prefix));
+        let Some(pid) = rest.and_then(|rest| rest.split(['-', '.']).next()?.parse::<u32>().ok()) else {
             continue;
         };
         if !std::path::Path::new(&format!("/proc/{pid}")).exists() {
-            let _ = std::fs::remove_file(entry.path())
-                .or_else(|_| std::fs::remove_dir_all(entry.path()));
+            let _ = std::fs::remove_file(entry.path()).or_else(|_| std::fs::remove_dir_all(entry.path()));
         }
     }
 }

@@ -24,15 +24,10 @@ pub struct Sockets {
 
 impl Sockets {
     pub fn new() -> Result<Self> {
-        let stamp = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)?
-            .subsec_nanos();
+        let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.subsec_nanos();
         let dir = std::env::temp_dir().join(format!("rgt-vm-{}-{stamp}", std::process::id()));
         std::fs::create_dir(&dir).with_context(|| dir.display().to_string())?;
-        let mut sockets = Self {
-            dir,
-            listeners: Vec::new(),
-        };
+        let mut sockets = Self { dir, listeners: Vec::new() };
         for port in PORTS {
             let path = sockets.path(port);
             let listener = UnixListener::bind(&path)
@@ -48,12 +43,7 @@ impl Sockets {
     }
 
     /// Waits for the emulator to take up its ports, and starts a reader for each.
-    pub fn accept(
-        &self,
-        qemu: &mut Child,
-        events: &Sender<Event>,
-        console: &Path,
-    ) -> Result<Vec<JoinHandle<()>>> {
+    pub fn accept(&self, qemu: &mut Child, events: &Sender<Event>, console: &Path) -> Result<Vec<JoinHandle<()>>> {
         let started = Instant::now();
         let mut readers = Vec::new();
         for (port, listener) in PORTS.iter().zip(&self.listeners) {
@@ -67,10 +57,7 @@ impl Sockets {
                     bail!("the emulator did not start ({status}); its own words are above");
                 }
                 if started.elapsed() > START {
-                    bail!(
-                        "the emulator did not take up its serial ports within {} s",
-                        START.as_secs()
-                    );
+                    bail!("the emulator did not take up its serial ports within {} s", START.as_secs());
                 }
                 std::thread::sleep(Duration::from_millis(10));
             };
@@ -80,8 +67,7 @@ impl Sockets {
                 "stdout" => copy(stream, std::io::stdout(), events),
                 "stderr" => copy(stream, std::io::stderr(), events),
                 "console" => {
-                    let log = std::fs::File::create(console)
-                        .with_context(|| console.display().to_string())?;
+                    let log = std::fs::File::create(console).with_context(|| console.display().to_string())?;
                     lines(stream, Some(log), events, Event::Kernel)
                 }
                 _ => lines(stream, None, events, Event::Control),
@@ -98,22 +84,14 @@ impl Drop for Sockets {
 }
 
 /// Passes bytes on as they come. `_alive` tells the watcher, by its end, that the port has closed.
-fn copy(
-    mut from: UnixStream,
-    mut to: impl Write + Send + 'static,
-    _alive: Sender<Event>,
-) -> JoinHandle<()> {
+fn copy(mut from: UnixStream, mut to: impl Write + Send + 'static, _alive: Sender<Event>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let _alive = _alive;
         let mut buffer = [0; 16384];
         let mut broken = false;
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             // A reader of ours that went away must not stop the command in the VM.
-            broken |= !broken
-                && to
-                    .write_all(&buffer[..count])
-                    .and_then(|()| to.flush())
-                    .is_err();
+            broken |= !broken && to.write_all(&buffer[..count]).and_then(|()| to.flush()).is_err();
         }
     })
 }

@@ -40,9 +40,11 @@ impl Machine<'_> {
     pub fn run(&self) -> Result<(Outcome, Times)> {
         let sockets = Sockets::new()?;
         let started = Instant::now();
-        let mut qemu = Killed(self.command(&sockets).spawn().with_context(|| {
-            format!("cannot run {QEMU}: `cargo xtask setup` installs qemu-system-x86")
-        })?);
+        let mut qemu = Killed(
+            self.command(&sockets)
+                .spawn()
+                .with_context(|| format!("cannot run {QEMU}: `cargo xtask setup` installs qemu-system-x86"))?,
+        );
         let (sender, events) = channel();
         let readers = sockets.accept(&mut qemu.0, &sender, self.console)?;
         drop(sender);
@@ -57,10 +59,7 @@ impl Machine<'_> {
         for event in events.try_iter() {
             watch.take(event, started, self.options.verbose);
         }
-        let times = Times {
-            boot: watch.ready.unwrap_or_default(),
-            total: started.elapsed(),
-        };
+        let times = Times { boot: watch.ready.unwrap_or_default(), total: started.elapsed() };
         Ok((watch.outcome(ended), times))
     }
 
@@ -69,17 +68,8 @@ impl Machine<'_> {
         // The emulator must not outlive us, however we end.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", QEMU]);
-        command.args([
-            "-nodefaults",
-            "-no-user-config",
-            "-no-reboot",
-            "-display",
-            "none",
-            "-vga",
-            "none",
-            "-nic",
-            "none",
-        ]);
+        command
+            .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-vga", "none", "-nic", "none"]);
         // Several virtual processors in threads of their own break the kernel's text patching.
         command.args([
             "-accel",
@@ -95,45 +85,26 @@ impl Machine<'_> {
             command.args(["-icount", "shift=0,sleep=off"]);
         }
         for port in PORTS {
-            command.arg("-chardev").arg(format!(
-                "socket,id={port},path={}",
-                sockets.path(port).display()
-            ));
+            command.arg("-chardev").arg(format!("socket,id={port},path={}", sockets.path(port).display()));
             command.arg("-serial").arg(format!("chardev:{port}"));
         }
         // An Oops ends the machine at once: what runs after it proves nothing.
-        let mut line = String::from(
-            "console=ttyS0,115200 8250.nr_uarts=4 panic=-1 oops=panic loglevel=5 random.trust_cpu=on",
-        );
+        let mut line =
+            String::from("console=ttyS0,115200 8250.nr_uarts=4 panic=-1 oops=panic loglevel=5 random.trust_cpu=on");
         if let Some(lsm) = &o.lsm {
             line += &format!(" lsm={lsm}");
         }
         if let Some(append) = &o.append {
             line += &format!(" {append}");
         }
-        command
-            .arg("-kernel")
-            .arg(self.image)
-            .arg("-initrd")
-            .arg(self.initrd)
-            .arg("-append")
-            .arg(line);
+        command.arg("-kernel").arg(self.image).arg("-initrd").arg(self.initrd).arg("-append").arg(line);
         command.stdin(Stdio::null()).stdout(command::stderr());
         command
     }
 
     /// Follows one boot to its end; `true` if it was we who ended it for lack of time.
-    fn watch(
-        &self,
-        qemu: &mut Child,
-        events: &Receiver<Event>,
-        started: Instant,
-        watch: &mut Watch,
-    ) -> Result<bool> {
-        let mut ticker = Some(command::ticker(&format!(
-            "booting kernel {}",
-            self.options.kernel
-        )));
+    fn watch(&self, qemu: &mut Child, events: &Receiver<Event>, started: Instant, watch: &mut Watch) -> Result<bool> {
+        let mut ticker = Some(command::ticker(&format!("booting kernel {}", self.options.kernel)));
         loop {
             match events.recv_timeout(Duration::from_millis(100)) {
                 Ok(event) => watch.take(event, started, self.options.verbose),
@@ -152,10 +123,7 @@ impl Machine<'_> {
                 (None, None) => started.elapsed() > BOOT.min(self.deadline),
                 (None, Some(_)) => {
                     started.elapsed() > self.deadline
-                        || watch
-                            .locked
-                            .as_ref()
-                            .is_some_and(|(_, at)| at.elapsed() > LOCKED)
+                        || watch.locked.as_ref().is_some_and(|(_, at)| at.elapsed() > LOCKED)
                 }
             };
             if late {

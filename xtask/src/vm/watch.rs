@@ -26,10 +26,7 @@ impl Watch {
             Event::Control(line) => {
                 if line == "RGT ready" {
                     self.ready = Some(started.elapsed());
-                } else if let Some(status) = line
-                    .strip_prefix("RGT status ")
-                    .and_then(|status| status.parse().ok())
-                {
+                } else if let Some(status) = line.strip_prefix("RGT status ").and_then(|status| status.parse().ok()) {
                     self.status = Some((status, Instant::now()));
                 }
             }
@@ -58,13 +55,10 @@ impl Watch {
     /// The kernel's troubles count more than the command's status: it ran on a broken machine.
     pub fn outcome(self, out_of_time: bool) -> Outcome {
         if self.ready.is_none() {
-            let cause = self.oops.or(self.panic).unwrap_or_else(|| {
-                if out_of_time {
-                    "no sign of life".into()
-                } else {
-                    "the emulator ended".into()
-                }
-            });
+            let cause = self
+                .oops
+                .or(self.panic)
+                .unwrap_or_else(|| if out_of_time { "no sign of life".into() } else { "the emulator ended".into() });
             return Outcome::NoBoot(cause);
         }
         match (self.oops, self.panic, self.locked, self.status) {
@@ -119,27 +113,12 @@ mod tests {
     #[test]
     fn kernel_troubles_are_told_from_a_programs() {
         for (line, trouble) in [
-            (
-                "Kernel panic - not syncing: Fatal exception",
-                Some(Trouble::Panic),
-            ),
+            ("Kernel panic - not syncing: Fatal exception", Some(Trouble::Panic)),
             ("Oops: int3: 0000 [#1] SMP", Some(Trouble::Oops)),
-            (
-                "BUG: kernel NULL pointer dereference, address: 8",
-                Some(Trouble::Oops),
-            ),
-            (
-                "watchdog: BUG: soft lockup - CPU#0 stuck for 22s!",
-                Some(Trouble::SoftLockup),
-            ),
-            (
-                "traps: a[7] general protection fault ip:1 sp:2 error:0",
-                None,
-            ),
-            (
-                "WARNING: CPU: 0 PID: 1 at kernel/x.c:1",
-                Some(Trouble::Note),
-            ),
+            ("BUG: kernel NULL pointer dereference, address: 8", Some(Trouble::Oops)),
+            ("watchdog: BUG: soft lockup - CPU#0 stuck for 22s!", Some(Trouble::SoftLockup)),
+            ("traps: a[7] general protection fault ip:1 sp:2 error:0", None),
+            ("WARNING: CPU: 0 PID: 1 at kernel/x.c:1", Some(Trouble::Note)),
         ] {
             assert_eq!(classify(line), trouble, "{line}");
         }

@@ -54,11 +54,7 @@ fn target() -> Result<Option<Target>> {
     if !we_are_root() {
         return Ok(None);
     }
-    let number = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .and_then(|text| text.parse::<u32>().ok())
-    };
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
     let (Some(uid), Some(gid)) = (number("SUDO_UID"), number("SUDO_GID")) else {
         return Ok(None);
     };
@@ -98,9 +94,7 @@ pub struct Signals {
 
 impl std::fmt::Debug for Signals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Signals")
-            .field("sigchld", &self.sigchld)
-            .finish_non_exhaustive()
+        f.debug_struct("Signals").field("sigchld", &self.sigchld).finish_non_exhaustive()
     }
 }
 
@@ -195,16 +189,11 @@ impl Child {
     pub fn prepare(path: &Path, command: &[OsString], judged: bool, no_new_privs: bool) -> Result<Child> {
         let target = target()?;
         let program = c_string(path.as_os_str().as_bytes())?;
-        let args: Vec<CString> = command
-            .iter()
-            .map(|arg| c_string(arg.as_bytes()))
-            .collect::<Result<_>>()?;
+        let args: Vec<CString> = command.iter().map(|arg| c_string(arg.as_bytes())).collect::<Result<_>>()?;
         // A file that is no program the kernel knows is a script, as execvp has it.
         let shell = c_string(b"/bin/sh")?;
-        let script: Vec<CString> = [shell.clone(), program.clone()]
-            .into_iter()
-            .chain(args.iter().skip(1).cloned())
-            .collect();
+        let script: Vec<CString> =
+            [shell.clone(), program.clone()].into_iter().chain(args.iter().skip(1).cloned()).collect();
         let (gate_read, gate) = pipe()?;
         let (failure, failure_write) = pipe()?;
         let (ready, ready_write) = pipe()?;
@@ -259,18 +248,12 @@ impl Child {
             exit_child();
         }
         drop((gate_read, failure_write, ready_write));
-        let child = Child {
-            pid,
-            gate,
-            failure,
-            signals,
-        };
+        let child = Child { pid, gate, failure, signals };
         match read_number(&ready) {
             Some(0) => Ok(child),
             Some(error) => {
                 child.abandon();
-                Err(io::Error::from_raw_os_error(error))
-                    .context("cannot become the user whose command it is")
+                Err(io::Error::from_raw_os_error(error)).context("cannot become the user whose command it is")
             }
             None => {
                 child.abandon();
@@ -286,20 +269,12 @@ impl Child {
     /// Lets it run. `judged`: the kernel refuses what a policy denies, inherited descriptors too.
     pub fn release(self, judged: bool) -> Result<Running> {
         write_number(&self.gate, if judged { JUDGED } else { RUN });
-        Ok(Running {
-            pid: self.pid,
-            failure: self.failure,
-        })
+        Ok(Running { pid: self.pid, failure: self.failure })
     }
 
     /// It will not run: it ends at the closed gate.
     pub fn abandon(self) {
-        let Child {
-            pid,
-            gate,
-            failure,
-            signals,
-        } = self;
+        let Child { pid, gate, failure, signals } = self;
         drop((gate, failure));
         let mut status = 0;
         // SAFETY: `status` is a live integer; `pid` is a child of ours that has not been awaited.
@@ -318,11 +293,7 @@ fn exit_child() -> ! {
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings
-        .iter()
-        .map(|string| string.as_ptr())
-        .chain([std::ptr::null()])
-        .collect()
+    strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
 /// A set-user-ID program under its caller's policy could be made to fail in the middle of its work.
@@ -345,9 +316,5 @@ fn become_user(target: Option<&Target>) -> io::Result<()> {
             && libc::setresgid(*gid, *gid, *gid) == 0
             && libc::setresuid(*uid, *uid, *uid) == 0
     };
-    if done {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

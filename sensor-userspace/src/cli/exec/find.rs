@@ -56,10 +56,7 @@ fn program_in(name: &OsStr, search: &OsStr) -> Result<PathBuf, Missing> {
         match fault(&path) {
             None if !name.is_empty() => return Ok(path),
             Some(Fault::Not(why)) if refused.is_none() && !name.is_empty() => {
-                refused = Some(Missing::NotExecutable(
-                    path.to_string_lossy().into_owned(),
-                    why,
-                ));
+                refused = Some(Missing::NotExecutable(path.to_string_lossy().into_owned(), why));
             }
             _ => {}
         }
@@ -83,8 +80,7 @@ fn fault(path: &Path) -> Option<Fault> {
         // SAFETY: `path` is NUL-terminated and lives through the call.
         unsafe { libc::access(path.as_ptr(), libc::X_OK) == 0 }
     });
-    (!executable || meta.permissions().mode() & 0o111 == 0)
-        .then_some(Fault::Not("permission to execute it is denied"))
+    (!executable || meta.permissions().mode() & 0o111 == 0).then_some(Fault::Not("permission to execute it is denied"))
 }
 
 #[cfg(test)]
@@ -106,14 +102,8 @@ mod tests {
         assert_eq!(find("nothing").unwrap_err().code(), 127);
         assert_eq!(find("").unwrap_err().code(), 127);
         assert_eq!(find("sub").unwrap_err().code(), 126);
-        assert_eq!(
-            find(one.join("tool").to_str().unwrap()).unwrap_err().code(),
-            126
-        );
-        assert_eq!(
-            find(one.join("none").to_str().unwrap()).unwrap_err().code(),
-            127
-        );
+        assert_eq!(find(one.join("tool").to_str().unwrap()).unwrap_err().code(), 126);
+        assert_eq!(find(one.join("none").to_str().unwrap()).unwrap_err().code(), 127);
         fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -142,8 +142,7 @@ fn request(args: &ExecArgs, path: &Path) -> Result<ExecRequest> {
     Config::default().set_all(&args.set)?;
     let (policy, policy_includes) = match &args.policy {
         Some(file) => {
-            let text = policy::read_text(file)
-                .map_err(|cause| anyhow!("policy {}: {cause}", file.display()))?;
+            let text = policy::read_text(file).map_err(|cause| anyhow!("policy {}: {cause}", file.display()))?;
             let (read, included) = policy::parse_file(&file.to_string_lossy(), &text)?;
             for warning in &read.warnings {
                 eprintln!("{warning}");
@@ -154,13 +153,8 @@ fn request(args: &ExecArgs, path: &Path) -> Result<ExecRequest> {
     };
     let ledger = match &args.ledger {
         Some(dir) => {
-            let dir =
-                std::path::absolute(dir).with_context(|| format!("--ledger {}", dir.display()))?;
-            Some(
-                dir.into_os_string()
-                    .into_string()
-                    .map_err(|dir| anyhow!("--ledger {}: not UTF-8", dir.display()))?,
-            )
+            let dir = std::path::absolute(dir).with_context(|| format!("--ledger {}", dir.display()))?;
+            Some(dir.into_os_string().into_string().map_err(|dir| anyhow!("--ledger {}: not UTF-8", dir.display()))?)
         }
         None => None,
     };
@@ -170,10 +164,7 @@ fn request(args: &ExecArgs, path: &Path) -> Result<ExecRequest> {
         name: args.name.clone(),
         command: String::from_utf8_lossy(base.as_bytes()).into_owned(),
         policy,
-        policy_name: args
-            .policy
-            .as_ref()
-            .map(|file| file.to_string_lossy().into_owned()),
+        policy_name: args.policy.as_ref().map(|file| file.to_string_lossy().into_owned()),
         policy_includes,
         ledger,
         set: absolute_sets(&args.set)?,
@@ -201,12 +192,7 @@ fn absolute_sets(sets: &[String]) -> Result<Vec<String>> {
 /// What the caller believes to be enforced, and is not, is said loudly.
 fn warn(args: &ExecArgs, started: &Value) {
     let text = |key: &str| started.get(key).and_then(Value::as_str).unwrap_or_default();
-    let notes = started
-        .get("notes")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str);
+    let notes = started.get("notes").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     let why: Vec<&str> = notes.collect();
     let said = observing(args, text("mode"), std::io::stderr().is_terminal());
     if let Some(word) = said {
@@ -214,17 +200,14 @@ fn warn(args: &ExecArgs, started: &Value) {
             "rgt exec: {word}: nothing is denied on this kernel ({}); `rgt doctor` says what is missing",
             why.join("; ")
         );
-    } else if started.get("degraded").and_then(Value::as_bool) == Some(true)
-        && args.policy.is_some()
-    {
+    } else if started.get("degraded").and_then(Value::as_bool) == Some(true) && args.policy.is_some() {
         eprintln!("rgt exec: enforcement is degraded: {}", why.join("; "));
     }
     if args.ledger.is_none()
-        && args.set.iter().any(|set| {
-            set.starts_with("sinks.")
-                || set.starts_with("seal.")
-                || set.starts_with("record.type_prefix")
-        })
+        && args
+            .set
+            .iter()
+            .any(|set| set.starts_with("sinks.") || set.starts_with("seal.") || set.starts_with("record.type_prefix"))
     {
         eprintln!("rgt exec: this command's records are in {}", text("ledger"));
     }
@@ -258,10 +241,7 @@ fn finish(client: &mut Client, started: &Value, status: &str) {
             done.get("dropped").and_then(Value::as_u64).unwrap_or(0)
         }
         Err(refusal) => {
-            eprintln!(
-                "rgt exec: the ledger may lack the command's last records: {}",
-                refusal.error
-            );
+            eprintln!("rgt exec: the ledger may lack the command's last records: {}", refusal.error);
             0
         }
     };

@@ -31,11 +31,7 @@ impl Ended {
             Ended::Exited(code) => code,
             Ended::Killed(signal) => u8::try_from(128 + signal).unwrap_or(255),
             Ended::NotRun(error) => {
-                eprintln!(
-                    "rgt exec: cannot run {}: {}",
-                    path.display(),
-                    io::Error::from_raw_os_error(error)
-                );
+                eprintln!("rgt exec: cannot run {}: {}", path.display(), io::Error::from_raw_os_error(error));
                 if error == libc::ENOENT { 127 } else { 126 }
             }
         }
@@ -76,8 +72,7 @@ pub fn until_end(running: Running) -> Result<Ended> {
 fn pass_on(signal: i32, info: &libc::siginfo_t, pid: libc::pid_t) {
     // A write to a closed pipe, or beyond a file's limit: the kernel signs it with the writer's own number.
     // SAFETY: every signal of this code has a sender.
-    let by_itself =
-        info.si_code == libc::SI_USER && unsafe { info.si_pid() }.unsigned_abs() == std::process::id();
+    let by_itself = info.si_code == libc::SI_USER && unsafe { info.si_pid() }.unsigned_abs() == std::process::id();
     if by_itself || !is_the_commands(signal, info.si_code) {
         return;
     }
@@ -115,9 +110,7 @@ fn look(pid: libc::pid_t) -> Result<Option<Ended>> {
             return Err(error).context("the command could not be awaited");
         }
         if libc::WIFEXITED(status) {
-            return Ok(Some(Ended::Exited(
-                u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(255),
-            )));
+            return Ok(Some(Ended::Exited(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(255))));
         }
         if libc::WIFSIGNALED(status) {
             return Ok(Some(Ended::Killed(libc::WTERMSIG(status))));
@@ -150,10 +143,7 @@ fn stop_with(pid: libc::pid_t) {
 fn is_stopped(pid: libc::pid_t) -> bool {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name in parentheses may hold anything; the state is the first word behind it.
-    let state = stat
-        .iter()
-        .rposition(|byte| *byte == b')')
-        .and_then(|at| stat.get(at + 2));
+    let state = stat.iter().rposition(|byte| *byte == b')').and_then(|at| stat.get(at + 2));
     state == Some(&b'T')
 }
 

@@ -11,11 +11,9 @@ use crate::control::protocol::{ApplyRequest, Request};
 use crate::policy::{self, read_text};
 
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  sudo rgt policy apply stricter.yaml --agent review\n  \
+#[command(after_help = "Examples:\n  sudo rgt policy apply stricter.yaml --agent review\n  \
     sudo rgt policy apply stricter.yaml --agent exec/1000/claude --json\n\n\
-    Exit status: 0 in force; 1 it has errors, was refused, or no daemon runs; 2 the file cannot be read."
-)]
+    Exit status: 0 in force; 1 it has errors, was refused, or no daemon runs; 2 the file cannot be read.")]
 pub(super) struct Apply {
     /// The agent's name, as `rgt agents` shows it; all of that name get the policy.
     #[arg(long, value_name = "NAME")]
@@ -29,9 +27,8 @@ pub(super) struct Apply {
 
 pub(super) fn apply(args: &Apply, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Failure> {
     let name = args.file.to_string_lossy().into_owned();
-    let text = read_text(&args.file).map_err(|cause| {
-        Failure::Usage(format!("cannot read {name}: {cause}; give the path of a policy file"))
-    })?;
+    let text = read_text(&args.file)
+        .map_err(|cause| Failure::Usage(format!("cannot read {name}: {cause}; give the path of a policy file")))?;
     let (policy, policy_includes) = policy::parse_file(&name, &text)?;
     for warning in &policy.warnings {
         writeln!(err, "{warning}")?;

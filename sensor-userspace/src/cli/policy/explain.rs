@@ -15,13 +15,11 @@ use crate::policy::{
 };
 
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  rgt policy explain policy.yaml --action file.delete --path /prod/db\n  \
+#[command(after_help = "Examples:\n  rgt policy explain policy.yaml --action file.delete --path /prod/db\n  \
     rgt policy explain policies/ci-agent.yaml --workspace \"$PWD\" --home \"$HOME\" \\\n    \
     --action net.connect --to 198.51.100.7:22 --label secret\n  \
     rgt policy explain policy.yaml --action file.rename,file.delete --path /a --path2 /b --json\n\n\
-    Exit status: 0 whatever the verdict; 1 the policy has errors; 2 the question cannot be answered."
-)]
+    Exit status: 0 whatever the verdict; 1 the policy has errors; 2 the question cannot be answered.")]
 pub(super) struct Explain {
     /// What is attempted: `file.delete`; several with commas, if one call means several.
     #[arg(long, value_name = "VERB", required = true, value_delimiter = ',')]
@@ -146,7 +144,9 @@ pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Fai
         circumstances.written = Written::Yes;
     }
     let exe = match &question.exe {
-        Some(name) if name.as_bytes().starts_with(policy::NAMELESS_PROGRAM.as_bytes()) => Some(name.as_bytes().to_vec()),
+        Some(name) if name.as_bytes().starts_with(policy::NAMELESS_PROGRAM.as_bytes()) => {
+            Some(name.as_bytes().to_vec())
+        }
         path => absolute(path.as_ref())?,
     };
     circumstances.program = Program::of(exe.as_deref());
@@ -161,10 +161,7 @@ pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Fai
     let number = numbered(question, &actions)?;
     let placeless = path.is_none() && !question.unknown;
     if let Some(action) = actions.iter().find(|action| placeless && policy::has_place(**action)) {
-        let text = format!(
-            "{} has a path: give it with --path, or --unknown if it cannot be told",
-            action.verb()
-        );
+        let text = format!("{} has a path: give it with --path, or --unknown if it cannot be told", action.verb());
         return Err(Failure::Usage(text));
     }
     let first = match (&path, &question.to, number) {
@@ -216,10 +213,7 @@ fn absolute(path: Option<&OsString>) -> Result<Option<Vec<u8>>, Failure> {
     let Some(path) = path else { return Ok(None) };
     let known = place::normalise(b"", path.as_bytes());
     known.map(Some).ok_or_else(|| {
-        Failure::Usage(format!(
-            "the path `{}` is not absolute; begin it with `/`",
-            path.to_string_lossy()
-        ))
+        Failure::Usage(format!("the path `{}` is not absolute; begin it with `/`", path.to_string_lossy()))
     })
 }
 

@@ -22,10 +22,7 @@ impl Filter {
     pub fn new(args: &TailArgs) -> Filter {
         Filter {
             agent: args.agent.clone(),
-            verdict: args
-                .verdict
-                .as_ref()
-                .map(|verdict| verdict.to_ascii_uppercase()),
+            verdict: args.verdict.as_ref().map(|verdict| verdict.to_ascii_uppercase()),
             rule: args.rule.clone(),
             action: args.action.clone(),
             since: args.since.clone(),
@@ -45,15 +42,11 @@ impl Filter {
         (is(&self.agent, &data["agent_id"]) || is(&self.agent, &data["run_id"]))
             && is(&self.verdict, &data["policy_verdict"])
             && is(&self.rule, &data["policy_rule_id"])
+            && self.action.as_ref().is_none_or(|wanted| has_action(&data["action_attempted"], wanted))
             && self
-                .action
+                .since
                 .as_ref()
-                .is_none_or(|wanted| has_action(&data["action_attempted"], wanted))
-            && self.since.as_ref().is_none_or(|since| {
-                record["time"]
-                    .as_str()
-                    .is_some_and(|time| time >= since.as_str())
-            })
+                .is_none_or(|since| record["time"].as_str().is_some_and(|time| time >= since.as_str()))
     }
 }
 
@@ -63,18 +56,13 @@ fn plain(text: &str) -> String {
 
 /// The attempt's verb, or any other that it means, or its class.
 fn has_action(action: &Value, wanted: &str) -> bool {
-    let meant = action["actions"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    std::iter::once(&action["verb"])
-        .chain([&action["class"]])
-        .chain(meant)
-        .filter_map(Value::as_str)
-        .any(|verb| match wanted.strip_suffix('*') {
+    let meant = action["actions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    std::iter::once(&action["verb"]).chain([&action["class"]]).chain(meant).filter_map(Value::as_str).any(|verb| {
+        match wanted.strip_suffix('*') {
             Some(family) => verb.starts_with(family),
             None => verb == wanted,
-        })
+        }
+    })
 }
 
 /// `--action`: what no record can bear is an error, not an empty table.
@@ -121,7 +109,9 @@ fn moment(text: &str, now: u64) -> Result<String, String> {
         },
     };
     if !time::is_time(whole.as_bytes()) {
-        return Err("neither a time ago such as 10m, 2h, 1d nor a moment in UTC such as 2026-11-03T10:00:00Z".to_owned());
+        return Err(
+            "neither a time ago such as 10m, 2h, 1d nor a moment in UTC such as 2026-11-03T10:00:00Z".to_owned()
+        );
     }
     Ok(whole)
 }
@@ -148,12 +138,8 @@ mod tests {
         assert!(with(|filter| filter.action = Some("destructive".to_owned())));
         assert!(!with(|filter| filter.action = Some("net.*".to_owned())));
         assert!(!with(|filter| filter.verdict = Some("ALLOW".to_owned())));
-        assert!(with(
-            |filter| filter.since = Some("2026-11-03T10:00:00.000000000Z".to_owned())
-        ));
-        assert!(!with(
-            |filter| filter.since = Some("2026-11-03T10:00:00.000000001Z".to_owned())
-        ));
+        assert!(with(|filter| filter.since = Some("2026-11-03T10:00:00.000000000Z".to_owned())));
+        assert!(!with(|filter| filter.since = Some("2026-11-03T10:00:00.000000001Z".to_owned())));
     }
 
     #[test]
@@ -177,22 +163,10 @@ mod tests {
     #[test]
     fn moments() {
         let now = 1_800_000_000_000_000_000;
-        assert_eq!(
-            moment("2026-11-03", now).unwrap(),
-            "2026-11-03T00:00:00.000000000Z"
-        );
-        assert_eq!(
-            moment("2026-11-03T10:00:00Z", now).unwrap(),
-            "2026-11-03T10:00:00.000000000Z"
-        );
-        assert_eq!(
-            moment("2026-11-03T10:00:00.5Z", now).unwrap(),
-            "2026-11-03T10:00:00.500000000Z"
-        );
-        assert_eq!(
-            moment("1s", now).unwrap(),
-            time::format(now - 1_000_000_000)
-        );
+        assert_eq!(moment("2026-11-03", now).unwrap(), "2026-11-03T00:00:00.000000000Z");
+        assert_eq!(moment("2026-11-03T10:00:00Z", now).unwrap(), "2026-11-03T10:00:00.000000000Z");
+        assert_eq!(moment("2026-11-03T10:00:00.5Z", now).unwrap(), "2026-11-03T10:00:00.500000000Z");
+        assert_eq!(moment("1s", now).unwrap(), time::format(now - 1_000_000_000));
         assert!(moment("yesterday", now).is_err());
     }
 }

@@ -116,19 +116,13 @@ fn is_there(dir: &Path) -> Result<bool> {
             "ledger {}: {error}; ask as the user whose it is (`sudo`), or name another with `--ledger DIR`",
             dir.display()
         ),
-        Err(error) => bail!(
-            "ledger {}: {error}; `--ledger DIR` names another one",
-            dir.display()
-        ),
+        Err(error) => bail!("ledger {}: {error}; `--ledger DIR` names another one", dir.display()),
     }
 }
 
 pub fn must_be_there(dir: &Path) -> Result<()> {
     if !is_there(dir)? {
-        bail!(
-            "ledger {}: no such directory; `--ledger DIR` names another one",
-            dir.display()
-        );
+        bail!("ledger {}: no such directory; `--ledger DIR` names another one", dir.display());
     }
     Ok(())
 }
@@ -158,10 +152,7 @@ impl Printer {
             writeln!(
                 out,
                 "{}",
-                self.paint.paint(
-                    super::paint::Hue::Red,
-                    "(a line that is no record; `rgt verify` tells more)"
-                )
+                self.paint.paint(super::paint::Hue::Red, "(a line that is no record; `rgt verify` tells more)")
             )?;
             return Ok(());
         };

@@ -30,17 +30,8 @@ impl Layout {
         let narrow = columns.is_some_and(|columns| columns < 130);
         let (time, agent, rule) = if narrow { (8, 12, 14) } else { (12, 18, 22) };
         let others = time + agent + VERDICT + ACTION + RESULT + rule + RISK + 7 * GAP.len();
-        let object = columns.map_or(OBJECT, |columns| {
-            columns.saturating_sub(others).clamp(14, 120)
-        });
-        Layout {
-            time,
-            agent,
-            rule,
-            object,
-            cut: columns.is_some(),
-            ids,
-        }
+        let object = columns.map_or(OBJECT, |columns| columns.saturating_sub(others).clamp(14, 120));
+        Layout { time, agent, rule, object, cut: columns.is_some(), ids }
     }
 
     pub fn head(&self, paint: Paint) -> String {
@@ -61,15 +52,9 @@ impl Layout {
     pub fn row(&self, record: &Value, paint: Paint) -> String {
         let data = &record["data"];
         let agent = text(&data["agent_id"]).unwrap_or_else(|| "-".to_owned());
-        let time = record["time"]
-            .as_str()
-            .and_then(|time| time.get(11..11 + self.time))
-            .unwrap_or("-");
+        let time = record["time"].as_str().and_then(|time| time.get(11..11 + self.time)).unwrap_or("-");
         let action = &data["action_attempted"];
-        let mut cells = vec![
-            paint.paint(Hue::Dim, &pad(time, self.time)),
-            pad(&fit(&agent, self.agent), self.agent),
-        ];
+        let mut cells = vec![paint.paint(Hue::Dim, &pad(time, self.time)), pad(&fit(&agent, self.agent), self.agent)];
         if action["syscall"].is_string() {
             self.attempt(data, action, paint, &mut cells);
         } else {
@@ -77,10 +62,7 @@ impl Layout {
         }
         let mut line = cells.join(GAP).trim_end().to_owned();
         if self.ids {
-            line = format!(
-                "{line}  {}",
-                paint.paint(Hue::Dim, record["id"].as_str().unwrap_or("-"))
-            );
+            line = format!("{line}  {}", paint.paint(Hue::Dim, record["id"].as_str().unwrap_or("-")));
         }
         line
     }
@@ -94,39 +76,16 @@ impl Layout {
         cells.push(pad(action["verb"].as_str().unwrap_or("?"), ACTION));
         cells.push(self.object(&object(action)));
         let (result, hue) = result(data, action);
-        let result = if outcome {
-            format!("↳ {result}")
-        } else {
-            result
-        };
+        let result = if outcome { format!("↳ {result}") } else { result };
         cells.push(paint.paint(hue, &pad(&result, RESULT)));
-        let hue = if rule == "RULE_DEFAULT" {
-            Hue::Dim
-        } else {
-            Hue::Bold
-        };
-        cells.push(paint.paint(
-            hue,
-            &pad(
-                &if self.cut {
-                    fit(&rule, self.rule)
-                } else {
-                    rule
-                },
-                self.rule,
-            ),
-        ));
+        let hue = if rule == "RULE_DEFAULT" { Hue::Dim } else { Hue::Bold };
+        cells.push(paint.paint(hue, &pad(&if self.cut { fit(&rule, self.rule) } else { rule }, self.rule)));
         cells.push(paint.paint(risk_hue(risk), &format!("{risk:>RISK$}")));
     }
 
     /// What is no attempt: lives of agents, the chain's own events.
     fn event(&self, record: &Value, data: &Value, paint: Paint, cells: &mut Vec<String>) {
-        let category = record["type"]
-            .as_str()
-            .unwrap_or("?")
-            .rsplit('.')
-            .nth(1)
-            .unwrap_or("?");
+        let category = record["type"].as_str().unwrap_or("?").rsplit('.').nth(1).unwrap_or("?");
         let kind = text(&record["subject"]).unwrap_or_default();
         let shown = match (category, kind.as_str()) {
             ("audit", "gap") => format!(
@@ -136,23 +95,12 @@ impl Layout {
                 plain(&data["ring"]),
                 plain(&data["reason"])
             ),
-            (_, "start") => format!(
-                "mode {}, policy {}",
-                plain(&data["mode"]),
-                plain(&data["policy"])
-            ),
-            (_, "stop") => format!(
-                "{} ({} attempts, {} denied)",
-                plain(&data["reason"]),
-                data["attempts"],
-                data["deny"]
-            ),
+            (_, "start") => format!("mode {}, policy {}", plain(&data["mode"]), plain(&data["policy"])),
+            (_, "stop") => {
+                format!("{} ({} attempts, {} denied)", plain(&data["reason"]), data["attempts"], data["deny"])
+            }
             (_, "heartbeat") => format!("{} agents, mode {}", data["agents"], plain(&data["mode"])),
-            (_, "registered") => format!(
-                "{}, policy {}",
-                plain(&data["principal"]),
-                plain(&data["policy"])
-            ),
+            (_, "registered") => format!("{}, policy {}", plain(&data["principal"]), plain(&data["policy"])),
             ("identity", "approval") => approval(data),
             _ => plain(&data["reason"]),
         };
@@ -164,11 +112,7 @@ impl Layout {
     }
 
     fn object(&self, text: &str) -> String {
-        let text = if self.cut {
-            fit(text, self.object)
-        } else {
-            text.to_owned()
-        };
+        let text = if self.cut { fit(text, self.object) } else { text.to_owned() };
         pad(&text, self.object)
     }
 }
@@ -201,26 +145,14 @@ fn object(action: &Value) -> String {
     };
     // What a symbolic link says is text, and starts from no directory; the object is the link itself.
     let symbolic = matches!(action["syscall"].as_str(), Some("symlink" | "symlinkat"));
-    let first = if symbolic {
-        argument("argument")
-    } else {
-        argument("object").or_else(|| written("argument", "directory"))
-    };
+    let first =
+        if symbolic { argument("argument") } else { argument("object").or_else(|| written("argument", "directory")) };
     if action["verb"] == "proc.exec"
         && let Some(args) = action["argv"].as_array().filter(|args| !args.is_empty())
     {
-        let rest: Vec<String> = args
-            .iter()
-            .skip(1)
-            .filter_map(text)
-            .map(|arg| quoted(&arg))
-            .collect();
-        let program = first
-            .or_else(|| args.first().and_then(text))
-            .unwrap_or_default();
-        return format!("{program} {}", rest.join(" "))
-            .trim_end()
-            .to_owned();
+        let rest: Vec<String> = args.iter().skip(1).filter_map(text).map(|arg| quoted(&arg)).collect();
+        let program = first.or_else(|| args.first().and_then(text)).unwrap_or_default();
+        return format!("{program} {}", rest.join(" ")).trim_end().to_owned();
     }
     let second = if symbolic { "object" } else { "object2" };
     let second = argument(second).or_else(|| written("argument2", "directory2"));
@@ -244,11 +176,7 @@ fn parameters(action: &Value) -> String {
 }
 
 fn quoted(arg: &str) -> String {
-    if arg.is_empty() || arg.contains(' ') {
-        format!("'{arg}'")
-    } else {
-        arg.to_owned()
-    }
+    if arg.is_empty() || arg.contains(' ') { format!("'{arg}'") } else { arg.to_owned() }
 }
 
 fn result(data: &Value, action: &Value) -> (String, Hue) {
@@ -259,10 +187,9 @@ fn result(data: &Value, action: &Value) -> (String, Hue) {
         _ => {}
     }
     match (action["result"].as_i64(), data["end"].as_str()) {
-        (Some(error @ -4095..=-1), _) => (
-            errno::name(-error).map_or_else(|| error.to_string(), str::to_owned),
-            Hue::Dim,
-        ),
+        (Some(error @ -4095..=-1), _) => {
+            (errno::name(-error).map_or_else(|| error.to_string(), str::to_owned), Hue::Dim)
+        }
         (Some(0), _) => ("ok".to_owned(), Hue::Plain),
         (Some(value), _) => (format!("ok {value}"), Hue::Plain),
         (None, Some(end)) => (end.to_owned(), Hue::Dim),
@@ -289,23 +216,8 @@ mod tests {
         let layout = Layout::new(None, false);
         let row = layout.row(&attempt(json!({})), Paint::none());
         let words: Vec<&str> = row.split_whitespace().collect();
-        assert_eq!(
-            words,
-            [
-                "10:00:00.123",
-                "builder",
-                "DENY",
-                "file.delete",
-                "/etc/x\\n",
-                "ENOENT",
-                "R",
-                "70"
-            ]
-        );
-        let row = layout.row(
-            &attempt(json!({"enforcement": "would_block"})),
-            Paint::none(),
-        );
+        assert_eq!(words, ["10:00:00.123", "builder", "DENY", "file.delete", "/etc/x\\n", "ENOENT", "R", "70"]);
+        let row = layout.row(&attempt(json!({"enforcement": "would_block"})), Paint::none());
         assert!(row.contains("would block"));
         let head = layout.head(Paint::none());
         assert_eq!(head.find("VERDICT"), row.find("DENY"));
@@ -318,7 +230,10 @@ mod tests {
             object(&json!({"syscall": syscall, "argument": argument, "parameters": parameters}))
         };
         assert_eq!(given("kill", json!("SIGTERM"), json!({"pid": -42})), "SIGTERM pid=-42");
-        assert_eq!(given("setresuid", Value::Null, json!({"euid": 0, "ruid": -1, "suid": -1})), "(setresuid) euid=0 ruid=-1 suid=-1");
+        assert_eq!(
+            given("setresuid", Value::Null, json!({"euid": 0, "ruid": -1, "suid": -1})),
+            "(setresuid) euid=0 ruid=-1 suid=-1"
+        );
         assert_eq!(given("chmod", json!("/x"), json!({"mode": 0o640})), "/x mode=0640");
         assert_eq!(given("unshare", Value::Null, json!({"flags": 0x0400_0000})), "(unshare) flags=0x4000000");
     }
@@ -330,25 +245,18 @@ mod tests {
             let long = attempt(
                 json!({"action_attempted": {"verb": "file.read", "syscall": "open", "argument": "/x".repeat(500), "result": 3}}),
             );
-            assert!(
-                layout.row(&long, Paint::none()).chars().count() <= columns,
-                "{columns}"
-            );
+            assert!(layout.row(&long, Paint::none()).chars().count() <= columns, "{columns}");
         }
     }
 
     #[test]
     fn programs_show_their_arguments() {
-        let action = json!({"verb": "proc.exec", "syscall": "execve", "argument": "/bin/sh", "argv": ["sh", "-c", "a b"]});
+        let action =
+            json!({"verb": "proc.exec", "syscall": "execve", "argument": "/bin/sh", "argv": ["sh", "-c", "a b"]});
         assert_eq!(object(&action), "/bin/sh -c 'a b'");
+        assert_eq!(object(&json!({"verb": "sys.setuid", "syscall": "setuid"})), "(setuid)");
         assert_eq!(
-            object(&json!({"verb": "sys.setuid", "syscall": "setuid"})),
-            "(setuid)"
-        );
-        assert_eq!(
-            object(
-                &json!({"verb": "file.rename", "syscall": "rename", "argument": "a", "object2": "/b"})
-            ),
+            object(&json!({"verb": "file.rename", "syscall": "rename", "argument": "a", "object2": "/b"})),
             "a → /b"
         );
     }
@@ -371,7 +279,9 @@ mod tests {
             let record = json!({"id": "i-1", "time": "2026-11-03T10:00:00.123456789Z", "type": "rgt.identity.assertion", "subject": "approval", "data": data});
             Layout::new(None, false).row(&record, Paint::none())
         };
-        let given = row(json!({"approval": "deploy", "state": "given", "until": "2026-11-03T10:30:00Z", "reason": "release%2012"}));
+        let given = row(
+            json!({"approval": "deploy", "state": "given", "until": "2026-11-03T10:30:00Z", "reason": "release%2012"}),
+        );
         assert!(given.trim_end().ends_with("deploy given until 2026-11-03T10:30:00Z: release 12"), "{given}");
         let over = row(json!({"approval": "deploy", "state": "expired", "until": "2026-11-03T10:30:00Z"}));
         assert!(over.trim_end().ends_with("deploy expired"), "{over}");

@@ -5,9 +5,9 @@ use std::sync::mpsc;
 use super::*;
 use crate::attempt::Run;
 use crate::config::Config;
+use crate::control::protocol::Kind;
 use crate::daemon::Options;
 use crate::daemon::begin::new_agent;
-use crate::control::protocol::Kind;
 use crate::daemon::judgement::tests::{compiled, unlink};
 use crate::daemon::script::Script;
 use crate::daemon::state::{Kept, State};
@@ -114,9 +114,10 @@ impl Scene {
 
     /// `data` of every record about approvals.
     fn records(self) -> Vec<Value> {
-        let approvals = self.all_records().into_iter().filter(|record| {
-            record["type"] == "rgt.identity.assertion" && record["subject"] == "approval"
-        });
+        let approvals = self
+            .all_records()
+            .into_iter()
+            .filter(|record| record["type"] == "rgt.identity.assertion" && record["subject"] == "approval");
         approvals.map(|mut record| record["data"].take()).collect()
     }
 }
@@ -258,7 +259,9 @@ fn an_approval_outlives_its_policy() {
     let mut scene = Scene::new("swap");
     scene.ask(|_| {}).unwrap();
     let agent = scene.engine.desk.agents.get_mut(&1).unwrap();
-    let mut next = compiled("version: 1\nrules:\n  - { id: X, deny: file.read, when: { role: ops } }\n  - { id: Y, allow: file.delete, when: { approval: [deploy, other] } }\n");
+    let mut next = compiled(
+        "version: 1\nrules:\n  - { id: X, deny: file.read, when: { role: ops } }\n  - { id: Y, allow: file.delete, when: { approval: [deploy, other] } }\n",
+    );
     next.renumber(&agent.table.labels, &agent.table.facts, agent.busy()).unwrap();
     assert_eq!(next.approvals(), ["deploy", "other"]);
     assert_eq!(agent.facts_of(&next) & next.tests[0].facts, 0);

@@ -9,10 +9,7 @@ const ARTICLE: &str = "version: 1\nname: article\nmode: enforce\ndefault: allow\
     - id: RULE_FILE_DELETE_BLOCK\n    deny: file.delete\n    path: { not: [\"/tmp/**\"] }\n    severity: high\n";
 
 fn table(observe: bool) -> Table {
-    let mut table = parse("t.yaml", ARTICLE)
-        .unwrap()
-        .compile(&Variables::default())
-        .unwrap();
+    let mut table = parse("t.yaml", ARTICLE).unwrap().compile(&Variables::default()).unwrap();
     table.kernel.observe = u8::from(observe);
     table
 }
@@ -20,11 +17,7 @@ fn table(observe: bool) -> Table {
 pub fn unlink(argument: &[u8], base: Option<&[u8]>, result: i64) -> Seen {
     Seen {
         agent: 1,
-        key: AttemptKey {
-            task: 1,
-            seq: 1,
-            tid: 1,
-        },
+        key: AttemptKey { task: 1, seq: 1, tid: 1 },
         attempt: Attempt {
             at: 1,
             syscall: "unlinkat",
@@ -45,13 +38,7 @@ pub fn unlink(argument: &[u8], base: Option<&[u8]>, result: i64) -> Seen {
             exe_chain: Vec::new(),
             argv: None,
             parameters: Vec::new(),
-            credentials: Credentials {
-                uid: 0,
-                gid: 0,
-                euid: 0,
-                egid: 0,
-                caps: 0,
-            },
+            credentials: Credentials { uid: 0, gid: 0, euid: 0, egid: 0, caps: 0 },
             late: false,
             incomplete: Vec::new(),
         },
@@ -69,22 +56,12 @@ pub fn compiled(text: &str) -> Table {
 }
 
 fn standing(mode: Mode) -> Standing {
-    Standing {
-        mode,
-        degraded: false,
-        notes: Vec::new(),
-        hooks: Vec::new(),
-    }
+    Standing { mode, degraded: false, notes: Vec::new(), hooks: Vec::new() }
 }
 
 fn told(seen: &Seen, observe: bool, mode: Mode) -> (Verdict, Enforcement, Judged, String) {
     let (judgement, _) = judge(seen, &table(observe), &standing(mode), &NOW);
-    (
-        judgement.verdict,
-        judgement.enforcement,
-        judgement.judged,
-        judgement.rule_id,
-    )
+    (judgement.verdict, judgement.enforcement, judgement.judged, judgement.rule_id)
 }
 
 const NOW: Circumstances<'static> = Circumstances::PLAIN;
@@ -100,37 +77,13 @@ fn what_no_hook_saw_is_judged_on_the_argument() {
         (b"/etc/x", None, 0, Mode::Observe, Deny, WouldBlock, RULE),
         // It happened although it should not have: not told as blocked.
         (b"/etc/x", None, 0, Mode::Lsm, Deny, Passed, RULE),
-        (
-            b"/tmp/x",
-            None,
-            -2,
-            Mode::Lsm,
-            Allow,
-            Passed,
-            "RULE_DEFAULT",
-        ),
+        (b"/tmp/x", None, -2, Mode::Lsm, Allow, Passed, "RULE_DEFAULT"),
         (b"/tmpfoo", None, -2, Mode::Lsm, Deny, NotReached, RULE),
         // In a chroot.
         (b"/tmp/x", Some(&b"/jail"[..]), -2, Mode::Observe, Deny, NotReached, RULE),
         (b"/../x", Some(&b"/tmp/jail"[..]), -2, Mode::Observe, Allow, Passed, "RULE_DEFAULT"),
-        (
-            b"x",
-            Some(&b"/tmp/d"[..]),
-            -2,
-            Mode::Lsm,
-            Allow,
-            Passed,
-            "RULE_DEFAULT",
-        ),
-        (
-            b"../../etc/x",
-            Some(b"/tmp/d"),
-            -2,
-            Mode::Lsm,
-            Deny,
-            NotReached,
-            RULE,
-        ),
+        (b"x", Some(&b"/tmp/d"[..]), -2, Mode::Lsm, Allow, Passed, "RULE_DEFAULT"),
+        (b"../../etc/x", Some(b"/tmp/d"), -2, Mode::Lsm, Deny, NotReached, RULE),
         // Relative to nobody knows what: on_unknown.
         (b"x", None, -2, Mode::Lsm, Deny, NotReached, "RULE_UNKNOWN"),
     ] {
@@ -183,26 +136,13 @@ fn hook(effect: u8, rule: Option<u16>, blocked: bool) -> HookVerdict {
 fn the_kernels_verdict_stands() {
     let mut seen = unlink(b"/tmp/link", None, -13);
     seen.attempt.object = Some(b"/etc/x".to_vec());
-    seen.hooks = vec![
-        hook(effect::ALLOW, None, false),
-        hook(effect::DENY, Some(0), true),
-    ];
-    let expected = (
-        Verdict::Deny,
-        Enforcement::Blocked,
-        Judged::Kernel,
-        RULE.to_owned(),
-    );
+    seen.hooks = vec![hook(effect::ALLOW, None, false), hook(effect::DENY, Some(0), true)];
+    let expected = (Verdict::Deny, Enforcement::Blocked, Judged::Kernel, RULE.to_owned());
     assert_eq!(told(&seen, false, Mode::Lsm), expected);
 
     seen.hooks = vec![hook(effect::DENY, Some(0), false)];
     seen.attempt.end = End::Returned(0);
-    let expected = (
-        Verdict::Deny,
-        Enforcement::WouldBlock,
-        Judged::Kernel,
-        RULE.to_owned(),
-    );
+    let expected = (Verdict::Deny, Enforcement::WouldBlock, Judged::Kernel, RULE.to_owned());
     assert_eq!(told(&seen, true, Mode::Lsm), expected);
 
     // The guard's rules are no policy's.
@@ -300,8 +240,12 @@ fn a_socket_of_unknown_place_is_told_as_one() {
     seen.attempt.action = Action::NetConnect;
     seen.means = vec![(Action::NetConnect, Operand::First)];
     let object = Some(b"foreign:/x".to_vec());
-    seen.hooks = vec![HookVerdict { action: Action::NetConnect, unknown: true, object, ..hook(effect::DENY, None, true) }];
+    seen.hooks =
+        vec![HookVerdict { action: Action::NetConnect, unknown: true, object, ..hook(effect::DENY, None, true) }];
     let (judgement, _) = judge(&seen, &table, &standing(Mode::Lsm), &NOW);
     assert_eq!((judgement.rule_id.as_str(), judgement.judged), ("RULE_UNKNOWN", Judged::Kernel));
-    assert_eq!(judgement.reason, "net.connect to a unix socket whose place is unknown: A asks for its place, on_unknown denies");
+    assert_eq!(
+        judgement.reason,
+        "net.connect to a unix socket whose place is unknown: A asks for its place, on_unknown denies"
+    );
 }

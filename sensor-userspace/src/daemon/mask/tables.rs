@@ -2,59 +2,22 @@
 
 /// Last words of a name whose value is a secret, `DB_PASSWORD`, `--auth-token`, `apiToken`.
 pub const SECRET_WORDS: &[&str] = &[
-    "pass",
-    "passcode",
-    "passphrase",
-    "credential",
-    "credentials",
-    "authorization",
-    "auth",
-    "bearer",
-    "cookie",
-    "jwt",
-    "sas",
-    "dsn",
-    "sig",
-    "signature",
+    "pass", "passcode", "passphrase", "credential", "credentials", "authorization", "auth", "bearer", "cookie", "jwt",
+    "sas", "dsn", "sig", "signature",
 ];
 
 /// A last word that ends so is one as well: `PGPASSWORD`, `authtoken`.
-pub const SECRET_ENDINGS: &[&str] = &[
-    "password",
-    "passwd",
-    "secret",
-    "secrets",
-    "token",
-    "apikey",
-    "accesskey",
-    "secretkey",
-    "privatekey",
-];
+pub const SECRET_ENDINGS: &[&str] =
+    &["password", "passwd", "secret", "secrets", "token", "apikey", "accesskey", "secretkey", "privatekey"];
 
 /// `NAME_KEY` is a secret, except after these.
 pub const OPEN_KEYS: &[&str] = &[
-    "public",
-    "pub",
-    "sort",
-    "primary",
-    "foreign",
-    "partition",
-    "cache",
-    "routing",
-    "object",
-    "host",
-    "group",
-    "registry",
-    "merge",
+    "public", "pub", "sort", "primary", "foreign", "partition", "cache", "routing", "object", "host", "group",
+    "registry", "merge",
 ];
 
 /// Headers whose names end in no such word.
-pub const SECRET_HEADERS: &[&str] = &[
-    "x-api-key",
-    "api-key",
-    "x-functions-key",
-    "ocp-apim-subscription-key",
-];
+pub const SECRET_HEADERS: &[&str] = &["x-api-key", "api-key", "x-functions-key", "ocp-apim-subscription-key"];
 
 /// Tokens that say themselves what they are: how they begin, and how much follows at least.
 pub const TOKENS: &[(&str, usize)] = &[
@@ -101,32 +64,14 @@ pub struct Tool {
     pub with: Option<&'static str>,
 }
 
-const fn tool(
-    names: &'static [&'static str],
-    option: &'static str,
-    attached: bool,
-    separate: bool,
-) -> Tool {
-    Tool {
-        names,
-        option,
-        attached,
-        separate,
-        with: None,
-    }
+const fn tool(names: &'static [&'static str], option: &'static str, attached: bool, separate: bool) -> Tool {
+    Tool { names, option, attached, separate, with: None }
 }
 
 pub const TOOLS: &[Tool] = &[
     tool(
         &[
-            "mysql",
-            "mysqldump",
-            "mysqladmin",
-            "mysqlimport",
-            "mysqlshow",
-            "mysqlcheck",
-            "mariadb",
-            "mariadb-dump",
+            "mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlshow", "mysqlcheck", "mariadb", "mariadb-dump",
             "mariadb-admin",
         ],
         "-p",
@@ -140,39 +85,10 @@ pub const TOOLS: &[Tool] = &[
     tool(&["curl"], "--proxy-user", false, true),
     tool(&["curl"], "-b", false, true),
     tool(&["redis-cli"], "-a", false, true),
-    tool(
-        &[
-            "mongo",
-            "mongosh",
-            "mongodump",
-            "mongorestore",
-            "mongoexport",
-            "mongoimport",
-        ],
-        "-p",
-        false,
-        true,
-    ),
-    tool(
-        &[
-            "ldapsearch",
-            "ldapmodify",
-            "ldapadd",
-            "ldapdelete",
-            "ldappasswd",
-            "ldapwhoami",
-        ],
-        "-w",
-        true,
-        true,
-    ),
+    tool(&["mongo", "mongosh", "mongodump", "mongorestore", "mongoexport", "mongoimport"], "-p", false, true),
+    tool(&["ldapsearch", "ldapmodify", "ldapadd", "ldapdelete", "ldappasswd", "ldapwhoami"], "-w", true, true),
     tool(&["zip", "unzip"], "-P", true, true),
-    tool(
-        &["7z", "7za", "7zr", "7zz", "rar", "unrar"],
-        "-p",
-        true,
-        false,
-    ),
+    tool(&["7z", "7za", "7zr", "7zz", "rar", "unrar"], "-p", true, false),
     tool(&["smbclient", "rpcclient", "net"], "-U", true, true),
     tool(&["openssl"], "-passin", false, true),
     tool(&["openssl"], "-passout", false, true),
@@ -180,9 +96,7 @@ pub const TOOLS: &[Tool] = &[
     tool(&["openssl"], "-k", false, true),
     tool(&["xfreerdp", "wfreerdp"], "/p:", true, false),
     Tool {
-        names: &[
-            "docker", "podman", "nerdctl", "buildah", "skopeo", "helm", "az", "oc",
-        ],
+        names: &["docker", "podman", "nerdctl", "buildah", "skopeo", "helm", "az", "oc"],
         option: "-p",
         attached: true,
         separate: true,

@@ -27,10 +27,7 @@ pub enum Thing {
 impl Thing {
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Thing::Place(bytes)
-            | Thing::Nameless(bytes)
-            | Thing::Unknown(bytes)
-            | Thing::Said(bytes) => bytes,
+            Thing::Place(bytes) | Thing::Nameless(bytes) | Thing::Unknown(bytes) | Thing::Said(bytes) => bytes,
         }
     }
 
@@ -190,9 +187,7 @@ impl Observed {
             return;
         };
         let (agent, run) = (plain(&data.agent_id), plain(&data.run_id));
-        let is = |wanted: &Option<String>, found: &str| {
-            wanted.as_ref().is_none_or(|wanted| wanted == found)
-        };
+        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
         if !is(&chosen.agent, &agent) || !is(&chosen.run, &run) {
             return;
         }
@@ -259,8 +254,8 @@ fn meant(attempted: &Attempted, by_kernel: bool) -> Vec<(Action, Thing)> {
     };
     let said = argument.clone().or_else(|| object.clone()).unwrap_or_default();
     let first = Thing::of(first, &said);
-    let second = (argument2.is_some() || object2.is_some())
-        .then(|| Thing::of(second, argument2.as_deref().unwrap_or_default()));
+    let second =
+        (argument2.is_some() || object2.is_some()).then(|| Thing::of(second, argument2.as_deref().unwrap_or_default()));
     let verbs = match attempted.actions.as_slice() {
         [] => std::slice::from_ref(&attempted.verb),
         actions => actions,

@@ -65,9 +65,7 @@ pub fn volatile(parent: &[u8], name: &[u8]) -> Option<String> {
     }
     let temporary = TEMPORARY.contains(&parent);
     if temporary {
-        let made = MADE.iter().find(|(head, tail)| {
-            stem.strip_prefix(head).is_some_and(|rest| rest.len() == *tail)
-        });
+        let made = MADE.iter().find(|(head, tail)| stem.strip_prefix(head).is_some_and(|rest| rest.len() == *tail));
         if let Some((head, _)) = made {
             return escaped(head, ending);
         }

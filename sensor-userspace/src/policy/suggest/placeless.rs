@@ -53,7 +53,9 @@ impl Maker<'_> {
             let seen = |action: &Action| self.of(*action).next().is_some();
             let actions: Vec<Action> = group.iter().copied().filter(seen).collect();
             let mut destinations: Vec<(SocketAddr, &Stat)> = Vec::new();
-            for (action, (thing, stat)) in actions.iter().flat_map(|action| self.of(*action).map(move |each| (action, each))) {
+            for (action, (thing, stat)) in
+                actions.iter().flat_map(|action| self.of(*action).map(move |each| (action, each)))
+            {
                 match network::parse(thing.bytes()) {
                     Some(address) => {
                         destinations.push((address, stat));
@@ -74,7 +76,13 @@ impl Maker<'_> {
             }
             let to = network::patterns(destinations.into_iter());
             if !to.is_empty() {
-                rules.push(Rule { id: id.to_owned(), description: description.to_owned(), actions: actions.clone(), to, ..Rule::default() });
+                rules.push(Rule {
+                    id: id.to_owned(),
+                    description: description.to_owned(),
+                    actions: actions.clone(),
+                    to,
+                    ..Rule::default()
+                });
                 denied.extend(actions);
             }
         }
@@ -82,7 +90,10 @@ impl Maker<'_> {
         let notes = shown(sockets.keys().map(String::as_bytes));
         if !self.dialect.destinations {
             for rule in &mut rules {
-                rule.notes.push("This version cannot put destinations into force: every one is allowed. These were seen:".to_owned());
+                rule.notes.push(
+                    "This version cannot put destinations into force: every one is allowed. These were seen:"
+                        .to_owned(),
+                );
                 rule.notes.extend(rule.to.drain(..).map(|to| to.text));
                 rule.marked = true;
                 if rule.actions.iter().any(|action| local.contains(action)) {

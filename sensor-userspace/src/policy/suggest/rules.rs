@@ -120,12 +120,7 @@ impl Maker<'_> {
     }
 
     /// The lines of an action: its secrets', and the others.
-    fn places(
-        &self,
-        action: Action,
-        secrets: &Secrets,
-        left_out: &mut LeftOut,
-    ) -> (Vec<Path>, Vec<Path>) {
+    fn places(&self, action: Action, secrets: &Secrets, left_out: &mut LeftOut) -> (Vec<Path>, Vec<Path>) {
         let manner = match action {
             Action::ProcExec => Manner::Programs,
             Action::FileRead | Action::DirList | Action::FileMapExec => Manner::Reading,
@@ -197,7 +192,8 @@ impl Maker<'_> {
         users.retain(|_, actions| actions.len() >= SHARED);
         let mut groups: BTreeMap<Vec<Action>, Vec<Path>> = BTreeMap::new();
         for (action, paths) in open.iter_mut() {
-            for path in paths.extract_if(.., |path| *action != Action::ProcExec && users.contains_key(&path.line.text)) {
+            for path in paths.extract_if(.., |path| *action != Action::ProcExec && users.contains_key(&path.line.text))
+            {
                 let group = groups.entry(users[&path.line.text].clone()).or_default();
                 match group.iter_mut().find(|known| known.line.text == path.line.text) {
                     None => group.push(path),
@@ -234,9 +230,7 @@ impl Maker<'_> {
             }
         }
         let lines = || rules.iter().flat_map(|rule| &rule.paths).map(|path| &path.line);
-        let covered = |secret: &Secret| {
-            lines().any(|line| line.below && within(&secret.path, &line.place))
-        };
+        let covered = |secret: &Secret| lines().any(|line| line.below && within(&secret.path, &line.place));
         found.retain(covered);
         // One line says of all of them what would else be said of each.
         let anywhere = self.dialect.wildcards && lines().any(|line| line.below);
@@ -250,11 +244,8 @@ impl Maker<'_> {
             // What cannot be written was not reached by name either.
             let _ = tree.insert(&secret.path, &stat);
         }
-        let directory = |line: &Line| {
-            found.iter().any(|secret| secret.directory && secret.path == line.place)
-        };
-        let mut paths: Vec<Path> =
-            tree.lines().into_iter().map(|line| Path { line, in_vain: false }).collect();
+        let directory = |line: &Line| found.iter().any(|secret| secret.directory && secret.path == line.place);
+        let mut paths: Vec<Path> = tree.lines().into_iter().map(|line| Path { line, in_vain: false }).collect();
         for path in &mut paths {
             if !path.line.below && directory(&path.line) {
                 path.line.text.push_str("/**");
@@ -316,7 +307,13 @@ fn grouped(all: Vec<(Action, Vec<Path>)>) -> Vec<Rule> {
             }
             continue;
         }
-        rules.push(Rule { id: id.to_owned(), description: format!("{description}."), actions: vec![action], paths, ..Rule::default() });
+        rules.push(Rule {
+            id: id.to_owned(),
+            description: format!("{description}."),
+            actions: vec![action],
+            paths,
+            ..Rule::default()
+        });
     }
     rules
 }

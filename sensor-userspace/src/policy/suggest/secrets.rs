@@ -19,19 +19,10 @@ const DIRECTORIES: [&[&str]; 11] = [
 ];
 /// Files by their name, wherever they stand.
 const FILES: [&str; 10] = [
-    ".env",
-    ".netrc",
-    ".git-credentials",
-    ".pypirc",
-    ".pgpass",
-    ".vault-token",
-    "id_rsa",
-    "id_dsa",
-    "id_ecdsa",
+    ".env", ".netrc", ".git-credentials", ".pypirc", ".pgpass", ".vault-token", "id_rsa", "id_dsa", "id_ecdsa",
     "id_ed25519",
 ];
-const SYSTEM_FILES: [&str; 5] =
-    ["/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers"];
+const SYSTEM_FILES: [&str; 5] = ["/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers"];
 const SYSTEM_DIRECTORIES: [&str; 5] =
     ["/etc/sudoers.d", "/etc/ssl/private", "/run/secrets", "/var/run/secrets", "/var/lib/rgt"];
 const ROOT_HOME: &str = "/root";
@@ -63,30 +54,23 @@ impl Secrets {
     pub fn new(variables: &Variables) -> Secrets {
         use std::os::unix::ffi::OsStrExt;
 
-        let value = |path: &Option<std::path::PathBuf>| {
-            path.as_ref().map(|path| path.as_os_str().as_bytes().to_vec())
-        };
+        let value = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.as_os_str().as_bytes().to_vec());
         let (home, workspace) = (value(&variables.home), value(&variables.workspace));
-        let own = |path: &Option<Vec<u8>>| {
-            path.as_ref().is_some_and(|path| within(path, ROOT_HOME.as_bytes()))
-        };
+        let own = |path: &Option<Vec<u8>>| path.as_ref().is_some_and(|path| within(path, ROOT_HOME.as_bytes()));
         // Whoever works in /root has no secrets there but the usual ones.
         let roots_home = own(&home) || own(&workspace);
         let secret = |path: &str, directory| Secret { path: path.as_bytes().to_vec(), directory };
-        let mut known: Vec<Secret> =
-            SYSTEM_FILES.iter().map(|path| secret(path, false)).collect();
+        let mut known: Vec<Secret> = SYSTEM_FILES.iter().map(|path| secret(path, false)).collect();
         known.extend(SYSTEM_DIRECTORIES.iter().map(|path| secret(path, true)));
         if !roots_home {
             known.push(secret(ROOT_HOME, true));
         }
-        let below = |place: &[u8], name: &str| {
-            [place.strip_suffix(b"/").unwrap_or(place), b"/", name.as_bytes()].concat()
-        };
+        let below =
+            |place: &[u8], name: &str| [place.strip_suffix(b"/").unwrap_or(place), b"/", name.as_bytes()].concat();
         if let Some(place) = &home {
-            known.extend(DIRECTORIES.iter().map(|names| Secret {
-                path: below(place, &names.join("/")),
-                directory: true,
-            }));
+            known.extend(
+                DIRECTORIES.iter().map(|names| Secret { path: below(place, &names.join("/")), directory: true }),
+            );
             known.extend(FILES.iter().map(|name| Secret { path: below(place, name), directory: false }));
         }
         let projects = workspace.map(|place| Secret { path: below(&place, FILES[0]), directory: false });
@@ -141,9 +125,7 @@ impl Secrets {
         let file = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().map(<[u8]>::to_vec);
         match secret.directory {
             false => file(&secret.path).is_some_and(|last| FILES.iter().any(|name| last == name.as_bytes())),
-            true => DIRECTORIES.iter().any(|names| {
-                secret.path.ends_with(format!("/{}", names.join("/")).as_bytes())
-            }),
+            true => DIRECTORIES.iter().any(|names| secret.path.ends_with(format!("/{}", names.join("/")).as_bytes())),
         }
     }
 

@@ -92,9 +92,8 @@ fn lines(suggestion: &Suggestion) -> Vec<&str> {
 #[test]
 fn places_become_a_few_patterns() {
     for dialect in dialects() {
-        let mut records: Vec<Value> = ["/home/agent/work/a", "/usr/lib/x/y", "/etc/hosts", "/home/agent/.gitconfig"]
-            .map(read)
-            .to_vec();
+        let mut records: Vec<Value> =
+            ["/home/agent/work/a", "/usr/lib/x/y", "/etc/hosts", "/home/agent/.gitconfig"].map(read).to_vec();
         records.extend((0..20).map(|n| read(&format!("/srv/data/{}", char::from(b'a' + n)))));
         let suggestion = suggested(&records, dialect);
         assert_eq!(
@@ -137,9 +136,8 @@ fn four_thousand_files_are_a_few_lines() {
 #[test]
 fn secrets_are_named_one_by_one() {
     for dialect in dialects() {
-        let mut records: Vec<Value> = (0..60)
-            .map(|n| read(&format!("/home/agent/.cache-{}/x", char::from_u32(0x61 + n).unwrap())))
-            .collect();
+        let mut records: Vec<Value> =
+            (0..60).map(|n| read(&format!("/home/agent/.cache-{}/x", char::from_u32(0x61 + n).unwrap()))).collect();
         records.extend((0..60).map(|n| read(&format!("/etc/some-{}", char::from_u32(0x4e00 + n).unwrap()))));
         records.extend(["/home/agent/.ssh/known_hosts", "/home/agent/work/sub/.env", "/etc/shadow"].map(read));
         records.push(read("/home/agent/work/main.rs"));
@@ -151,22 +149,12 @@ fn secrets_are_named_one_by_one() {
             .flat_map(|rule| &rule.paths)
             .map(|path| path.line.text.as_str())
             .collect();
-        assert_eq!(
-            marked,
-            ["/etc/shadow", "${workspace}/sub/.env", "${home}/.ssh/known_hosts"],
-            "{}",
-            suggestion.text
-        );
+        assert_eq!(marked, ["/etc/shadow", "${workspace}/sub/.env", "${home}/.ssh/known_hosts"], "{}", suggestion.text);
         assert!(suggestion.text.contains("!!"));
         assert!(suggestion.rules.iter().all(|rule| rule.paths.len() <= 40), "{}", suggestion.text);
         for secret in [
-            "/home/agent/.ssh/id_ed25519",
-            "/home/agent/.ssh",
-            "/home/agent/.aws/credentials",
-            "/home/agent/work/.env",
-            "/etc/gshadow",
-            "/root/.profile",
-            "/home/other/.ssh/id_rsa",
+            "/home/agent/.ssh/id_ed25519", "/home/agent/.ssh", "/home/agent/.aws/credentials", "/home/agent/work/.env",
+            "/etc/gshadow", "/root/.profile", "/home/other/.ssh/id_rsa",
         ] {
             assert!(!allows(&suggestion, read(secret)), "{secret}:\n{}", suggestion.text);
         }
@@ -205,7 +193,8 @@ fn both_ends_of_a_call_count_as_the_daemon_judges_them() {
     let linked = record("symlink", &["file.link", "file.create"], b"../text", 0, json!({ "argument2": "/srv/link" }));
     // In a chroot an absolute name begins at the root that the kernel tells.
     let jailed = record("openat", &["file.read"], b"/etc/x", 3, json!({ "directory": "/jail" }));
-    let mut hooked = record("execve", &["proc.exec"], b"./run", 0, json!({ "object": "/srv/run", "object2": "/usr/bin/dash" }));
+    let mut hooked =
+        record("execve", &["proc.exec"], b"./run", 0, json!({ "object": "/srv/run", "object2": "/usr/bin/dash" }));
     hooked["data"]["judged"] = json!("kernel");
     let seen = observed(&[renamed, linked, jailed, hooked]);
     let told: Vec<String> = seen
@@ -216,14 +205,8 @@ fn both_ends_of_a_call_count_as_the_daemon_judges_them() {
     assert_eq!(
         told,
         [
-            "file.read /jail/etc/x",
-            "file.create /srv/b/new",
-            "file.create /srv/link",
-            "file.delete /srv/a/old",
-            "file.delete /srv/b/new",
-            "file.rename /srv/a/old",
-            "file.link /srv/link",
-            "proc.exec /srv/run",
+            "file.read /jail/etc/x", "file.create /srv/b/new", "file.create /srv/link", "file.delete /srv/a/old",
+            "file.delete /srv/b/new", "file.rename /srv/a/old", "file.link /srv/link", "proc.exec /srv/run",
             "proc.exec /usr/bin/dash",
         ]
     );
@@ -315,9 +298,30 @@ fn names_that_pass_are_known() {
 }
 
 const NAMES: [&[u8]; 24] = [
-    b"a", b"b", b"etc", b"usr", b"bin", b"lib", b"proc", b"self", b"1234", b"tmp", b"home", b"agent", b"work",
-    b".ssh", b".env", b"root", b"shadow", b"pip-a1b2c3d4", b"odd *?[]{}\\,name", b"${home}", "ünï\u{2028}".as_bytes(),
-    b"raw\xff\xfe", b"new\nline\t\"", b"0123456789abcdef01",
+    b"a",
+    b"b",
+    b"etc",
+    b"usr",
+    b"bin",
+    b"lib",
+    b"proc",
+    b"self",
+    b"1234",
+    b"tmp",
+    b"home",
+    b"agent",
+    b"work",
+    b".ssh",
+    b".env",
+    b"root",
+    b"shadow",
+    b"pip-a1b2c3d4",
+    b"odd *?[]{}\\,name",
+    b"${home}",
+    "ünï\u{2028}".as_bytes(),
+    b"raw\xff\xfe",
+    b"new\nline\t\"",
+    b"0123456789abcdef01",
 ];
 
 fn path(random: &mut Random) -> Vec<u8> {
@@ -341,8 +345,15 @@ fn path(random: &mut Random) -> Vec<u8> {
 
 fn random_records(random: &mut Random, count: usize) -> Vec<Value> {
     let verbs: [&[&str]; 9] = [
-        &["file.read"], &["file.read"], &["dir.list"], &["proc.exec"], &["file.attr"], &["file.map_exec"],
-        &["file.create", "file.write"], &["file.rename", "file.delete", "file.create"], &["net.connect"],
+        &["file.read"],
+        &["file.read"],
+        &["dir.list"],
+        &["proc.exec"],
+        &["file.attr"],
+        &["file.map_exec"],
+        &["file.create", "file.write"],
+        &["file.rename", "file.delete", "file.create"],
+        &["net.connect"],
     ];
     let one = |_| {
         let verbs = *random.pick(&verbs);
@@ -399,8 +410,14 @@ fn the_whole_language_says_what_was_attempted() {
         let seen = observed(&random_records(&mut random, count));
         let maker = super::rules::Maker { observed: &seen, variables: &options.variables, dialect: FULL };
         let (rules, left_out) = maker.rules();
-        let page = super::write::Page { name: "x", on_unknown: "deny", observed: &seen,
-            variables: &options.variables, rules: &rules, left_out: &left_out };
+        let page = super::write::Page {
+            name: "x",
+            on_unknown: "deny",
+            observed: &seen,
+            variables: &options.variables,
+            rules: &rules,
+            left_out: &left_out,
+        };
         let text = page.text();
         let policy = parse("x.yaml", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         for (action, thing) in seen.things.keys() {
@@ -436,7 +453,9 @@ fn random_ledgers_replay_without_a_denial() {
                 assert!(long.is_none(), "{}", suggestion.text);
             }
             // All that there was came to nothing.
-            Err(Failed::Nothing) => assert!(seen.things.values().all(Stat::in_vain), "{count} attempts are not nothing"),
+            Err(Failed::Nothing) => {
+                assert!(seen.things.values().all(Stat::in_vain), "{count} attempts are not nothing")
+            }
             Err(Failed::Unsound(errors)) => panic!("{errors}"),
             // A place that this dialect cannot say: told, not widened to everything.
             Err(Failed::Denied(denied)) => {

@@ -1,7 +1,7 @@
 //! The places of one action as a tree of names, widened until a person can read what is left.
 
-use std::collections::BTreeMap;
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 
 use super::attempts::Stat;
@@ -21,8 +21,7 @@ const LENGTH: usize = 3000;
 const FOLDED: (usize, usize) = (3, 24);
 /// Directories that hold so different things that all of one says too much, unless nothing else helps.
 const BROAD: [&str; 14] = [
-    "/", "/etc", "/var", "/var/lib", "/home", "/opt", "/srv", "/mnt", "/media", "/run", "/dev",
-    "/sys", "/proc", "/usr",
+    "/", "/etc", "/var", "/var/lib", "/home", "/opt", "/srv", "/mnt", "/media", "/run", "/dev", "/sys", "/proc", "/usr",
 ];
 /// What a distribution installs, and everybody may read.
 const SYSTEM: [&str; 7] = ["/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin"];
@@ -121,12 +120,10 @@ impl<'a> Tree<'a> {
     /// The variable whose directory is the nearest above the path, and the rest of the names.
     fn split<'p>(&self, path: &'p [u8]) -> (Option<Variable>, Vec<&'p [u8]>) {
         let value = |variable: Variable| self.ground.variables.get(variable);
-        let deep = |variable: &Variable| {
-            value(*variable).map_or(0, |value| components(value.as_os_str().as_bytes()).count())
-        };
-        let holds = |variable: &Variable| {
-            value(*variable).is_some_and(|value| within(path, value.as_os_str().as_bytes()))
-        };
+        let deep =
+            |variable: &Variable| value(*variable).map_or(0, |value| components(value.as_os_str().as_bytes()).count());
+        let holds =
+            |variable: &Variable| value(*variable).is_some_and(|value| within(path, value.as_os_str().as_bytes()));
         let found = Variable::ALL.into_iter().rev().filter(holds).max_by_key(deep);
         (found, components(path).skip(found.as_ref().map_or(0, deep)).collect())
     }
@@ -135,8 +132,7 @@ impl<'a> Tree<'a> {
     fn whole(&self, variable: Option<Variable>, path: &[u8]) -> bool {
         let manner = self.ground.manner;
         let work = matches!(manner, Manner::Reading | Manner::Writing);
-        let system = manner == Manner::Reading
-            && SYSTEM.iter().any(|place| path == place.as_bytes());
+        let system = manner == Manner::Reading && SYSTEM.iter().any(|place| path == place.as_bytes());
         work && variable == Some(Variable::Workspace) || system
     }
 
@@ -191,24 +187,20 @@ impl<'a> Tree<'a> {
         match passing {
             Some(glob) if dialect.wildcards => Some(glob),
             Some(_) if free || parent == b"/proc" => None,
-            _ => literal(name, dialect)
-                .or_else(|| dialect.wildcards.then(|| "*".to_owned())),
+            _ => literal(name, dialect).or_else(|| dialect.wildcards.then(|| "*".to_owned())),
         }
     }
 
     fn is_broad(&self, variable: Option<Variable>, path: &[u8]) -> bool {
         let home = self.ground.variables.home.as_ref();
         BROAD.iter().any(|place| path == place.as_bytes())
-            || variable == Some(Variable::Home)
-                && home.is_some_and(|home| within(home.as_os_str().as_bytes(), path))
+            || variable == Some(Variable::Home) && home.is_some_and(|home| within(home.as_os_str().as_bytes(), path))
     }
 
     /// Whether all below may be said without taking a secret in.
     fn may_widen(&self, path: &[u8]) -> bool {
         match self.ground.manner {
-            Manner::Secrets => {
-                self.ground.secrets.of(path).is_some_and(|secret| secret.directory)
-            }
+            Manner::Secrets => self.ground.secrets.of(path).is_some_and(|secret| secret.directory),
             _ => !self.ground.secrets.any_below(path),
         }
     }
@@ -316,14 +308,7 @@ impl<'a> Tree<'a> {
         all
     }
 
-    fn walk(
-        &self,
-        variable: Option<Variable>,
-        node: &Node,
-        place: &[u8],
-        names: &mut Vec<String>,
-        all: &mut Vec<Way>,
-    ) {
+    fn walk(&self, variable: Option<Variable>, node: &Node, place: &[u8], names: &mut Vec<String>, all: &mut Vec<Way>) {
         if node.children.is_empty() {
             return;
         }
@@ -371,12 +356,7 @@ fn push(path: &mut Vec<u8>, name: &[u8]) {
 }
 
 fn print(node: &Node, text: &str, place: &[u8], lines: &mut Vec<Line>) {
-    let line = |text: String, below, stat: &Stat| Line {
-        text,
-        place: place.to_vec(),
-        below,
-        stat: stat.clone(),
-    };
+    let line = |text: String, below, stat: &Stat| Line { text, place: place.to_vec(), below, stat: stat.clone() };
     if let Some(stat) = &node.exact {
         let root = if text.is_empty() { "/" } else { text };
         lines.push(line(root.to_owned(), false, stat));

@@ -43,14 +43,26 @@ impl Page<'_> {
             _ => format!("{} {many}", names.len()),
         };
         let (agents, runs) = (of(&observed.agents, "agents"), of(&observed.runs, "runs"));
-        comment(out, "", &format!(
-            "Suggested by `rgt policy suggest` from {} attempts of {agents} (run {runs}), {} to {} UTC.",
-            observed.attempts,
-            observed.first.replace('T', " "),
-            moment(&observed.last, observed.day())
-        ));
-        comment(out, "", "It allows what was attempted there and denies the rest; a line with a wildcard allows more than was seen. Every one of these attempts was judged by this policy before it was printed: none is denied.");
-        comment(out, "", "Read it before you enforce it, first of all what is marked with `!!`: what an agent did is not yet what it should do.");
+        comment(
+            out,
+            "",
+            &format!(
+                "Suggested by `rgt policy suggest` from {} attempts of {agents} (run {runs}), {} to {} UTC.",
+                observed.attempts,
+                observed.first.replace('T', " "),
+                moment(&observed.last, observed.day())
+            ),
+        );
+        comment(
+            out,
+            "",
+            "It allows what was attempted there and denies the rest; a line with a wildcard allows more than was seen. Every one of these attempts was judged by this policy before it was printed: none is denied.",
+        );
+        comment(
+            out,
+            "",
+            "Read it before you enforce it, first of all what is marked with `!!`: what an agent did is not yet what it should do.",
+        );
         for variable in Variable::ALL {
             if let Some(value) = self.variables.get(variable) {
                 let value = readable(value.as_os_str().as_encoded_bytes());

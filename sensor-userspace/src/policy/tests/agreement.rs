@@ -11,39 +11,21 @@ use crate::policy::{
 };
 
 const NAMES: [&str; 5] = ["a", "b", "ab", "a.key", ".env"];
-const PARTS: [&str; 14] = [
-    "a", "b", "ab", "a.key", ".env", "*", "**", "a*", "*.key", "?", "[ab]", "[!.]*", "{a,b}", ".*",
-];
+const PARTS: [&str; 14] =
+    ["a", "b", "ab", "a.key", ".env", "*", "**", "a*", "*.key", "?", "[ab]", "[!.]*", "{a,b}", ".*"];
 const TO: [&str; 12] = [
-    "api.example.com:443",
-    "two.example.com",
-    "nowhere.example.com",
-    "10.0.0.0/8",
-    "10.1.0.0/16:80",
-    "tcp/10.1.2.3:80-90",
-    "udp/*:53",
-    "*",
-    "2001:db8::/32",
-    "[2001:db8::1]:443",
-    "0.0.0.0/0",
-    "*:443",
+    "api.example.com:443", "two.example.com", "nowhere.example.com", "10.0.0.0/8", "10.1.0.0/16:80",
+    "tcp/10.1.2.3:80-90", "udp/*:53", "*", "2001:db8::/32", "[2001:db8::1]:443", "0.0.0.0/0", "*:443",
 ];
 /// `nowhere` stands for nothing.
-const HOSTS: &str = "{ api.example.com: [10.1.2.3, '2001:db8::1'], two.example.com: [10.2.0.1, 11.0.0.1], nowhere.example.com: [] }";
+const HOSTS: &str =
+    "{ api.example.com: [10.1.2.3, '2001:db8::1'], two.example.com: [10.2.0.1, 11.0.0.1], nowhere.example.com: [] }";
 const SENSITIVITY: &str = "{ internal: ['/a/**', '**/*.key'], confidential: { path: [/a/b/**], to: ['10.0.0.0/8', '*:53'] }, regulated: { path: '**/.env', to: ['udp/10.1.0.0/16'] } }";
 const ADDRESSES: [&str; 9] = [
-    "10.1.2.3:443",
-    "10.1.2.3:80",
-    "10.1.2.3:81",
-    "udp/10.1.2.3:53",
-    "10.2.0.1:443",
-    "[2001:db8::1]:443",
-    "[2001:db8::2]:53",
-    "11.0.0.1:1",
-    "udp/[2001:db9::1]:53",
+    "10.1.2.3:443", "10.1.2.3:80", "10.1.2.3:81", "udp/10.1.2.3:53", "10.2.0.1:443", "[2001:db8::1]:443",
+    "[2001:db8::2]:53", "11.0.0.1:1", "udp/[2001:db9::1]:53",
 ];
-const SOCKETS: [&str; 9] =
-    ["@a*", "@ab", "@a/b", "@[!a]*", "@*", "/a/**", "/a/b", "**/a.key", "${workspace}/**"];
+const SOCKETS: [&str; 9] = ["@a*", "@ab", "@a/b", "@[!a]*", "@*", "/a/**", "/a/b", "**/a.key", "${workspace}/**"];
 const ABSTRACT: [&[u8]; 5] = [b"a", b"ab", b"a/b", b"", b"\0a"];
 const PROGRAMS: [Program; 8] = [
     Program::Path(b"/a"),
@@ -78,17 +60,8 @@ const WHEN: [&str; 17] = [
     "limit: { beyond: 1, per: 1h }, risk: '>=50'",
 ];
 const ACTIONS: [&str; 11] = [
-    "proc.signal",
-    "proc.*",
-    "sys.capability",
-    "file.read",
-    "file.write",
-    "file.delete",
-    "file.*",
-    "proc.exec",
-    "net.connect",
-    "net.*",
-    "'*'",
+    "proc.signal", "proc.*", "sys.capability", "file.read", "file.write", "file.delete", "file.*", "proc.exec",
+    "net.connect", "net.*", "'*'",
 ];
 
 /// Plain ones have what every table can hold.
@@ -160,8 +133,7 @@ fn random_policy(random: &mut Random, plain: bool) -> String {
 
 fn path(random: &mut Random, plain: bool) -> String {
     let parts: &[&str] = if plain { &NAMES } else { &PARTS };
-    let mut text: String =
-        (0..1 + random.below(4)).map(|_| format!("/{}", random.pick(parts))).collect();
+    let mut text: String = (0..1 + random.below(4)).map(|_| format!("/{}", random.pick(parts))).collect();
     if random.one_in(4) {
         text = format!("${{workspace}}{text}");
     }
@@ -200,8 +172,7 @@ fn the_table_agrees_with_the_naive_reader() {
             .unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         for _ in 0..40 {
             let now = circumstances(&mut random, &policy);
-            let path: String =
-                (0..random.below(5)).map(|_| format!("/{}", random.pick(&NAMES))).collect();
+            let path: String = (0..random.below(5)).map(|_| format!("/{}", random.pick(&NAMES))).collect();
             let path = if path.is_empty() { "/".to_owned() } else { path };
             let (action, object) = if random.one_in(4) {
                 let action = *random.pick(&[Action::ProcSignal, Action::SysCapability]);
@@ -249,8 +220,7 @@ fn the_table_agrees_with_the_naive_reader() {
             labels.sort();
             labels.dedup();
             assert_eq!((labels, consequences.risk), (found.labels, found.risk), "{}", context());
-            let watched: Vec<String> =
-                decision.watched.iter().map(|rule| policy.rules[*rule].id.clone()).collect();
+            let watched: Vec<String> = decision.watched.iter().map(|rule| policy.rules[*rule].id.clone()).collect();
             assert_eq!(watched, found.watched, "{}", context());
         }
     }

@@ -16,8 +16,7 @@ struct Line {
 
 /// Exit status, stdout, stderr.
 pub(super) fn rgt_policy(words: &[&str]) -> (u8, String, String) {
-    let line = Line::try_parse_from(std::iter::once(&"policy").chain(words))
-        .unwrap_or_else(|error| panic!("{error}"));
+    let line = Line::try_parse_from(std::iter::once(&"policy").chain(words)).unwrap_or_else(|error| panic!("{error}"));
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let status = execute(&line.args, &mut out, &mut err).unwrap();
     (status, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
@@ -41,51 +40,31 @@ fn check() {
     let (status, out, err) = rgt_policy(&["check", &article()]);
     assert_eq!((status, err.as_str()), (0, ""));
     assert!(out.contains("ok, policy `article`, rules: 1"), "{out}");
-    let wrong =
-        file("wrong.yaml", "version: 1\nrules:\n  - id: A\n    deny: file.reed\n    tool: x\n");
+    let wrong = file("wrong.yaml", "version: 1\nrules:\n  - id: A\n    deny: file.reed\n    tool: x\n");
     let wrong = wrong.to_string_lossy();
     let (status, _, err) = rgt_policy(&["check", &article(), &wrong]);
     assert_eq!(status, 1);
     assert!(
-        err.starts_with(&format!(
-            "{wrong}:4:11: error: [A] unknown action `file.reed`\n  help: did you mean"
-        )),
+        err.starts_with(&format!("{wrong}:4:11: error: [A] unknown action `file.reed`\n  help: did you mean")),
         "{err}"
     );
     assert!(err.contains(&format!("{wrong}:5:5: error: [A] `tool:` is not supported yet")), "{err}");
-    let (status, out, _) =
-        rgt_policy(&["check", "--json", &wrong, &article(), "/nonexistent/x.yaml"]);
+    let (status, out, _) = rgt_policy(&["check", "--json", &wrong, &article(), "/nonexistent/x.yaml"]);
     assert_eq!(status, 2);
     let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 3);
-    assert_eq!(
-        (&lines[0]["problems"][0]["line"], &lines[0]["problems"][1]["rule"]),
-        (&4.into(), &"A".into())
-    );
+    assert_eq!((&lines[0]["problems"][0]["line"], &lines[0]["problems"][1]["rule"]), (&4.into(), &"A".into()));
     assert_eq!((&lines[1]["ok"], &lines[2]["ok"]), (&true.into(), &false.into()));
 }
 
 #[test]
 fn explain() {
-    let (status, out, _) =
-        rgt_policy(&["explain", &article(), "--action", "file.delete", "--path", "/x/../y"]);
+    let (status, out, _) = rgt_policy(&["explain", &article(), "--action", "file.delete", "--path", "/x/../y"]);
     assert_eq!(status, 0);
-    assert!(
-        out.starts_with("DENY by RULE_FILE_DELETE_BLOCK (severity high)\n  file.delete of /y: "),
-        "{out}"
-    );
+    assert!(out.starts_with("DENY by RULE_FILE_DELETE_BLOCK (severity high)\n  file.delete of /y: "), "{out}");
     assert!(out.contains("RULE_FILE_DELETE_BLOCK: decides (outside /tmp/**)"), "{out}");
-    let move_out = [
-        "explain",
-        "--json",
-        "--action",
-        "file.delete,file.create",
-        "--path",
-        "/tmp/x",
-        "--path2",
-        "/y",
-        &article(),
-    ];
+    let move_out =
+        ["explain", "--json", "--action", "file.delete,file.create", "--path", "/tmp/x", "--path2", "/y", &article()];
     let answer: Value = serde_json::from_str(&rgt_policy(&move_out).1).unwrap();
     assert_eq!((&answer["verdict"], &answer["rule"]), (&"ALLOW".into(), &"RULE_DEFAULT".into()));
     assert_eq!(answer["steps"][0]["result"], "other_object");
@@ -111,12 +90,17 @@ fn explain_which_program_acts() {
     let policy = policy.to_string_lossy();
     let to = ["explain", "--action", "net.connect", "--to", "1.2.3.4:443"];
     for (exe, verdict, step) in [
-        (Some("/usr/bin/git"), "ALLOW by RULE_DEFAULT", "A: other program (any object, where the program is not /usr/bin/git)"),
+        (
+            Some("/usr/bin/git"),
+            "ALLOW by RULE_DEFAULT",
+            "A: other program (any object, where the program is not /usr/bin/git)",
+        ),
         (Some("/usr/bin/../curl"), "DENY by A", "A: decides"),
         (Some("memfd:git"), "DENY by A", "A: decides"),
         (None, "DENY by RULE_UNKNOWN", "A: unknown program"),
     ] {
-        let words: Vec<&str> = to.into_iter().chain(exe.into_iter().flat_map(|exe| ["--exe", exe])).chain([&*policy]).collect();
+        let words: Vec<&str> =
+            to.into_iter().chain(exe.into_iter().flat_map(|exe| ["--exe", exe])).chain([&*policy]).collect();
         let (status, out, err) = rgt_policy(&words);
         assert_eq!((status, err.as_str()), (0, ""), "{exe:?}");
         assert!(out.starts_with(verdict) && out.contains(step), "{exe:?}: {out}");
@@ -126,7 +110,10 @@ fn explain_which_program_acts() {
     let shown = rgt_policy(&["show", &policy]).1;
     assert!(shown.contains("A: deny any object, where the program is not /usr/bin/git"), "{shown}");
     let table: Value = serde_json::from_str(&rgt_policy(&["show", "--json", &policy]).1).unwrap();
-    assert_eq!((&table["rules"][0]["exe"], &table["rules"][0]["programs"][0]), (&"not_in".into(), &"/usr/bin/git".into()));
+    assert_eq!(
+        (&table["rules"][0]["exe"], &table["rules"][0]["programs"][0]),
+        (&"not_in".into(), &"/usr/bin/git".into())
+    );
 }
 
 #[test]
@@ -134,12 +121,10 @@ fn explain_a_connection() {
     let text = "version: 1\nrules:\n  - { id: A, deny: net.connect }\n";
     let policy = file("connect.yaml", text);
     let policy = policy.to_string_lossy();
-    let (status, out, _) =
-        rgt_policy(&["explain", "--action", "net.connect", "--to", "1.2.3.4:443", &policy]);
+    let (status, out, _) = rgt_policy(&["explain", "--action", "net.connect", "--to", "1.2.3.4:443", &policy]);
     assert_eq!(status, 0);
     assert!(out.contains("net.connect to 1.2.3.4:443: A denies"), "{out}");
-    let out =
-        rgt_policy(&["explain", "--action", "net.connect", "--to", "udp/[::1]:53", &policy]).1;
+    let out = rgt_policy(&["explain", "--action", "net.connect", "--to", "udp/[::1]:53", &policy]).1;
     assert!(out.contains("net.connect to [::1]:53"), "{out}");
     for (flag, value, wanted) in [
         ("--to", "10.0.0.0/8:443", "is not one address or host with its port"),
@@ -148,8 +133,7 @@ fn explain_a_connection() {
         ("--to", "example.com", "is not one address or host with its port"),
         ("--label", "x", "no rule of the policy knows the label `x`; it has none"),
     ] {
-        let (status, out, err) =
-            rgt_policy(&["explain", "--action", "net.connect", flag, value, &policy]);
+        let (status, out, err) = rgt_policy(&["explain", "--action", "net.connect", flag, value, &policy]);
         assert_eq!((status, out.as_str()), (2, ""), "{flag} {value}");
         assert!(err.contains(wanted), "{err}");
     }
@@ -226,18 +210,16 @@ fn show() {
             && out.contains("5 states, 0 byte automata, 0 networks"),
         "{out}"
     );
-    let table: Value =
-        serde_json::from_str(&rgt_policy(&["show", "--json", &article()]).1).unwrap();
+    let table: Value = serde_json::from_str(&rgt_policy(&["show", "--json", &article()]).1).unwrap();
     assert_eq!(table["rules"][0]["actions"][0], "file.delete");
-    let watching = file("watching.yaml", "version: 1\nrules:\n  - { id: W, watch: file.read, path: /x, label: seen }\n");
+    let watching =
+        file("watching.yaml", "version: 1\nrules:\n  - { id: W, watch: file.read, path: /x, label: seen }\n");
     let watching = watching.to_string_lossy();
     assert!(rgt_policy(&["show", &watching]).1.contains("W: watch inside /x"));
     let table: Value = serde_json::from_str(&rgt_policy(&["show", "--json", &watching]).1).unwrap();
     assert_eq!(table["rules"][0]["effect"], "watch");
-    let variables = file(
-        "variables.yaml",
-        "version: 1\nrules:\n  - { id: A, deny: file.read, path: \"${workspace}/x\" }\n",
-    );
+    let variables =
+        file("variables.yaml", "version: 1\nrules:\n  - { id: A, deny: file.read, path: \"${workspace}/x\" }\n");
     let variables = variables.to_string_lossy();
     let (status, _, err) = rgt_policy(&["show", &variables]);
     assert_eq!(status, 1);
@@ -256,14 +238,8 @@ fn test() {
     let failing = failing.to_string_lossy();
     let (status, out, _) = rgt_policy(&["test", &failing]);
     assert_eq!(status, 1);
-    assert!(
-        out.contains("expected ALLOW, got DENY by A") && out.ends_with("1 passed, 1 failed\n"),
-        "{out}"
-    );
+    assert!(out.contains("expected ALLOW, got DENY by A") && out.ends_with("1 passed, 1 failed\n"), "{out}");
     let (_, out, _) = rgt_policy(&["test", "--json", &failing]);
     let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(
-        (&lines[0]["passed"], &lines[1]["passed"], &lines[0]["line"]),
-        (&false.into(), &true.into(), &5.into())
-    );
+    assert_eq!((&lines[0]["passed"], &lines[1]["passed"], &lines[0]["line"]), (&false.into(), &true.into(), &5.into()));
 }

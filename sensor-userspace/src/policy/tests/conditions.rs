@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::{
-    AddressTest, Effect, Errors, Fact, Host, Hosts, Identity, Policy, SetLabel, When, exact, parse,
-};
+use crate::policy::{AddressTest, Effect, Errors, Fact, Host, Hosts, Identity, Policy, SetLabel, When, exact, parse};
 
 fn rules(text: &str) -> Result<Policy, Errors> {
     parse("t.yaml", &format!("version: 1\nrules:\n{text}"))
@@ -105,14 +103,8 @@ fn rules_are_read_whole() {
     let [watch, challenge, deny, exception] = policy.rules.as_slice() else { panic!() };
     assert_eq!((watch.effect, watch.risk), (Effect::Watch, 20));
     let half_an_hour = Some(Duration::from_secs(1800));
-    assert_eq!(
-        watch.labels,
-        [SetLabel { label: 0, lasts: None }, SetLabel { label: 1, lasts: half_an_hour }]
-    );
-    assert_eq!(
-        (challenge.effect, challenge.errno, challenge.risk),
-        (Effect::Challenge, Some(101), -5)
-    );
+    assert_eq!(watch.labels, [SetLabel { label: 0, lasts: None }, SetLabel { label: 1, lasts: half_an_hour }]);
+    assert_eq!((challenge.effect, challenge.errno, challenge.risk), (Effect::Challenge, Some(101), -5));
     let AddressTest::NotIn(all) = &challenge.to else { panic!() };
     assert_eq!(all.iter().map(|one| one.ports).collect::<Vec<_>>(), [(0, 65535), (80, 80)]);
     assert_eq!(
@@ -132,9 +124,7 @@ fn rules_are_read_whole() {
     assert_eq!(exception.expires, Some(4_102_444_800));
     assert_eq!(exception.when.labels_none, [0]);
     let last: Vec<&Fact> = exception.when.facts.iter().map(|fact| &policy.facts[*fact]).collect();
-    assert!(
-        matches!(last[..], [Fact::Scope(scope), Fact::Before(4_102_444_800)] if scope.words == ["a", "b"])
-    );
+    assert!(matches!(last[..], [Fact::Scope(scope), Fact::Before(4_102_444_800)] if scope.words == ["a", "b"]));
 }
 
 #[test]
@@ -203,10 +193,7 @@ fn windows_of_time() {
     assert!(holds("Sat 09:00-17:00 UTC", "2026-11-21T09:00:00Z"));
     assert!(!holds("Sat 09:00-17:00 UTC", "2026-11-21T17:00:00Z"));
     assert!(!holds("Mon-Fri 09:00-17:00 UTC", "2026-11-21T10:00:00Z"));
-    assert!(
-        holds("Fri-Mon UTC", "2026-11-21T00:00:00Z")
-            && !holds("Mon-Fri UTC", "2026-11-21T23:59:59Z")
-    );
+    assert!(holds("Fri-Mon UTC", "2026-11-21T00:00:00Z") && !holds("Mon-Fri UTC", "2026-11-21T23:59:59Z"));
     assert!(holds("Mon,Sat UTC", "2026-11-21T12:00:00Z"));
     assert!(holds("00:00-24:00 UTC", "2026-11-21T23:59:59Z"));
     // Across midnight the window belongs to the day it begins on.
@@ -261,34 +248,24 @@ fn facts_hold_of_whom_they_name() {
 fn labels_that_only_one_side_knows_are_warnings() {
     let warnings = |text: &str| {
         let told = sound(text).warnings.into_iter();
-        told.map(|one| format!("{}:{} {} | {}", one.at.line, one.rule.unwrap(), one.text, one.hint))
-            .collect::<Vec<_>>()
+        told.map(|one| format!("{}:{} {} | {}", one.at.line, one.rule.unwrap(), one.text, one.hint)).collect::<Vec<_>>()
     };
     let both = warnings(
         "  - {id: A, watch: file.read, label: secret}\n  - {id: B, deny: net.connect, when: {label: secrte}}\n",
     );
     assert_eq!(both.len(), 2, "{both:?}");
     assert!(both[0].starts_with("3:A the label `secret` is set, and no rule asks for it"));
-    assert!(
-        both[1].starts_with("4:B no rule sets the label `secrte`")
-            && both[1].contains("did you mean `secret`")
-    );
-    let fine = warnings(
-        "  - {id: A, watch: file.read, label: s}\n  - {id: B, deny: '*', when: {label: s}}\n",
-    );
+    assert!(both[1].starts_with("4:B no rule sets the label `secrte`") && both[1].contains("did you mean `secret`"));
+    let fine = warnings("  - {id: A, watch: file.read, label: s}\n  - {id: B, deny: '*', when: {label: s}}\n");
     assert!(fine.is_empty(), "{fine:?}");
-    let refused = warnings(
-        "  - {id: A, deny: file.read, label: s}\n  - {id: B, allow: '*', when: {label: s}}\n",
-    );
+    let refused = warnings("  - {id: A, deny: file.read, label: s}\n  - {id: B, allow: '*', when: {label: s}}\n");
     assert!(refused.len() == 1 && refused[0].starts_with("3:A a label is set when"), "{refused:?}");
 }
 
 #[test]
 fn what_holds_less_often_shadows_nothing() {
     let shadowed = |first: &str, second: &str| {
-        let text = format!(
-            "  - {{id: A, deny: net.connect, {first}}}\n  - {{id: B, allow: net.connect, {second}}}\n"
-        );
+        let text = format!("  - {{id: A, deny: net.connect, {first}}}\n  - {{id: B, allow: net.connect, {second}}}\n");
         sound(&text).warnings.iter().any(|warning| warning.text.contains("never decides"))
     };
     assert!(shadowed("to: 10.0.0.0/8", "to: ['10.1.0.0/16:443', 'tcp/10.0.0.1']"));
@@ -307,7 +284,9 @@ fn what_holds_less_often_shadows_nothing() {
 #[test]
 fn approvals_the_wrong_way_round_are_warnings() {
     let warned = |effect: &str, approval: &str| {
-        let told = sound(&format!("  - {{id: A, {effect}: net.connect, when: {{approval: {approval}}}}}\n  - {{id: B, deny: '*'}}\n"));
+        let told = sound(&format!(
+            "  - {{id: A, {effect}: net.connect, when: {{approval: {approval}}}}}\n  - {{id: B, deny: '*'}}\n"
+        ));
         told.warnings.into_iter().map(|one| format!("{} | {}", one.text, one.hint)).collect::<Vec<_>>()
     };
     for (effect, approval, wanted) in [

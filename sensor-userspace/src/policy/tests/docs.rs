@@ -28,8 +28,7 @@ fn its_policies_are_sound_and_pass_their_cases() {
     let policies = blocks("yaml");
     assert!(policies.len() >= 2);
     for text in policies {
-        let policy =
-            parse("docs/policy.md", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        let policy = parse("docs/policy.md", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         let failures = naive::failures(&policy);
         assert!(failures.is_empty(), "{failures:#?}\n{text}");
         let outcomes = policy.run_cases(&Variables::default()).unwrap_or_else(|errors| panic!("{errors}"));

@@ -21,10 +21,7 @@ pub fn told(result: Result<Policy, Errors>) -> Vec<String> {
         assert_eq!(problem.file, "t.yaml");
         assert!(!problem.hint.is_empty(), "no way out: {problem}");
         let rule = problem.rule.as_deref().unwrap_or("-");
-        format!(
-            "{}:{} [{rule}] {} | {}",
-            problem.at.line, problem.at.column, problem.text, problem.hint
-        )
+        format!("{}:{} [{rule}] {} | {}", problem.at.line, problem.at.column, problem.text, problem.hint)
     };
     errors.0.iter().map(line).collect()
 }
@@ -43,42 +40,20 @@ fn places_of_errors_are_exact() {
         rule("  - id: A\n    deny: file.delte\n    path: /x\n"),
         "7:11 [A] unknown action `file.delte` ...did you mean `file.delete`?",
     );
-    one(
-        rule("  - id: A\n    deny: [file.read, file.writ]\n"),
-        "7:23 [A] unknown action `file.writ`",
-    );
-    one(
-        rule("  - id: A\n    deny: file.read\n    pth: /x\n"),
-        "8:5 [A] unknown key `pth` ...did you mean `path`?",
-    );
-    one(
-        rule("  - id: A\n    deny: file.read\n    path: [/a, b/c]\n"),
-        "8:16 [A] path `b/c`: it is relative",
-    );
+    one(rule("  - id: A\n    deny: [file.read, file.writ]\n"), "7:23 [A] unknown action `file.writ`");
+    one(rule("  - id: A\n    deny: file.read\n    pth: /x\n"), "8:5 [A] unknown key `pth` ...did you mean `path`?");
+    one(rule("  - id: A\n    deny: file.read\n    path: [/a, b/c]\n"), "8:16 [A] path `b/c`: it is relative");
     one(
         rule("  - id: A\n    deny: file.read\n    path: { not: [/a/../b] }\n"),
         "8:19 [A] path `/a/../b`: `.` and `..`",
     );
-    one(
-        rule("  - { id: A, deny: file.read, path: '/ä/a**/b' }\n"),
-        "6:37 [A] path `/ä/a**/b`: `**` stands alone",
-    );
-    one(
-        with("rulez: []\nrules: [{id: A, deny: '*'}]\n"),
-        "5:1 [-] unknown key `rulez` ...did you mean `rules`?",
-    );
+    one(rule("  - { id: A, deny: file.read, path: '/ä/a**/b' }\n"), "6:37 [A] path `/ä/a**/b`: `**` stands alone");
+    one(with("rulez: []\nrules: [{id: A, deny: '*'}]\n"), "5:1 [-] unknown key `rulez` ...did you mean `rules`?");
 }
 
 #[test]
 fn what_this_version_does_not_understand_is_an_error() {
-    let keys = [
-        "unresolved: deny",
-        "incomplete: x",
-        "alert: x",
-        "contain: true",
-        "snapshot: true",
-        "tool: x",
-    ];
+    let keys = ["unresolved: deny", "incomplete: x", "alert: x", "contain: true", "snapshot: true", "tool: x"];
     for key in keys {
         let name = key.split(':').next().unwrap();
         let text = format!("  - id: A\n    deny: net.connect\n    {key}\n");
@@ -89,31 +64,21 @@ fn what_this_version_does_not_understand_is_an_error() {
         let text = format!("  - id: A\n    deny: net.connect\n    when: {{ {key} }}\n");
         one(rule(&text), &format!("8:13 [A] `{name}:` is not supported yet | "));
     }
-    one(
-        rule("  - id: A\n    deny: 'tool:shell'\n"),
-        "7:11 [A] `tool:shell`: tool actions are not supported yet",
-    );
-    one(
-        with("on_stale: keep\nrules: [{id: A, deny: '*'}]\n"),
-        "5:1 [-] `on_stale:` is not supported yet",
-    );
+    one(rule("  - id: A\n    deny: 'tool:shell'\n"), "7:11 [A] `tool:shell`: tool actions are not supported yet");
+    one(with("on_stale: keep\nrules: [{id: A, deny: '*'}]\n"), "5:1 [-] `on_stale:` is not supported yet");
 }
 
 #[test]
 fn what_stands_in_the_wrong_place_is_an_error() {
-    for key in ["principal: x", "role: x", "env: x", "task: x", "time: x", "limit: x", "sensitivity: x", "protocol: udp"] {
+    for key in
+        ["principal: x", "role: x", "env: x", "task: x", "time: x", "limit: x", "sensitivity: x", "protocol: udp"]
+    {
         let name = key.split(':').next().unwrap();
         let text = format!("  - id: A\n    deny: net.connect\n    {key}\n");
         one(rule(&text), &format!("8:5 [A] `{name}:` does not stand here | write "));
     }
-    one(
-        rule("  - id: A\n    watch: file.read\n    mode: observe\n"),
-        "8:5 [A] `watch:` never decides",
-    );
-    one(
-        rule("  - id: A\n    allow: file.read\n    errno: EPERM\n"),
-        "8:5 [A] `errno:` speaks of a refusal only",
-    );
+    one(rule("  - id: A\n    watch: file.read\n    mode: observe\n"), "8:5 [A] `watch:` never decides");
+    one(rule("  - id: A\n    allow: file.read\n    errno: EPERM\n"), "8:5 [A] `errno:` speaks of a refusal only");
     one(
         rule("  - id: A\n    deny: '*'\n    path: /a\n    to: 1.2.3.4\n"),
         "9:5 [A] the rule has both `path:` and `to:`",
@@ -157,40 +122,18 @@ fn unsound_paths_and_lists_are_errors() {
         one(rule(&text), &format!("8:11 [A] ...{wanted}"));
     }
     let long = format!("/{}", "x".repeat(256));
-    one(
-        rule(&format!("  - id: A\n    deny: file.read\n    path: {long}\n")),
-        "8:11 [A] ...255 bytes",
-    );
-    one(
-        rule("  - id: A\n    deny: file.read\n    path: []\n"),
-        "8:11 [A] the list of paths is empty",
-    );
-    one(
-        rule("  - id: A\n    deny: file.read\n    path:\n"),
-        "...[A] nothing stands where a path was expected",
-    );
-    one(
-        rule("  - id: A\n    deny: net.connect\n    path: /a\n"),
-        "7:11 [A] `net.connect` has no path",
-    );
-    one(
-        rule("  - id: A\n    deny: net.*\n    path: /a\n"),
-        "7:11 [A] none of the rule's actions has a path",
-    );
-    one(
-        with("lists: { e: [] }\nrules: [{id: A, deny: file.read, path: $e}]\n"),
-        "5:13 [-] the list `e` is empty",
-    );
+    one(rule(&format!("  - id: A\n    deny: file.read\n    path: {long}\n")), "8:11 [A] ...255 bytes");
+    one(rule("  - id: A\n    deny: file.read\n    path: []\n"), "8:11 [A] the list of paths is empty");
+    one(rule("  - id: A\n    deny: file.read\n    path:\n"), "...[A] nothing stands where a path was expected");
+    one(rule("  - id: A\n    deny: net.connect\n    path: /a\n"), "7:11 [A] `net.connect` has no path");
+    one(rule("  - id: A\n    deny: net.*\n    path: /a\n"), "7:11 [A] none of the rule's actions has a path");
+    one(with("lists: { e: [] }\nrules: [{id: A, deny: file.read, path: $e}]\n"), "5:13 [-] the list `e` is empty");
     one(rule("  - id: A\n    deny: file.read\n    path: '/a\\'\n"), "8:11 [A] ...a lone `\\`");
-    let lists = |lists: &str, use_of: &str| {
-        with(&format!("lists: {{ {lists} }}\nrules: [{{id: A, deny: '*', {use_of}}}]\n"))
-    };
+    let lists =
+        |lists: &str, use_of: &str| with(&format!("lists: {{ {lists} }}\nrules: [{{id: A, deny: '*', {use_of}}}]\n"));
     one(lists("a: [/a, $b], b: [$a]", "path: $a"), "5:27 [A] `$a`: the list comes back to itself");
     one(lists("a: [$a]", "path: $a"), "5:14 [A] `$a`: the list comes back to itself");
-    one(
-        lists("a: [/a, 1.2.3.4]", "path: $a"),
-        "5:18 [A] `1.2.3.4`: ...both paths and destinations",
-    );
+    one(lists("a: [/a, 1.2.3.4]", "path: $a"), "5:18 [A] `1.2.3.4`: ...both paths and destinations");
     one(lists("a: [1.2.3.4]", "path: $a"), "6:34 [A] the list `a` holds destinations, not paths");
     one(lists("a: [/a]", "to: $a"), "6:32 [A] the list `a` holds paths, not destinations");
     one(lists("a: [a/b]", "path: /x"), "5:14 [-] path `a/b`: it is relative");
@@ -215,23 +158,15 @@ fn unsound_rules_are_errors() {
         rule("  - id: A\n    deny: file.read\n  - id: A\n    deny: file.write\n"),
         "8:5 [A] the id `A` is taken by the rule in line 6",
     );
-    one(
-        rule("  - id: RULE_DEFAULT\n    deny: file.read\n"),
-        "6:9 [RULE_DEFAULT] ...belongs to rgt itself",
-    );
+    one(rule("  - id: RULE_DEFAULT\n    deny: file.read\n"), "6:9 [RULE_DEFAULT] ...belongs to rgt itself");
     one(rule("  - id: 'a b'\n    deny: file.read\n"), "6:9 [a b] the id may have");
     one(
         rule("  - id: A\n    deny: file.read\n    severity: hihg\n"),
         "8:15 [A] `severity` cannot be `hihg` ...did you mean `high`?",
     );
     one(rule("  - id: A\n    deny: file.read\n    mode: on\n"), "8:11 [A] `mode` cannot be `on`");
-    one(
-        rule("  - id: A\n    deny: file.read\n    timeout: 60s\n"),
-        "8:5 [A] `timeout:` speaks of a challenge only",
-    );
-    for timeout in
-        ["60", "0s", "25h", "1d", "-1s", "x", "99999999999999999999s", "18446744073709551615h"]
-    {
+    one(rule("  - id: A\n    deny: file.read\n    timeout: 60s\n"), "8:5 [A] `timeout:` speaks of a challenge only");
+    for timeout in ["60", "0s", "25h", "1d", "-1s", "x", "99999999999999999999s", "18446744073709551615h"] {
         let text = format!("  - id: A\n    challenge: file.read\n    timeout: {timeout}\n");
         one(rule(&text), "8:14 [A] `timeout` cannot be");
     }
@@ -242,10 +177,7 @@ fn unsound_files_are_errors() {
     one(parse("t.yaml", ""), "1:1 [-] the file is empty");
     one(parse("t.yaml", "just words"), "1:1 [-] a policy is a map");
     one(parse("t.yaml", "rules: [{id: A, deny: '*'}]\n"), "1:1 [-] `version` is missing");
-    one(
-        parse("t.yaml", "version: 2\nrules: [{id: A, deny: '*'}]\n"),
-        "1:10 [-] version `2` is not known",
-    );
+    one(parse("t.yaml", "version: 2\nrules: [{id: A, deny: '*'}]\n"), "1:10 [-] version `2` is not known");
     one(with(""), "1:1 [-] `rules` is missing");
     one(with("rules: []\n"), "5:8 [-] `rules` is empty");
     one(with("rules: x\n"), "5:8 [-] `rules` must be a list");
@@ -259,8 +191,7 @@ fn unsound_files_are_errors() {
     );
     let deep = format!("rules: {}{}\n", "[".repeat(40), "]".repeat(40));
     one(with(&deep), "5:...nested more than 16 deep");
-    let observing =
-        "version: 1\nmode: observe\nrules:\n  - id: A\n    deny: '*'\n    mode: enforce\n";
+    let observing = "version: 1\nmode: observe\nrules:\n  - id: A\n    deny: '*'\n    mode: enforce\n";
     one(parse("t.yaml", observing), "6:11 [A] ...not supported yet");
 }
 
@@ -283,43 +214,23 @@ fn a_rule_that_never_decides_is_a_warning_naming_both() {
     let both = |text: &str| {
         let warnings = shadowed(text);
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(
-            warnings[0].contains("`B`") && warnings[0].contains("`A` (line 6)"),
-            "{warnings:?}"
-        );
+        assert!(warnings[0].contains("`B`") && warnings[0].contains("`A` (line 6)"), "{warnings:?}");
     };
     both("  - {id: A, deny: file.*}\n  - {id: B, allow: file.read, path: /a}\n");
-    both(
-        "  - {id: A, deny: file.read, path: /a/**}\n  - {id: B, allow: file.read, path: [/a/b, /a/c/**]}\n",
-    );
-    both(
-        "  - {id: A, deny: file.read, path: {not: /a/**}}\n  - {id: B, allow: file.read, path: {not: [/a/**, /b]}}\n",
-    );
-    both(
-        "  - {id: A, deny: file.read, path: '${home}/**'}\n  - {id: B, allow: file.read, path: '${home}/x'}\n",
-    );
-    both(
-        "  - {id: A, deny: file.read}\n  - {id: C, deny: file.write}\n  - {id: B, allow: [file.read, file.write]}\n",
-    );
+    both("  - {id: A, deny: file.read, path: /a/**}\n  - {id: B, allow: file.read, path: [/a/b, /a/c/**]}\n");
+    both("  - {id: A, deny: file.read, path: {not: /a/**}}\n  - {id: B, allow: file.read, path: {not: [/a/**, /b]}}\n");
+    both("  - {id: A, deny: file.read, path: '${home}/**'}\n  - {id: B, allow: file.read, path: '${home}/x'}\n");
+    both("  - {id: A, deny: file.read}\n  - {id: C, deny: file.write}\n  - {id: B, allow: [file.read, file.write]}\n");
     // Of the same depth, and of the same beginning, is not within.
     assert!(
         shadowed("  - {id: A, deny: file.read, path: /a/**}\n  - {id: B, allow: file.read, path: [/b, /ab]}\n")
             .is_empty()
     );
     assert!(
-        shadowed(
-            "  - {id: A, deny: file.read, path: /a}\n  - {id: B, allow: file.read, path: /a/**}\n"
-        )
-        .is_empty()
+        shadowed("  - {id: A, deny: file.read, path: /a}\n  - {id: B, allow: file.read, path: /a/**}\n").is_empty()
     );
-    assert!(
-        shadowed("  - {id: A, deny: file.*, mode: observe}\n  - {id: B, allow: file.read}\n")
-            .is_empty()
-    );
-    assert!(
-        shadowed("  - {id: A, deny: file.read}\n  - {id: B, allow: [file.read, file.write]}\n")
-            .is_empty()
-    );
+    assert!(shadowed("  - {id: A, deny: file.*, mode: observe}\n  - {id: B, allow: file.read}\n").is_empty());
+    assert!(shadowed("  - {id: A, deny: file.read}\n  - {id: B, allow: [file.read, file.write]}\n").is_empty());
 }
 
 #[test]

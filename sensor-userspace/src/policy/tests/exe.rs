@@ -151,7 +151,8 @@ fn what_it_cannot_be_is_an_error() {
         let errors = parse("t.yaml", &text).unwrap_err().to_string();
         assert!(errors.starts_with(error), "{exe}: {errors}");
     }
-    let case = "version: 1\nrules:\n  - {id: A, deny: '*'}\ntests:\n  - { action: sys.mount, exe: /usr/**, verdict: deny }\n";
+    let case =
+        "version: 1\nrules:\n  - {id: A, deny: '*'}\ntests:\n  - { action: sys.mount, exe: /usr/**, verdict: deny }\n";
     let errors = parse("t.yaml", case).unwrap_err().to_string();
     assert!(errors.contains("5:31") && errors.contains("a case names one file"), "{errors}");
 }

@@ -13,46 +13,9 @@ const SEEDS: [&str; 7] = [
     "version: 1\nlists: {n: [10.0.0.0/8, 'udp/*:53']}\nrules:\n  - {id: A, deny: net.*, to: {not: [$n, '[2001:db8::/32]:80-90', 'tcp/1.2.3.4:5']}, when: {label: {any: [x], not: y}}}\n  - {id: B, allow: '*', owner: o, reason: r, expires: 2099-12-31, scope: [a]}\ntests:\n  - {action: net.connect, to: '1.2.3.4:5', protocol: udp, labels: x, risk: 3, role: r, at: '2026-11-21T10:00:00Z', verdict: deny}\n",
 ];
 const PIECES: [&str; 40] = [
-    "\n",
-    " ",
-    "  ",
-    "\t",
-    ":",
-    ": ",
-    "- ",
-    "[",
-    "]",
-    "{",
-    "}",
-    "\"",
-    "'",
-    "*",
-    "&a ",
-    "!t ",
-    "|\n",
-    "---\n",
-    "${",
-    "$",
-    "/**",
-    "..",
-    "\u{feff}",
-    "\u{0}é",
-    "**/",
-    "\\",
-    "{,}",
-    "[!",
-    "a-",
-    "-",
-    "::",
-    "/129",
-    "/0",
-    "[::1]",
-    "99999999999999999999",
-    "2026-02-30",
-    "UTC",
-    "24:00",
-    "include: x.yaml\n",
-    "+128",
+    "\n", " ", "  ", "\t", ":", ": ", "- ", "[", "]", "{", "}", "\"", "'", "*", "&a ", "!t ", "|\n", "---\n", "${",
+    "$", "/**", "..", "\u{feff}", "\u{0}é", "**/", "\\", "{,}", "[!", "a-", "-", "::", "/129", "/0", "[::1]",
+    "99999999999999999999", "2026-02-30", "UTC", "24:00", "include: x.yaml\n", "+128",
 ];
 
 fn mutate(random: &mut Random, text: &str) -> String {
@@ -120,8 +83,7 @@ fn mutated_policies_never_panic() {
                 refused += 1;
                 assert!(!errors.0.is_empty(), "refused without a reason:\n{text}");
                 for problem in errors.0 {
-                    let told =
-                        problem.at.line >= 1 && problem.at.column >= 1 && !problem.hint.is_empty();
+                    let told = problem.at.line >= 1 && problem.at.column >= 1 && !problem.hint.is_empty();
                     assert!(told && problem.at.line <= most, "{problem}\n{text:?}");
                 }
             }
@@ -145,8 +107,7 @@ fn mutated_words_never_panic() {
         let (key, seeds) = *random.pick(&words);
         let word = *random.pick(seeds);
         let word = mutate(&mut random, word).replace('\n', " ").replace('\'', "''");
-        let value =
-            if key == "when" { format!("{{ time: '{word}' }}") } else { format!("'{word}'") };
+        let value = if key == "when" { format!("{{ time: '{word}' }}") } else { format!("'{word}'") };
         let text = format!("version: 1\nrules:\n  - {{id: A, deny: '*', {key}: {value}}}\n");
         if let Ok(policy) = parse_given("fuzz.yaml", &text, &Vec::new()) {
             sound += 1;

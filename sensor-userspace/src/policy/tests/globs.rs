@@ -6,8 +6,7 @@ use crate::policy::{Policy, Variables, parse};
 
 fn read(path: &str) -> Policy {
     let quoted = path.replace('\'', "''");
-    let text =
-        format!("version: 1\nrules:\n  - id: A\n    deny: file.read\n    path: '{quoted}'\n");
+    let text = format!("version: 1\nrules:\n  - id: A\n    deny: file.read\n    path: '{quoted}'\n");
     parse("t.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
@@ -46,11 +45,7 @@ fn wildcards_stand_for_what_they_say() {
         ("**/.git/hooks/**", &["/x/.git/hooks", "/.git/hooks/pre-commit"], &["/x/.git"]),
         ("**", &["/", "/a/b"], &[]),
         ("${home}/.*rc", &["/home/agent/.bashrc"], &["/home/agent/x.rc", "/.bashrc"]),
-        (
-            "${home}/{a,b/{c,d}}{,.bak}",
-            &["/home/agent/a", "/home/agent/b/d.bak"],
-            &["/home/agent/b"],
-        ),
+        ("${home}/{a,b/{c,d}}{,.bak}", &["/home/agent/a", "/home/agent/b/d.bak"], &["/home/agent/b"]),
         ("{/a,**/b}/c", &["/a/c", "/x/b/c"], &["/x/a/c"]),
         ("/{a}", &["/a"], &["/{a}"]),
     ];
@@ -66,9 +61,7 @@ fn wildcards_stand_for_what_they_say() {
 
 #[test]
 fn braces_are_written_out_and_doubles_dropped() {
-    let texts = |path: &str| -> Vec<String> {
-        patterns(path).into_iter().map(|pattern| pattern.text).collect()
-    };
+    let texts = |path: &str| -> Vec<String> { patterns(path).into_iter().map(|pattern| pattern.text).collect() };
     assert_eq!(texts("${home}/{a,b}/x"), ["${home}/a/x", "${home}/b/x"]);
     assert_eq!(texts("/{a,b,a}{,}"), ["/a", "/b"]);
     assert_eq!(texts("/a/{**,**/**}"), ["/a/**"]);
@@ -94,8 +87,7 @@ fn what_covers_another_holds_all_its_paths() {
     for _ in 0..4000 {
         let written = |random: &mut Random| -> Pattern {
             let depth = 1 + random.below(4);
-            let mut text: String =
-                (0..depth).map(|_| format!("/{}", random.pick(&parts))).collect();
+            let mut text: String = (0..depth).map(|_| format!("/{}", random.pick(&parts))).collect();
             if random.one_in(6) {
                 text = format!("${{workspace}}{text}");
             }
@@ -108,8 +100,7 @@ fn what_covers_another_holds_all_its_paths() {
         covered += 1;
         for _ in 0..40 {
             let start = if random.one_in(3) { "/workspace" } else { "" };
-            let path: String =
-                (0..random.below(5)).map(|_| format!("/{}", random.pick(&names))).collect();
+            let path: String = (0..random.below(5)).map(|_| format!("/{}", random.pick(&names))).collect();
             let path = format!("{start}{path}");
             let held = |pattern: &Pattern| pattern.matches_path(&variables, path.as_bytes());
             assert!(!held(&inner) || held(&outer), "{path} in {} only", inner.text);

@@ -5,8 +5,7 @@ use sensor_common::table::effect;
 
 use crate::attempt::{Severity, Verdict};
 use crate::policy::{
-    Circumstances, Decision, KernelHit, Object, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, pair,
-    parse,
+    Circumstances, Decision, KernelHit, Object, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, pair, parse,
 };
 
 /// Of an agent that nothing is known of.
@@ -33,10 +32,7 @@ fn reasons_are_short_sentences() {
         reason(Action::FileDelete, Object::Unknown),
         "file.delete of an object whose place is unknown: RULE_FILE_DELETE_BLOCK asks for its place, on_unknown denies"
     );
-    assert_eq!(
-        reason(Action::NetConnect, Object::None),
-        "net.connect: no rule matches, the default allows"
-    );
+    assert_eq!(reason(Action::NetConnect, Object::None), "net.connect: no rule matches, the default allows");
     assert_eq!(
         reason(Action::FileRead, Object::Path(b"/a\n\xff\x1b")),
         "file.read of /a\\n\\xff\\u{1b}: no rule matches, the default allows"
@@ -62,10 +58,7 @@ fn the_kernels_decision_reads_like_the_judges() {
     }
     let unknown = KernelHit { rule: None, effect: effect::DENY, unknown: true, would: None, ..KernelHit::default() };
     let decision = table.decision_from_kernel(unknown, Action::FileDelete, Object::Unknown, &NOW);
-    assert_eq!(
-        (decision.verdict, decision.rule_id.as_str(), decision.unknown),
-        (Verdict::Deny, RULE_UNKNOWN, true)
-    );
+    assert_eq!((decision.verdict, decision.rule_id.as_str(), decision.unknown), (Verdict::Deny, RULE_UNKNOWN, true));
     assert_eq!(decision, table.judge(&[(Action::FileDelete, Object::Unknown)], &NOW));
 }
 
@@ -87,24 +80,15 @@ fn observing_rules_record_and_the_search_goes_on() {
     let table = parse("t.yaml", text).unwrap().compile(&Variables::default()).unwrap();
     let read = |path: &'static [u8]| table.judge(&[(Action::FileRead, Object::Path(path))], &NOW);
     let both = read(b"/a/b");
-    assert_eq!(
-        (both.verdict, both.otherwise, both.rule_id.as_str()),
-        (Verdict::Challenge, Verdict::Allow, "C")
-    );
-    assert_eq!(
-        (both.severity, both.would),
-        (Severity::Critical, Some((Verdict::Deny, "O".to_owned())))
-    );
+    assert_eq!((both.verdict, both.otherwise, both.rule_id.as_str()), (Verdict::Challenge, Verdict::Allow, "C"));
+    assert_eq!((both.severity, both.would), (Severity::Critical, Some((Verdict::Deny, "O".to_owned()))));
     let one = read(b"/a/c");
     assert_eq!((one.verdict, one.rule_id.as_str()), (Verdict::Allow, RULE_DEFAULT));
     assert_eq!(one.would, Some((Verdict::Deny, "O".to_owned())));
     assert_eq!(read(b"/c").would, None);
     let hit =
         KernelHit { rule: Some(1), effect: effect::CHALLENGE, unknown: false, would: Some(0), ..KernelHit::default() };
-    assert_eq!(
-        table.decision_from_kernel(hit, Action::FileRead, Object::Path(b"/a/b"), &NOW),
-        read(b"/a/b")
-    );
+    assert_eq!(table.decision_from_kernel(hit, Action::FileRead, Object::Path(b"/a/b"), &NOW), read(b"/a/b"));
 }
 
 #[test]

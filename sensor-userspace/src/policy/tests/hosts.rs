@@ -61,7 +61,11 @@ fn a_name_that_is_not_known_matches_nothing_and_says_so() {
     assert_eq!(judged(&table, Action::NetConnect, "192.0.2.7", 443).rule_id, "RULE_DEFAULT");
     let decision = judged(&table, Action::NetSend, "192.0.2.7", 443);
     assert_eq!(decision.rule_id, "NOT");
-    assert!(decision.reason.contains("to all but api.example.com (no address known), 10.0.0.0/8"), "{}", decision.reason);
+    assert!(
+        decision.reason.contains("to all but api.example.com (no address known), 10.0.0.0/8"),
+        "{}",
+        decision.reason
+    );
 }
 
 #[test]
@@ -106,12 +110,18 @@ fn unsound_names_are_errors() {
     let cases = |rest: &str| with(&format!("rules: [{{id: A, deny: net.connect, to: a.example}}]\n{rest}\n"));
     one(cases("hosts: [a]"), "6:8 [-] `hosts` must be a map");
     one(cases("hosts: { 10.0.0.1: [10.0.0.1] }"), "6:10 [-] `10.0.0.1` is no host's name");
-    one(cases("hosts: { a.example: [b.example] }"), "6:22 [-] `a.example` stands for addresses, and `b.example` is none");
+    one(
+        cases("hosts: { a.example: [b.example] }"),
+        "6:22 [-] `a.example` stands for addresses, and `b.example` is none",
+    );
     one(
         cases("hosts: { a.example: [] }\ntests: [{ action: net.connect, to: 'a.example:1', verdict: deny }]"),
         "7:36 [-] `a.example:1`: ...`hosts:` gives the name none",
     );
-    one(rule("  - id: A\n    deny: net.connect\n    to: '*.example.com:443'\n"), "8:9 [A] `*.example.com:443`: a name with `*`");
+    one(
+        rule("  - id: A\n    deny: net.connect\n    to: '*.example.com:443'\n"),
+        "8:9 [A] `*.example.com:443`: a name with `*`",
+    );
     let many: Vec<String> = (0..257).map(|number| format!("h{number}.example")).collect();
     one(rule(&format!("  - id: A\n    deny: net.connect\n    to: [{}]\n", many.join(", "))), "...[-] 257 host names");
 }

@@ -82,10 +82,7 @@ fn circles_and_twins_are_errors() {
     };
     let rules = "rules: [{id: A, deny: file.read, path: $l}]\n";
     let circle = told(&format!("version: 1\ninclude: one.yaml\n{rules}"));
-    assert!(
-        circle.contains("two.yaml:2:10: error: `one.yaml` includes this file in turn"),
-        "{circle}"
-    );
+    assert!(circle.contains("two.yaml:2:10: error: `one.yaml` includes this file in turn"), "{circle}");
     assert!(circle.contains("one.yaml:3:10: error: a list is named `l` already ("), "{circle}");
     let itself = told(&format!("version: 1\ninclude: sub/../main.yaml\n{rules}"));
     assert!(itself.contains("includes this file in turn"), "{itself}");

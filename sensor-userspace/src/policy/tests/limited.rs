@@ -51,8 +51,9 @@ fn unsound_limits_are_errors() {
     let bytes = "version: 1\nrules:\n  - id: A\n    deny: [net.send, net.connect]\n    when: { limit: { within: 1, of: bytes } }\n";
     let error = parse("t.yaml", bytes).unwrap_err().to_string();
     assert!(error.contains("t.yaml:3:5: error: [A] only of `net.send` it is known how many bytes"), "{error}");
-    let many: String =
-        (0..33).map(|n| format!("  - id: R{n}\n    deny: net.send\n    when: {{ limit: {{ within: {} }} }}\n", n + 1)).collect();
+    let many: String = (0..33)
+        .map(|n| format!("  - id: R{n}\n    deny: net.send\n    when: {{ limit: {{ within: {} }} }}\n", n + 1))
+        .collect();
     let policy = parse("t.yaml", &format!("version: 1\nrules:\n{many}")).unwrap();
     let error = policy.compile(&Variables::default()).unwrap_err().to_string();
     assert!(error.contains("[R32] more than 32 rules"), "{error}");
@@ -72,7 +73,10 @@ fn attempts_count_where_the_search_comes_to_the_rule() {
     );
     let mut tally = Tally::default();
     let mut read = |path: &str| {
-        let how = Circumstances { limits: Limits::Counted { tally: &tally, seconds: 0, bytes: 0 }, ..Circumstances::default() };
+        let how = Circumstances {
+            limits: Limits::Counted { tally: &tally, seconds: 0, bytes: 0 },
+            ..Circumstances::default()
+        };
         let decision = table.judge(&[(Action::FileRead, Object::Path(path.as_bytes()))], &how);
         decision.counted.iter().for_each(|counted| tally.count(counted, 0, 0));
         (decision.rule_id, decision.watched.len())
@@ -95,6 +99,9 @@ fn explain_tells_of_the_limit() {
     let exceeded = Circumstances { limits: Limits::Given(1), ..Circumstances::default() };
     let (decision, steps) = table.explain(&attempt, &exceeded);
     assert_eq!((decision.verdict, decision.rule_id.as_str()), (Verdict::Deny, "NO_MORE"));
-    assert_eq!(steps.iter().map(|step| step.result).collect::<Vec<_>>(), [StepResult::OtherSideOfLimit, StepResult::Decides]);
+    assert_eq!(
+        steps.iter().map(|step| step.result).collect::<Vec<_>>(),
+        [StepResult::OtherSideOfLimit, StepResult::Decides]
+    );
     assert_eq!(table.objects_text(0), "inside /a/**, within 2 objects per 90s");
 }

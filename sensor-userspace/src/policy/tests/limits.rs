@@ -9,8 +9,7 @@ use crate::policy::{Circumstances, Object, RULE_DEFAULT, RULE_UNKNOWN, Variables
 #[test]
 fn limits_are_errors() {
     let rules = |count: usize, path: &dyn Fn(usize) -> String| {
-        let text =
-            |index| format!("  - id: R{index}\n    deny: file.read\n    path: [{}]\n", path(index));
+        let text = |index| format!("  - id: R{index}\n    deny: file.read\n    path: [{}]\n", path(index));
         (0..count).map(text).collect::<String>()
     };
     let many = rules(10_000, &|index| format!("/r{index}, /s/*/{index}"));
@@ -27,8 +26,7 @@ fn limits_are_errors() {
     assert!(set(32).is_ok());
     one(set(33), "8:...[A] more than 32 labels");
     let facts = |count: usize| {
-        let fact =
-            |index| format!("  - id: R{index}\n    deny: '*'\n    when: {{ role: r{index} }}\n");
+        let fact = |index| format!("  - id: R{index}\n    deny: '*'\n    when: {{ role: r{index} }}\n");
         rule(&(0..count).map(fact).collect::<String>())
     };
     assert!(facts(64).is_ok());
@@ -36,18 +34,15 @@ fn limits_are_errors() {
     let odd = told(rule(&"  - {}\n".repeat(3000)));
     assert_eq!(odd.len(), 1000);
     // A long list that many rules name is not copied for each.
-    let list: Vec<String> =
-        (0..20_000).map(|index| format!("10.{}.{}.1", index / 250, index % 250)).collect();
-    let users: String = (0..2000)
-        .map(|index| format!("  - id: R{index}\n    deny: net.connect\n    to: $l\n"))
-        .collect();
+    let list: Vec<String> = (0..20_000).map(|index| format!("10.{}.{}.1", index / 250, index % 250)).collect();
+    let users: String =
+        (0..2000).map(|index| format!("  - id: R{index}\n    deny: net.connect\n    to: $l\n")).collect();
     one(
         with(&format!("lists: {{ l: [{}] }}\nrules:\n{users}", list.join(", "))),
         "48:9 [R13] with braces and lists written out",
     );
     let alternatives = "/{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}";
-    let bombs: Vec<String> =
-        (0..30_000).map(|index| format!("\"/{index}{alternatives}\"")).collect();
+    let bombs: Vec<String> = (0..30_000).map(|index| format!("\"/{index}{alternatives}\"")).collect();
     one(
         rule(&format!("  - id: A\n    deny: file.read\n    path: [{}]\n", bombs.join(", "))),
         "8:...[A] with braces and lists written out the policy has more than 262144",
@@ -61,7 +56,8 @@ fn rules_behind_those_that_are_asked_leave_an_unknown_place_to_on_unknown() {
         .map(|n| format!("  - {{ id: R{n}, deny: file.read, path: /a/{n}, when: {{ label: never }} }}\n"))
         .collect();
     let of = |last: &str| {
-        let text = format!("version: 1\ndefault: allow\non_unknown: deny\nrules:\n{unlabelled}  - {{ id: LAST, {last} }}\n");
+        let text =
+            format!("version: 1\ndefault: allow\non_unknown: deny\nrules:\n{unlabelled}  - {{ id: LAST, {last} }}\n");
         let table = parse("t.yaml", &text).unwrap().compile(&Variables::default()).unwrap();
         let decision = table.judge(&[(Action::FileRead, Object::Unknown)], &Circumstances::default());
         (decision.verdict, decision.rule_id)

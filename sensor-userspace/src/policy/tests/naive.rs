@@ -7,8 +7,8 @@ use crate::attempt::Verdict;
 use crate::policy::language::SetId;
 use crate::policy::sensitivity::Level;
 use crate::policy::{
-    AddressTest, Circumstances, Effect, Fallback, Limits, NumberTest, Object, PathTest, Policy, Program, ProgramTest, RULE_DEFAULT,
-    RULE_UNKNOWN, Rule, Variables, When, Written,
+    AddressTest, Circumstances, Effect, Fallback, Limits, NumberTest, Object, PathTest, Policy, Program, ProgramTest,
+    RULE_DEFAULT, RULE_UNKNOWN, Rule, Variables, When, Written,
 };
 
 /// What comes of one attempt.
@@ -30,12 +30,7 @@ enum Fits {
 }
 
 /// Deny over challenge over allow; consequences once an attempt.
-pub fn judge(
-    policy: &Policy,
-    variables: &Variables,
-    attempt: &[(Action, Object<'_>)],
-    now: &Circumstances,
-) -> Found {
+pub fn judge(policy: &Policy, variables: &Variables, attempt: &[(Action, Object<'_>)], now: &Circumstances) -> Found {
     let strictness = |verdict: Verdict| match verdict {
         Verdict::Allow => 0,
         Verdict::Challenge => 1,
@@ -62,8 +57,7 @@ pub fn judge(
             }
         }
     }
-    let (verdict, rule) =
-        found.unwrap_or_else(|| (policy.default.verdict(), RULE_DEFAULT.to_owned()));
+    let (verdict, rule) = found.unwrap_or_else(|| (policy.default.verdict(), RULE_DEFAULT.to_owned()));
     let set = consequences.iter().flat_map(|rule| &rule.labels);
     let mut labels: Vec<String> = set.map(|set| policy.labels[set.label].clone()).collect();
     labels.sort();
@@ -124,19 +118,15 @@ fn fits(
         (PathTest::In(_) | PathTest::NotIn(_), Object::UnknownSocket) => Fits::Unknown,
         (PathTest::In(sets), Object::Abstract(name)) => yes(among(sets, name)),
         (PathTest::NotIn(sets), Object::Abstract(name)) => yes(!among(sets, name)),
-        (PathTest::Written(wanted), object) => {
-            match (now.written, object) {
-                (_, Object::Nameless(_)) | (Written::Yes, _) => yes(*wanted),
-                (Written::Unknown, _) | (Written::No, Object::Unknown) => Fits::Unknown,
-                (Written::No, _) => yes(!*wanted),
-            }
-        }
+        (PathTest::Written(wanted), object) => match (now.written, object) {
+            (_, Object::Nameless(_)) | (Written::Yes, _) => yes(*wanted),
+            (Written::Unknown, _) | (Written::No, Object::Unknown) => Fits::Unknown,
+            (Written::No, _) => yes(!*wanted),
+        },
         (_, Object::Unknown) => Fits::Unknown,
         (PathTest::In(sets), Object::Path(path)) => yes(within(sets, path)),
         (PathTest::NotIn(sets), Object::Path(path)) => yes(!within(sets, path)),
-        (PathTest::NotIn(_), Object::Nameless(_)) => {
-            yes(matches!(action, Action::ProcExec | Action::FileMapExec))
-        }
+        (PathTest::NotIn(_), Object::Nameless(_)) => yes(matches!(action, Action::ProcExec | Action::FileMapExec)),
         _ => Fits::No,
     };
     let hosts = policy.stand_in_hosts();
@@ -216,8 +206,7 @@ pub fn failures(policy: &Policy) -> Vec<String> {
         attempts.into_iter().find_map(|attempt| {
             let now = Circumstances { program: Program::of(exe.as_deref()), ..policy.circumstances(case) };
             let found = judge(policy, &variables, &attempt, &now);
-            let passed = found.verdict == case.verdict
-                && case.rule.as_ref().is_none_or(|rule| *rule == found.rule);
+            let passed = found.verdict == case.verdict && case.rule.as_ref().is_none_or(|rule| *rule == found.rule);
             (!passed).then(|| format!("line {}: {:?} gives {found:?}", case.at.line, case.name))
         })
     };

@@ -58,7 +58,10 @@ fn only_a_rule_that_names_capabilities_speaks_of_them() {
 fn mistakes_are_told() {
     for (lines, wanted) in [
         ("deny: proc.signal\n    signal: SIGKIL", "8:13 [A] signal `SIGKIL`: there is none ...did you mean `SIGKILL`?"),
-        ("deny: proc.signal\n    signal: [TERM, kill]", "8:20 [A] signal `kill`: there is none ...did you mean `KILL`?"),
+        (
+            "deny: proc.signal\n    signal: [TERM, kill]",
+            "8:20 [A] signal `kill`: there is none ...did you mean `KILL`?",
+        ),
         ("deny: proc.signal\n    signal: { not: 65 }", "8:20 [A] signal `65`: there is none ...from 1 to 64"),
         ("deny: proc.signal\n    signal: 0", "8:13 [A] signal `0`: it sends nothing"),
         ("deny: proc.signal\n    signal: SIGRTMIN", "8:13 [A] signal `SIGRTMIN`: real-time signals have no names"),
@@ -79,7 +82,9 @@ fn mistakes_are_told() {
     ] {
         one(rule(&format!("  - id: A\n    {lines}\n")), wanted);
     }
-    let case = |case: &str| told(with(&format!("rules: [{{ id: A, deny: proc.signal }}]\ntests: [{{ {case}, verdict: deny }}]\n")));
+    let case = |case: &str| {
+        told(with(&format!("rules: [{{ id: A, deny: proc.signal }}]\ntests: [{{ {case}, verdict: deny }}]\n")))
+    };
     for (lines, wanted) in [
         ("action: file.attr, path: /x, signal: KILL", "6:9 [-] the case says both `path:` and `signal:`"),
         ("action: proc.ptrace, signal: KILL", "6:9 [-] the case has `signal:`, and `proc.ptrace` has no such object"),
@@ -94,7 +99,9 @@ fn mistakes_are_told() {
 #[test]
 fn what_never_decides_and_what_only_looks_on_is_told() {
     let warnings = |first: &str, second: &str| {
-        let text = format!("rules:\n  - {{ id: A, deny: proc.signal, signal: {first} }}\n  - {{ id: B, allow: proc.signal, signal: {second} }}\n");
+        let text = format!(
+            "rules:\n  - {{ id: A, deny: proc.signal, signal: {first} }}\n  - {{ id: B, allow: proc.signal, signal: {second} }}\n"
+        );
         with(&text).unwrap_or_else(|errors| panic!("{errors}")).warnings.len()
     };
     assert_eq!(warnings("[KILL, TERM]", "KILL"), 1);

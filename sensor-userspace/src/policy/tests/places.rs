@@ -37,18 +37,16 @@ fn variables_without_a_value_are_refused() {
     let errors = policy.compile(&Variables::default()).unwrap_err();
     assert_eq!(errors.0.len(), 2, "{errors}");
     assert!(
-        errors.to_string().starts_with(
-            "t.yaml:5:19: error: [A] path `${workspace}/**`: `${workspace}` has no value here"
-        ),
+        errors
+            .to_string()
+            .starts_with("t.yaml:5:19: error: [A] path `${workspace}/**`: `${workspace}` has no value here"),
         "{errors}"
     );
     for bad in ["relative", "/a/../b", ""] {
-        let variables =
-            Variables { workspace: Some(PathBuf::from(bad)), home: Some(PathBuf::from("/h")) };
+        let variables = Variables { workspace: Some(PathBuf::from(bad)), home: Some(PathBuf::from("/h")) };
         assert!(policy.compile(&variables).unwrap_err().to_string().contains("no absolute path"));
     }
-    let variables =
-        Variables { workspace: Some(PathBuf::from("/w*//./s/")), home: Some(PathBuf::from("/")) };
+    let variables = Variables { workspace: Some(PathBuf::from("/w*//./s/")), home: Some(PathBuf::from("/")) };
     let table = policy.compile(&variables).unwrap();
     let denied = |path: &'static [u8]| {
         table.judge(&[(Action::FileDelete, Object::of(Some(path)))], &NOW).verdict == Verdict::Deny
@@ -60,16 +58,12 @@ fn variables_without_a_value_are_refused() {
 #[test]
 fn a_directory_pattern_covers_itself_and_all_below() {
     let judged = |pattern: &str, path: &[u8]| {
-        let text = format!(
-            "version: 1\nrules:\n  - id: A\n    deny: file.read\n    path: \"{pattern}\"\n"
-        );
+        let text = format!("version: 1\nrules:\n  - id: A\n    deny: file.read\n    path: \"{pattern}\"\n");
         let table = parse("t.yaml", &text).unwrap().compile(&Variables::default()).unwrap();
         table.judge(&[(Action::FileRead, Object::of(Some(path)))], &NOW).verdict == Verdict::Deny
     };
     assert!(judged("/tmp/**", b"/tmp") && judged("/tmp/**", b"/tmp/a/b"));
-    assert!(
-        !judged("/tmp/**", b"/tmpfoo") && !judged("/tmp/**", b"/") && !judged("/tmp/**", b"/a/tmp")
-    );
+    assert!(!judged("/tmp/**", b"/tmpfoo") && !judged("/tmp/**", b"/") && !judged("/tmp/**", b"/a/tmp"));
     assert!(judged("/a/b", b"/a/b") && !judged("/a/b", b"/a/b/c") && !judged("/a/b", b"/a"));
     assert!(judged("/**", b"/") && judged("/**", b"/\xff/x"));
     assert!(judged("/", b"/") && !judged("/", b"/a"));

@@ -7,9 +7,7 @@ use sensor_common::action::Action;
 
 use super::Random;
 use crate::attempt::Verdict;
-use crate::policy::{
-    Circumstances, Object, Policy, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, has_place, parse,
-};
+use crate::policy::{Circumstances, Object, Policy, RULE_DEFAULT, RULE_UNKNOWN, Table, Variables, has_place, parse};
 
 /// Of an agent that nothing is known of.
 const NOW: Circumstances<'static> = Circumstances::PLAIN;
@@ -58,11 +56,7 @@ fn model(random: &mut Random) -> Model {
     let word = |verdict: Verdict| verdict.name().to_lowercase();
     let default = *random.pick(&[Verdict::Allow, Verdict::Deny]);
     let on_unknown = *random.pick(&[Verdict::Allow, Verdict::Deny]);
-    let mut text = format!(
-        "version: 1\ndefault: {}\non_unknown: {}\nrules:\n",
-        word(default),
-        word(on_unknown)
-    );
+    let mut text = format!("version: 1\ndefault: {}\non_unknown: {}\nrules:\n", word(default), word(on_unknown));
     let mut rules = Vec::new();
     for index in 0..1 + random.below(12) {
         let rule = Naive {
@@ -70,13 +64,11 @@ fn model(random: &mut Random) -> Model {
             verdict: *random.pick(&[Verdict::Allow, Verdict::Deny, Verdict::Challenge]),
             actions: (0..1 + random.below(3)).map(|_| *random.pick(&Action::ALL[..9])).collect(),
             observe: random.one_in(5),
-            places: (!random.one_in(4)).then(|| {
-                (random.one_in(2), (0..1 + random.below(4)).map(|_| pattern(random)).collect())
-            }),
+            places: (!random.one_in(4))
+                .then(|| (random.one_in(2), (0..1 + random.below(4)).map(|_| pattern(random)).collect())),
         };
         let verbs: Vec<&str> = rule.actions.iter().map(|action| action.verb()).collect();
-        write!(text, "  - id: {}\n    {}: [{}]\n", rule.id, word(rule.verdict), verbs.join(", "))
-            .unwrap();
+        write!(text, "  - id: {}\n    {}: [{}]\n", rule.id, word(rule.verdict), verbs.join(", ")).unwrap();
         if rule.observe {
             text.push_str("    mode: observe\n");
         }
@@ -128,10 +120,7 @@ fn naive(
 }
 
 fn rank(verdict: Verdict) -> u8 {
-    [Verdict::Allow, Verdict::Challenge, Verdict::Deny]
-        .iter()
-        .position(|one| *one == verdict)
-        .unwrap() as u8
+    [Verdict::Allow, Verdict::Challenge, Verdict::Deny].iter().position(|one| *one == verdict).unwrap() as u8
 }
 
 #[test]
@@ -148,52 +137,34 @@ fn the_judge_agrees_with_a_naive_reader() {
             }
         };
         let variables = Variables { workspace: Some(PathBuf::from(&workspace)), home: None };
-        let policy = parse("random.yaml", &model.text)
-            .unwrap_or_else(|errors| panic!("{errors}\n{}", model.text));
+        let policy = parse("random.yaml", &model.text).unwrap_or_else(|errors| panic!("{errors}\n{}", model.text));
         let table = policy.compile(&variables).unwrap();
         let never = policy.warnings.iter().filter(|warning| warning.text.contains("never decides"));
         let never: Vec<&String> = never.filter_map(|warning| warning.rule.as_ref()).collect();
         shadowed += never.len();
         for _ in 0..60 {
             let attempt: Vec<(Action, Option<String>)> = (0..1 + random.below(3))
-                .map(|_| {
-                    (
-                        *random.pick(&Action::ALL[..9]),
-                        (!random.one_in(8)).then(|| path(&mut random)),
-                    )
-                })
+                .map(|_| (*random.pick(&Action::ALL[..9]), (!random.one_in(8)).then(|| path(&mut random))))
                 .collect();
-            let object = |path: &'_ Option<String>| {
-                Object::of(path.as_ref().map(|path| path.as_bytes())) == Object::Unknown
-            };
+            let object =
+                |path: &'_ Option<String>| Object::of(path.as_ref().map(|path| path.as_bytes())) == Object::Unknown;
             assert!(attempt.iter().all(|(_, path)| object(path) == path.is_none()));
             let pairs: Vec<(Action, Object<'_>)> = attempt
                 .iter()
-                .map(|(action, path)| {
-                    (*action, Object::of(path.as_ref().map(|path| path.as_bytes())))
-                })
+                .map(|(action, path)| (*action, Object::of(path.as_ref().map(|path| path.as_bytes()))))
                 .collect();
             let decision = table.judge(&pairs, &NOW);
-            let all: Vec<_> = attempt
-                .iter()
-                .map(|(action, path)| naive(&model, &workspace, *action, path.as_deref()))
-                .collect();
+            let all: Vec<_> =
+                attempt.iter().map(|(action, path)| naive(&model, &workspace, *action, path.as_deref())).collect();
             let strictest = all.iter().map(|(verdict, ..)| rank(*verdict)).max().unwrap();
-            let (verdict, id, _) =
-                all.iter().find(|(verdict, ..)| rank(*verdict) == strictest).unwrap();
+            let (verdict, id, _) = all.iter().find(|(verdict, ..)| rank(*verdict) == strictest).unwrap();
             let context = || format!("{attempt:?} in {workspace}\n{}\n{decision:?}", model.text);
             assert_eq!((decision.verdict, &decision.rule_id), (*verdict, id), "{}", context());
             assert_eq!(decision.unknown, id == RULE_UNKNOWN, "{}", context());
             let would = all.iter().filter_map(|(_, _, would)| would.clone());
-            let would =
-                would.reduce(|first, next| if rank(next.0) > rank(first.0) { next } else { first });
+            let would = would.reduce(|first, next| if rank(next.0) > rank(first.0) { next } else { first });
             // Among equally strict ones any is right.
-            assert_eq!(
-                decision.would.as_ref().map(|would| would.0),
-                would.map(|would| would.0),
-                "{}",
-                context()
-            );
+            assert_eq!(decision.would.as_ref().map(|would| would.0), would.map(|would| would.0), "{}", context());
             // A warning that a rule never decides is true.
             assert!(!never.contains(&&decision.rule_id), "{}", context());
             verdicts[usize::from(rank(decision.verdict))] += 1;
@@ -208,17 +179,10 @@ fn no_policy_allows_everything() {
     let same = Policy::allow_all().compile(&Variables::default()).unwrap();
     for table in [Table::allow_all(), same] {
         for action in Action::ALL {
-            for object in
-                [Object::None, Object::Unknown, Object::Path(b"/x"), Object::Nameless(b"memfd:x")]
-            {
+            for object in [Object::None, Object::Unknown, Object::Path(b"/x"), Object::Nameless(b"memfd:x")] {
                 let decision = table.judge(&[(*action, object)], &NOW);
-                assert_eq!(
-                    (decision.verdict, decision.rule_id.as_str()),
-                    (Verdict::Allow, RULE_DEFAULT)
-                );
-                assert!(
-                    !decision.reason.is_empty() && decision.would.is_none() && !decision.unknown
-                );
+                assert_eq!((decision.verdict, decision.rule_id.as_str()), (Verdict::Allow, RULE_DEFAULT));
+                assert!(!decision.reason.is_empty() && decision.would.is_none() && !decision.unknown);
             }
         }
         assert_eq!((table.name.as_str(), table.hash.len()), ("none", 64));

@@ -14,8 +14,7 @@ fn shipped() -> Vec<(PathBuf, Policy)> {
     let policies = files.filter(|path| path.extension().is_some_and(|end| end == "yaml"));
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
-        let (policy, _) =
-            parse_file(&path.to_string_lossy(), &text).unwrap_or_else(|errors| panic!("{errors}"));
+        let (policy, _) = parse_file(&path.to_string_lossy(), &text).unwrap_or_else(|errors| panic!("{errors}"));
         (path, policy)
     };
     policies.map(read).collect()

@@ -94,7 +94,9 @@ fn mistakes_are_told() {
     let long = format!("  - id: A\n    deny: net.*\n    unix: '@{}'\n", "x".repeat(108));
     one(rule(&long), "8:11 [A] ...at most 107 bytes");
     one(
-        with("lists: { a: [/x, '@y'] }\nrules:\n  - { id: A, deny: net.*, unix: $a }\n  - { id: B, deny: file.read, path: $a }\n"),
+        with(
+            "lists: { a: [/x, '@y'] }\nrules:\n  - { id: A, deny: net.*, unix: $a }\n  - { id: B, deny: file.read, path: $a }\n",
+        ),
         "5:18 [B] `@y` names an abstract unix socket",
     );
     one(
@@ -110,7 +112,9 @@ fn mistakes_are_told() {
 #[test]
 fn a_rule_that_covers_another_is_told() {
     let warnings = |first: &str, second: &str| {
-        let text = format!("  - {{ id: A, deny: net.connect, unix: '{first}' }}\n  - {{ id: B, allow: net.connect, unix: '{second}' }}\n");
+        let text = format!(
+            "  - {{ id: A, deny: net.connect, unix: '{first}' }}\n  - {{ id: B, allow: net.connect, unix: '{second}' }}\n"
+        );
         rule(&text).unwrap_or_else(|errors| panic!("{errors}")).warnings.len()
     };
     assert_eq!(warnings("@a*", "@ab"), 1);

@@ -8,9 +8,7 @@ use rdkafka::config::RDKafkaLogLevel;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
-    #[error(
-        "sinks.kafka.{0} is missing: give `sinks.kafka.brokers=host:port[,…]` and `sinks.kafka.topic=NAME`"
-    )]
+    #[error("sinks.kafka.{0} is missing: give `sinks.kafka.brokers=host:port[,…]` and `sinks.kafka.topic=NAME`")]
     Missing(&'static str),
     #[error(
         "sinks.kafka.{0}: no such key; there are brokers, topic, exactly_once and properties.<librdkafka property>"
@@ -22,9 +20,7 @@ pub enum ConfigError {
     ExactlyOnce,
     #[error("sinks.kafka.exactly_once={0}: neither true nor false")]
     NotBool(String),
-    #[error(
-        "sinks.kafka.topic={0:?} is no topic name: 1 to 249 of A-Z a-z 0-9 . _ -, and neither `.` nor `..`"
-    )]
+    #[error("sinks.kafka.topic={0:?} is no topic name: 1 to 249 of A-Z a-z 0-9 . _ -, and neither `.` nor `..`")]
     Topic(String),
     #[error("sinks.kafka.brokers={0:?} is no list of host:port, separated by commas")]
     Brokers(String),
@@ -40,26 +36,11 @@ pub enum ConfigError {
 const RESERVED: &[(&str, &str)] = &[
     ("bootstrap.servers", "give sinks.kafka.brokers"),
     ("metadata.broker.list", "give sinks.kafka.brokers"),
-    (
-        "enable.idempotence",
-        "it is always on; without it a broker that stalls causes duplicates out of order",
-    ),
-    (
-        "acks",
-        "it is always `all`; anything less loses records with a broker",
-    ),
-    (
-        "request.required.acks",
-        "acks is always `all`; anything less loses records with a broker",
-    ),
-    (
-        "delivery.report.only.error",
-        "the cursor moves by delivery reports",
-    ),
-    (
-        "transactional.id",
-        "exactly-once delivery does not exist yet",
-    ),
+    ("enable.idempotence", "it is always on; without it a broker that stalls causes duplicates out of order"),
+    ("acks", "it is always `all`; anything less loses records with a broker"),
+    ("request.required.acks", "acks is always `all`; anything less loses records with a broker"),
+    ("delivery.report.only.error", "the cursor moves by delivery reports"),
+    ("transactional.id", "exactly-once delivery does not exist yet"),
 ];
 
 /// Defaults a user may override. Time-outs: none, because the ledger keeps what waits; a finite one only makes the
@@ -105,9 +86,7 @@ impl KafkaConfig {
     }
 
     /// From `(key, value)` as a configuration file or `--set sinks.kafka.KEY=VALUE` gives them; a later one overrides an earlier one.
-    pub fn from_settings<'a>(
-        settings: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Self, ConfigError> {
+    pub fn from_settings<'a>(settings: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, ConfigError> {
         let (mut brokers, mut topic) = (None, None);
         let mut properties = BTreeMap::new();
         for (key, value) in settings {
@@ -139,28 +118,20 @@ impl KafkaConfig {
     fn check(&self) -> Result<(), ConfigError> {
         let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let topic = self.topic.as_str();
-        if topic.is_empty()
-            || topic.len() > 249
-            || topic == "."
-            || topic == ".."
-            || !topic.bytes().all(letter)
-        {
+        if topic.is_empty() || topic.len() > 249 || topic == "." || topic == ".." || !topic.bytes().all(letter) {
             return Err(ConfigError::Topic(topic.to_owned()));
         }
         let host_port = |b: &str| {
-            b.trim().rsplit_once(':').is_some_and(|(host, port)| {
-                !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0)
-            })
+            b.trim()
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0))
         };
         if !self.brokers.split(',').all(host_port) {
             return Err(ConfigError::Brokers(self.brokers.clone()));
         }
         for (name, why) in RESERVED {
             if self.properties.contains_key(*name) {
-                return Err(ConfigError::Reserved {
-                    name: (*name).to_owned(),
-                    why,
-                });
+                return Err(ConfigError::Reserved { name: (*name).to_owned(), why });
             }
         }
         Ok(())
@@ -215,33 +186,21 @@ mod tests {
             (("brokers", "a:1,,b:2"), "host:port"),
             (("properties.acks", "1"), "always `all`"),
             (("properties.enable.idempotence", "false"), "always on"),
-            (
-                ("properties.delivery.report.only.error", "true"),
-                "delivery reports",
-            ),
+            (("properties.delivery.report.only.error", "true"), "delivery reports"),
         ] {
             let error = set(&[pair]).unwrap_err().to_string();
-            assert!(
-                error.contains(part) && error.starts_with("sinks.kafka."),
-                "{pair:?}: {error}"
-            );
+            assert!(error.contains(part) && error.starts_with("sinks.kafka."), "{pair:?}: {error}");
         }
-        assert_eq!(
-            KafkaConfig::from_settings([("topic", "t")]),
-            Err(ConfigError::Missing("brokers"))
-        );
+        assert_eq!(KafkaConfig::from_settings([("topic", "t")]), Err(ConfigError::Missing("brokers")));
     }
 
     #[test]
     fn what_makes_delivery_sure_is_set_last() {
         let config = set(&[("properties.linger.ms", "20"), ("exactly_once", "false")]).unwrap();
         let client = config.client();
-        for (name, value) in [
-            ("linger.ms", "20"),
-            ("enable.idempotence", "true"),
-            ("acks", "all"),
-            ("message.timeout.ms", "0"),
-        ] {
+        for (name, value) in
+            [("linger.ms", "20"), ("enable.idempotence", "true"), ("acks", "all"), ("message.timeout.ms", "0")]
+        {
             assert_eq!(client.get(name), Some(value), "{name}");
         }
     }

@@ -40,10 +40,7 @@ mod tests {
     #[test]
     fn keys() {
         for (line, key) in [
-            (
-                r#"{"id":"1","data":{"action_attempted":{"agent_id":"no"},"agent_id":"a1","chain":{"node":"n"}}}"#,
-                "a1",
-            ),
+            (r#"{"id":"1","data":{"action_attempted":{"agent_id":"no"},"agent_id":"a1","chain":{"node":"n"}}}"#, "a1"),
             (r#"{"data":{"chain":{"node":"n","seq":3}}}"#, "n"),
             (r#"{"data":{}}"#, ""),
             ("torn{", ""),

@@ -30,15 +30,8 @@ pub enum Error {
     #[error(
         "kafka sink: {remaining} records are not in topic {topic} at {brokers} ({cause}); they remain in the ledger, and the next start with the same ledger, brokers and topic sends them"
     )]
-    Unsent {
-        remaining: u64,
-        brokers: String,
-        topic: String,
-        cause: String,
-    },
-    #[error(
-        "kafka sink: its thread died; records remain in the ledger from the cursor on, restart to send them"
-    )]
+    Unsent { remaining: u64, brokers: String, topic: String, cause: String },
+    #[error("kafka sink: its thread died; records remain in the ledger from the cursor on, restart to send them")]
     Died,
 }
 
@@ -154,11 +147,7 @@ struct Left {
 impl KafkaSink {
     /// Starts streaming the ledger in `ledger_dir` from where the last start stopped. A broker that is away is no
     /// error; a configuration that librdkafka refuses is. `stop` ends the thread within a second.
-    pub fn start(
-        config: KafkaConfig,
-        ledger_dir: &Path,
-        stop: Arc<AtomicBool>,
-    ) -> Result<Self, Error> {
+    pub fn start(config: KafkaConfig, ledger_dir: &Path, stop: Arc<AtomicBool>) -> Result<Self, Error> {
         Self::start_behind(config, ledger_dir, stop, Arc::new(AtomicU64::new(u64::MAX)))
     }
 
@@ -172,20 +161,12 @@ impl KafkaSink {
         // Another topic is another sink: it gets the ledger from its first line.
         let name = format!("kafka-{}", config.topic);
         let spool = Spool::open_behind(ledger_dir, &name, limit)?;
-        let shared = Arc::new(Shared {
-            config,
-            status: Mutex::default(),
-            told: Mutex::default(),
-        });
+        let shared = Arc::new(Shared { config, status: Mutex::default(), told: Mutex::default() });
         // Made here, not in the thread, so that a refused property is an error of the start.
         let first = session::create(&shared).map_err(|e| ConfigError::Refused(e.to_string()))?;
         let deadline = Arc::new(Mutex::new(None));
         let bell = Bell::default();
-        let orders = Orders {
-            stop,
-            deadline: Arc::clone(&deadline),
-            bell: bell.clone(),
-        };
+        let orders = Orders { stop, deadline: Arc::clone(&deadline), bell: bell.clone() };
         let thread = {
             let shared = Arc::clone(&shared);
             std::thread::Builder::new()
@@ -193,12 +174,7 @@ impl KafkaSink {
                 .spawn(move || work(first, spool, &shared, &orders))
                 .map_err(Error::Thread)?
         };
-        Ok(Self {
-            shared,
-            deadline,
-            bell,
-            thread: Some(thread),
-        })
+        Ok(Self { shared, deadline, bell, thread: Some(thread) })
     }
 
     pub fn status(&self) -> Status {
@@ -212,8 +188,7 @@ impl KafkaSink {
 
     /// Sends what is in the ledger by now and ends the thread; `Ok` when all of it is acknowledged.
     pub fn finish(mut self, timeout: Duration) -> Result<Status, Error> {
-        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Instant::now() + timeout);
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + timeout);
         self.bell.ring();
         let Some(thread) = self.thread.take() else {
             return Err(Error::Died);
@@ -247,9 +222,7 @@ impl Drop for KafkaSink {
             *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             self.bell.ring();
             if thread.join().is_err() {
-                tracing::error!(
-                    "kafka sink: its thread panicked; the cursor stands at the last committed record"
-                );
+                tracing::error!("kafka sink: its thread panicked; the cursor stands at the last committed record");
             }
         }
     }
@@ -271,13 +244,7 @@ fn work(first: Producer, mut spool: Spool, shared: &Arc<Shared>, orders: &Orders
                 if shared.status().acknowledged > before {
                     retry = RETRY_FIRST;
                 }
-                shared.trouble(
-                    None,
-                    &format!(
-                        "{broken}; starting over from the cursor in {} ms",
-                        retry.as_millis()
-                    ),
-                );
+                shared.trouble(None, &format!("{broken}; starting over from the cursor in {} ms", retry.as_millis()));
                 shared.status().restarts += 1;
             }
         }
@@ -287,10 +254,7 @@ fn work(first: Producer, mut spool: Spool, shared: &Arc<Shared>, orders: &Orders
         }
         retry = (retry * 2).min(RETRY_MOST);
         // Never go on from where the broken session had read to: that would skip what it had not delivered.
-        next = spool
-            .rewind()
-            .map_err(Broken::from)
-            .and_then(|()| session::create(shared).map_err(Broken::from));
+        next = spool.rewind().map_err(Broken::from).and_then(|()| session::create(shared).map_err(Broken::from));
     };
     shared.status().state = State::Stopped;
     Left { spool, drained }

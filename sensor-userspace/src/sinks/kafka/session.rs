@@ -98,10 +98,7 @@ impl Context {
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error => {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
                 // The same text comes through `error`, which decides how often it is told.
                 tracing::debug!(facility, message, "librdkafka");
             }
@@ -119,13 +116,8 @@ impl ClientContext for Context {
     /// The only place where a wrong password or certificate shows: deliveries just go on waiting.
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code();
-        self.shared.trouble(
-            code,
-            &format!(
-                "{reason} ({})",
-                code.map_or_else(|| error.to_string(), |c| format!("{c:?}"))
-            ),
-        );
+        self.shared
+            .trouble(code, &format!("{reason} ({})", code.map_or_else(|| error.to_string(), |c| format!("{c:?}"))));
         if code == Some(RDKafkaErrorCode::Fatal) {
             self.acks().fatal.get_or_insert_with(|| reason.to_owned());
         }
@@ -141,37 +133,25 @@ impl ProducerContext for Context {
         match result {
             Ok(_) => acks.report(number),
             Err((error, _)) => {
-                acks.failed
-                    .get_or_insert_with(|| (number, error.to_string()));
+                acks.failed.get_or_insert_with(|| (number, error.to_string()));
             }
         }
     }
 }
 
 pub(super) fn create(shared: &Arc<Shared>) -> Result<Producer, KafkaError> {
-    let context = Context {
-        acks: Mutex::default(),
-        shared: Arc::clone(shared),
-    };
+    let context = Context { acks: Mutex::default(), shared: Arc::clone(shared) };
     shared.config.client().create_with_context(context)
 }
 
 /// Reads, sends, commits what is acknowledged. An error leaves everything unacknowledged to the next session, which
 /// starts from the cursor: nothing is skipped, whatever the reason.
-pub(super) fn run(
-    producer: &Producer,
-    spool: &mut Spool,
-    shared: &Shared,
-    orders: &Orders,
-) -> Result<End, Broken> {
+pub(super) fn run(producer: &Producer, spool: &mut Spool, shared: &Shared, orders: &Orders) -> Result<End, Broken> {
     let mut session = Session {
         producer,
         spool,
         shared,
-        header: OwnedHeaders::new().insert(Header {
-            key: "content-type",
-            value: Some("application/cloudevents+json"),
-        }),
+        header: OwnedHeaders::new().insert(Header { key: "content-type", value: Some("application/cloudevents+json") }),
         unacknowledged: VecDeque::new(),
         sent: 0,
         line: Vec::new(),
@@ -286,10 +266,7 @@ impl Session<'_> {
                     return Ok(Fed::Full);
                 }
                 Err((error, _)) => {
-                    self.end(Broken::Record {
-                        seq: seq_before(&next),
-                        why: error.to_string(),
-                    });
+                    self.end(Broken::Record { seq: seq_before(&next), why: error.to_string() });
                     return Ok(Fed::More);
                 }
             }
@@ -299,8 +276,7 @@ impl Session<'_> {
 
     /// The first reason stands.
     fn end(&mut self, why: Broken) {
-        self.broken
-            .get_or_insert_with(|| (Instant::now() + SETTLE, why));
+        self.broken.get_or_insert_with(|| (Instant::now() + SETTLE, why));
     }
 
     /// Waits for the reports still due, then ends the session with its reason.
@@ -358,13 +334,7 @@ mod tests {
     #[test]
     fn only_an_unbroken_row_counts() {
         let mut acks = Acks::default();
-        for (reported, row) in [
-            (&[1, 2][..], 0),
-            (&[0], 3),
-            (&[4, 5, 7], 0),
-            (&[3], 3),
-            (&[6], 2),
-        ] {
+        for (reported, row) in [(&[1, 2][..], 0), (&[0], 3), (&[4, 5, 7], 0), (&[3], 3), (&[6], 2)] {
             reported.iter().for_each(|n| acks.report(*n));
             assert_eq!(acks.take_prefix(), row, "{reported:?}");
         }
