@@ -45,6 +45,16 @@ pub enum Effect {
     Watch,
 }
 
+impl Effect {
+    /// Where the rule does not say.
+    pub(super) fn usual_severity(self) -> Severity {
+        match self {
+            Effect::Allow | Effect::Watch => Severity::Info,
+            Effect::Deny | Effect::Challenge => Severity::Medium,
+        }
+    }
+}
+
 /// What a rule asks of the object's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathTest {

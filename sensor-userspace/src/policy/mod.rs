@@ -85,3 +85,5 @@ pub use words::{MAX_NAME, is_name, verbs};
 pub const RULE_DEFAULT: &str = "RULE_DEFAULT";
 /// The rule id of the policy's `on_unknown:`.
 pub const RULE_UNKNOWN: &str = "RULE_UNKNOWN";
+/// The id of the rule that `unresolved:` is.
+pub const RULE_UNRESOLVED: &str = "RULE_UNRESOLVED";

@@ -117,6 +117,9 @@ fn read(file_name: &str, text: &str, open: &mut Open<'_>, report: &mut Report) -
         report.error(main.at, "`rules` is missing", "a policy has at least one rule");
     }
     reading.lists.finish(report);
+    if let Some(entry) = get(main, "unresolved") {
+        policy.rules.extend(read_hosts::unresolved(entry, &policy, report));
+    }
     (policy.labels, policy.facts) = reading.vocabulary.finish(report);
     policy.sets = reading.lists.sets;
     read_hosts::too_many(&policy, report);

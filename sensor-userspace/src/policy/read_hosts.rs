@@ -1,11 +1,16 @@
-//! From YAML to `hosts:`, what names stand for in cases and questions.
+//! From YAML to `hosts:`, what names stand for in cases and questions, and to `unresolved:`, what holds of addresses that
+//! no name stands for.
 
 use std::net::IpAddr;
 
+use sensor_common::action::Action;
+
+use super::RULE_UNRESOLVED;
 use super::address::{self, Host};
 use super::hosts::{Hosts, MAX_NAMES};
-use super::language::Policy;
+use super::language::{AddressTest, Effect, Fallback, NumberTest, PathTest, Policy, ProgramTest, Rule, When};
 use super::problem::{At, Report};
+use super::read::choice;
 use super::yaml::{Entry, Kind};
 
 pub(super) fn hosts(entry: &Entry, report: &mut Report) -> Hosts {
@@ -42,4 +47,40 @@ pub(super) fn too_many(policy: &Policy, report: &mut Report) {
         let text = format!("{names} host names, more than the limit of {MAX_NAMES}");
         report.error(At::TOP, text, "write the networks that they are in");
     }
+}
+
+/// A rule of the policy like any other, the last one: whatever goes to an address that no name of the policy stands for.
+pub(super) fn unresolved(entry: &Entry, policy: &Policy, report: &mut Report) -> Option<Rule> {
+    let effects = [("allow", Effect::Allow), ("deny", Effect::Deny), ("challenge", Effect::Challenge)];
+    let effect = choice(Some(entry), &effects, Effect::Deny, report);
+    let named = policy.host_names();
+    if named.is_empty() {
+        let text = "no rule names a host, so that no address is one's";
+        report.error(entry.at, text, "name hosts under `to:`, or say `default:` in its place");
+        return None;
+    }
+    let every_port = |name: &str| address::read(name, entry.at).ok();
+    Some(Rule {
+        id: RULE_UNRESOLVED.to_owned(),
+        at: entry.at,
+        description: None,
+        actions: Action::NetConnect.bit() | Action::NetSend.bit(),
+        effect,
+        path: PathTest::Any,
+        to: AddressTest::NotIn(named.into_iter().filter_map(every_port).collect()),
+        number: NumberTest::Any,
+        exe: ProgramTest::Any,
+        when: When::default(),
+        labels: Vec::new(),
+        risk: 0,
+        errno: None,
+        observe: policy.observe,
+        severity: effect.usual_severity(),
+        tags: Vec::new(),
+        timeout: None,
+        otherwise: Fallback::Deny,
+        owner: None,
+        reason: None,
+        expires: None,
+    })
 }

@@ -14,7 +14,7 @@ use super::read_when::{self, when};
 use super::sensitivity::has_level;
 use super::words::{self, RULE_KEYS, unknown_key};
 use super::yaml::{Entry, Kind, Node};
-use super::{RULE_DEFAULT, RULE_UNKNOWN, read_exe, read_number};
+use super::{RULE_DEFAULT, RULE_UNKNOWN, RULE_UNRESOLVED, read_exe, read_number};
 use crate::attempt::Severity;
 
 const EFFECTS: [(&str, Effect); 4] =
@@ -124,10 +124,7 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
     if let (Some(entry), Some(Effect::Watch)) = (get("mode").filter(|_| observe), effect) {
         report.error(entry.at, "`watch:` never decides, observed or not", "remove `mode:`");
     }
-    let usual = match effect {
-        Some(Effect::Allow | Effect::Watch) => Severity::Info,
-        _ => Severity::Medium,
-    };
+    let usual = effect.map_or(Severity::Medium, Effect::usual_severity);
     let severity = choice(get("severity"), &SEVERITIES, usual, report);
     for key in ["timeout", "otherwise"] {
         let other = effect.filter(|effect| *effect != Effect::Challenge);
@@ -218,7 +215,7 @@ fn check_id(id: &str, at: At, report: &mut Report) {
         let text = format!("the id may have up to {MAX_ID} letters, digits, `_`, `-` and `.`");
         report.error(at, text, "shorten it, or replace the other characters by `_`");
     }
-    if [RULE_DEFAULT, RULE_UNKNOWN].contains(&id) || id.starts_with("GUARD_") {
+    if [RULE_DEFAULT, RULE_UNKNOWN, RULE_UNRESOLVED].contains(&id) || id.starts_with("GUARD_") {
         let text = format!("the id `{id}` belongs to rgt itself");
         report.error(at, text, "choose another: records would confuse the two");
     }

@@ -6,8 +6,8 @@ use super::problem::{At, Report};
 use super::yaml::Entry;
 
 pub(super) const TOP_KEYS: &[&str] = &[
-    "version", "name", "description", "include", "mode", "default", "on_unknown", "lists", "sensitivity", "rules",
-    "hosts", "tests",
+    "version", "name", "description", "include", "mode", "default", "on_unknown", "unresolved", "lists", "sensitivity",
+    "rules", "hosts", "tests",
 ];
 /// Of a file that another includes.
 pub(super) const INCLUDED_KEYS: &[&str] = &["version", "name", "description", "include", "lists", "rules", "tests"];
@@ -27,7 +27,6 @@ pub(super) const WHEN_KEYS: &[&str] =
 const EVERY_TIME: &str = "leave the rule out, or write it without this condition if it shall hold always";
 const NO_CONSEQUENCE: &str = "leave it out: the effect alone is enforced and recorded";
 const RULE_LATER: &[(&str, &str)] = &[
-    ("unresolved", "leave it out"),
     ("tool", "leave the rule out"),
     ("incomplete", EVERY_TIME),
     ("alert", NO_CONSEQUENCE),
@@ -44,6 +43,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("approval", "write `when: { approval: … }`"),
     ("sensitivity", "write `when: { sensitivity: \">=confidential\" }`"),
     ("limit", "write `when: { limit: { within: 100, per: 1h } }`"),
+    ("unresolved", "write `unresolved: deny` at the top of the policy: it stands behind all rules"),
     ("protocol", "write it before the address: `to: \"udp/*:53\"`"),
     ("port", "write it behind the address: `to: \"10.0.0.0/8:443\"`"),
 ];

@@ -53,7 +53,7 @@ fn places_of_errors_are_exact() {
 
 #[test]
 fn what_this_version_does_not_understand_is_an_error() {
-    let keys = ["unresolved: deny", "incomplete: x", "alert: x", "contain: true", "snapshot: true", "tool: x"];
+    let keys = ["incomplete: x", "alert: x", "contain: true", "snapshot: true", "tool: x"];
     for key in keys {
         let name = key.split(':').next().unwrap();
         let text = format!("  - id: A\n    deny: net.connect\n    {key}\n");
@@ -70,9 +70,10 @@ fn what_this_version_does_not_understand_is_an_error() {
 
 #[test]
 fn what_stands_in_the_wrong_place_is_an_error() {
-    for key in
-        ["principal: x", "role: x", "env: x", "task: x", "time: x", "limit: x", "sensitivity: x", "protocol: udp"]
-    {
+    for key in [
+        "principal: x", "role: x", "env: x", "task: x", "time: x", "limit: x", "sensitivity: x", "protocol: udp",
+        "unresolved: deny",
+    ] {
         let name = key.split(':').next().unwrap();
         let text = format!("  - id: A\n    deny: net.connect\n    {key}\n");
         one(rule(&text), &format!("8:5 [A] `{name}:` does not stand here | write "));

@@ -125,3 +125,38 @@ fn unsound_names_are_errors() {
     let many: Vec<String> = (0..257).map(|number| format!("h{number}.example")).collect();
     one(rule(&format!("  - id: A\n    deny: net.connect\n    to: [{}]\n", many.join(", "))), "...[-] 257 host names");
 }
+
+#[test]
+fn what_no_name_stands_for_is_decided_last() {
+    const TEXT: &str = "version: 1\nname: t\nhosts: { api.example.com: [192.0.2.7], never.example.com: [] }\nunresolved: deny\nrules:\n  - { id: API, allow: net.connect, to: [api.example.com:443, never.example.com] }\n  - { id: LOCAL, allow: net.*, to: 127.0.0.0/8 }\n";
+    let policy = policy(TEXT);
+    let table = policy.compile_with(&Variables::default(), &policy.stand_in_hosts()).unwrap();
+    for (action, address, port, rule) in [
+        (Action::NetConnect, "192.0.2.7", 443, "API"),
+        (Action::NetConnect, "192.0.2.7", 80, "RULE_DEFAULT"),
+        (Action::NetSend, "192.0.2.7", 443, "RULE_DEFAULT"),
+        (Action::NetConnect, "127.0.0.1", 53, "LOCAL"),
+        (Action::NetConnect, "192.0.2.8", 443, "RULE_UNRESOLVED"),
+        (Action::NetSend, "2001:db8::7", 443, "RULE_UNRESOLVED"),
+        (Action::NetBind, "192.0.2.8", 443, "RULE_DEFAULT"),
+    ] {
+        assert_eq!(judged(&table, action, address, port).rule_id, rule, "{} {address}:{port}", action.verb());
+    }
+    let socket = table.judge(&[(Action::NetConnect, Object::Path(b"/run/s"))], &Circumstances::default());
+    assert_eq!(socket.rule_id, "RULE_DEFAULT");
+    let unknown = table.judge(&[(Action::NetConnect, Object::Unknown)], &Circumstances::default());
+    assert_eq!(unknown.rule_id, "RULE_UNKNOWN");
+}
+
+#[test]
+fn unresolved_needs_names_and_a_verdict() {
+    let text = |unresolved: &str, to: &str| {
+        with(&format!("unresolved: {unresolved}\nrules: [{{ id: A, allow: net.connect, to: {to} }}]\n"))
+    };
+    one(text("deny", "10.0.0.0/8"), "5:1 [-] no rule names a host, so that no address is one's");
+    one(text("dney", "api.example.com"), "5:13 [-] `unresolved` cannot be `dney` ...did you mean `deny`?");
+    one(
+        with("rules: [{ id: RULE_UNRESOLVED, allow: net.connect }]\n"),
+        "5:15 [RULE_UNRESOLVED] the id `RULE_UNRESOLVED` belongs to rgt itself",
+    );
+}
