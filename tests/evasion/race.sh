@@ -5,6 +5,9 @@ fact() { printf '#\t%s\t%s\n' "$1" "$2"; }
 umount /tmp
 chmod 1777 /tmp
 
+# Of compressed segments too.
+records() { rgt tail --json --ledger /ledger "$@"; }
+
 fresh() {
     rm -rf /r
     mkdir -p /r/o /r/s/d /r/s/1/2/3/4 /r/play/a /r/play/b
@@ -36,10 +39,10 @@ for op in read truncate; do
         fact "exec $op $kind" $?
         [ -z "$mover" ] || kill $mover
         fact "shut $op $kind" "$([ "$(cat /r/s/victim)" = shut ]; echo $?)"
-        fact "records $op $kind" "$(cat /ledger/*.jsonl | grep '"policy_rule_id":"NO_SHUT"' | grep -c "\"agent_id\":\"$op.$kind\"")"
+        fact "records $op $kind" "$(records --agent "$op.$kind" --rule NO_SHUT | wc -l)"
     done
 done
 kill $daemon
 wait $daemon
 fact daemon $?
-cat /ledger/*.jsonl | grep -e '"kind":"gap"' -e '"kind":"start"' | sed 's/^/%	/'
+records | grep -e '"kind":"gap"' -e '"kind":"start"' | sed 's/^/%	/'
