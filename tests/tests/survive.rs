@@ -22,6 +22,7 @@ macro_rules! survivors {
             outlives_a_clean_end,
             unloads_without_a_daemon,
             leaves_no_pin,
+            goes_on_as_it_stood,
             swaps_under_load,
             a_bad_policy_changes_nothing,
             reads_policies_again,
@@ -108,5 +109,18 @@ fn leaves_no_pin(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.fact("state at the end"), "0");
     assert_eq!(told.fact("exec refused"), "1");
     assert_eq!(told.fact("pins after exec"), "0");
+    Ok(())
+}
+
+/// Score, labels, counts, and what was written: none of it is anew because a daemon died.
+fn goes_on_as_it_stood(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("stood counted before"), "2");
+    assert_eq!(told.fact("stood own before"), "refused");
+    assert!(number(told, "stood score") >= 60, "{}", told.fact("stood score"));
+    assert_eq!(told.fact("stood cool"), "0", "refused above a score of 60");
+    assert_eq!(told.fact("stood labelled"), "0");
+    assert_eq!(told.fact("stood counted after"), "1", "three in all");
+    assert_eq!(told.fact("stood own after"), "refused");
+    assert_eq!(told.fact("stood other"), "runs");
     Ok(())
 }

@@ -141,6 +141,7 @@ done
 fact "pins after exec" "$(pinned)"
 cat /run.log >&2
 
+. /t/stood.sh
 set -- "$swaps_wanted"
 . /t/swap.sh
 . /t/approve.sh

@@ -88,13 +88,17 @@ impl<S: EventSource> Engine<S> {
         agent.approvals = kept.approvals;
         agent.approvals.retain(|approval| approval.record.is_some());
         agent.look_at_facts();
+        // Whoever brings a daemon down must not cool off by it.
+        if let Some(stood) = self.source.stood_before(number) {
+            agent.recorder.go_on_from(stood.risk);
+        }
         agent.how.risk = agent.recorder.risk();
         agent.started_wall = UNIX_EPOCH + Duration::from_secs(kept.started);
         let ago = agent.started_wall.elapsed().unwrap_or_default();
         agent.started = Instant::now().checked_sub(ago).unwrap_or_else(Instant::now);
         agent.generation = self.source.set_policy(number, &agent.table, observe).context("its policy")?;
         // Read once the policy is in force here as well: what is labelled from now on is labelled under both.
-        agent.how.labels = self.source.labels_before(number);
+        agent.how.labels = self.source.stood_before(number).map_or(0, |stood| stood.labels);
         self.source.stand(number, &agent.how);
         self.source.adopt(number, &agent.cgroup).context("its marks")?;
         for pid in self.source.tasks(number) {
@@ -106,8 +110,14 @@ impl<S: EventSource> Engine<S> {
         }
         agent.told = self.source.told(number);
         let standing = &self.desk.standing;
+        let (actions, trajectory) = agent.recorder.so_far();
         let fields = [
-            ("reason", Field::Str("another daemon goes on with it; trajectory and score begin anew")),
+            (
+                "reason",
+                Field::Str("another daemon goes on with it, from the score that stood; the trajectory begins anew"),
+            ),
+            ("actions", Field::Uint(actions)),
+            ("behavioral_trajectory", Field::Raw(&trajectory)),
             ("mode", Field::Str(standing.mode_of(&agent.table).name())),
             ("degraded", Field::Bool(standing.degraded)),
             ("policy", Field::Str(&agent.table.name)),

@@ -12,7 +12,7 @@ use super::source::EventSource;
 use super::state::{self, State};
 use crate::agent::cgroup;
 use crate::config::RUNTIME_DIR;
-use crate::kernel::{self, AgentNo, Event, Sensor, Standing, Totals};
+use crate::kernel::{self, AgentNo, Event, Sensor, Standing, Stood, Totals};
 use crate::policy::{Circumstances, Table};
 
 /// Loads the programs, attaches them, and proves that a denial denies.
@@ -124,8 +124,8 @@ impl EventSource for Sensor {
         Ok(self.adopt(agent, cgroup)?)
     }
 
-    fn labels_before(&self, agent: AgentNo) -> u32 {
-        self.labels_before(agent)
+    fn stood_before(&self, agent: AgentNo) -> Option<Stood> {
+        Sensor::stood_before(self, agent)
     }
 
     fn take_over(&mut self) -> Result<()> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use sensor_common::event::Ring;
 
-use crate::kernel::{AgentNo, Event, Standing, Totals};
+use crate::kernel::{AgentNo, Event, Standing, Stood, Totals};
 use crate::policy::{Circumstances, Table};
 
 pub trait EventSource: Sized {
@@ -51,9 +51,9 @@ pub trait EventSource: Sized {
     fn adopt(&mut self, agent: AgentNo, cgroup: &Path) -> Result<()> {
         self.govern(agent, cgroup)
     }
-    /// Labels that the daemon before left an agent with.
-    fn labels_before(&self, _agent: AgentNo) -> u32 {
-        0
+    /// How the daemon before left an agent.
+    fn stood_before(&self, _agent: AgentNo) -> Option<Stood> {
+        None
     }
     /// What the daemon before put in force is replaced by what this one did.
     fn take_over(&mut self) -> Result<()> {

@@ -4,7 +4,7 @@ use std::{collections::HashSet, io, path::Path};
 
 use sensor_common::event::{Account, Governed, Ring};
 
-use super::{AgentNo, Sensor, Totals, cgroup, pins::Pins};
+use super::{AgentNo, Sensor, Stood, Totals, cgroup, pins::Pins};
 
 const RINGS: [Ring; 2] = [Ring::Rare, Ring::Flood];
 
@@ -48,10 +48,13 @@ impl Sensor {
         Ok(())
     }
 
-    /// The labels that the programs before hold an agent by.
-    pub fn labels_before(&self, agent: AgentNo) -> u32 {
-        let stood = self.pins.as_ref().and_then(|pins| pins.stood_before(agent));
-        stood.map_or(0, |governed| Governed::label_bits(&governed.labels))
+    /// How an agent stands by the programs before.
+    pub fn stood_before(&self, agent: AgentNo) -> Option<Stood> {
+        let governed = self.pins.as_ref()?.stood_before(agent)?;
+        Some(Stood {
+            labels: Governed::label_bits(&governed.labels),
+            risk: u8::try_from(governed.risk).unwrap_or(u8::MAX),
+        })
     }
 
     /// These programs are the ones from now on.

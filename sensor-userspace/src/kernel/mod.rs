@@ -133,6 +133,14 @@ pub enum Event {
     },
 }
 
+/// How an agent stands by the programs of the daemon before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stood {
+    /// By their bits.
+    pub labels: u32,
+    pub risk: u8,
+}
+
 /// Totals of one agent and ring since it was registered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {

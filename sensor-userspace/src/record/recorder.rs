@@ -89,6 +89,11 @@ impl Recorder {
         self.risk.score()
     }
 
+    /// Of a run that another daemon had: the score that it left, all else anew.
+    pub fn go_on_from(&mut self, score: u8) {
+        self.risk = Risk::from_score(score);
+    }
+
     /// How many actions there were, and the last of them as canonical bytes.
     pub fn so_far(&self) -> (u64, Vec<u8>) {
         (self.risk.actions(), [b"[", self.trajectory.window(), b"]"].concat())

@@ -69,6 +69,11 @@ impl Default for Risk {
 }
 
 impl Risk {
+    /// Of a run whose actions so far nobody here has seen.
+    pub fn from_score(score: u8) -> Risk {
+        Risk { score: score.min(100), ..Risk::default() }
+    }
+
     pub fn score(&self) -> u8 {
         self.score
     }

@@ -1,0 +1,39 @@
+# Sourced by survive.sh: what stands of an agent when its daemon dies holds under the next one.
+mkdir -p /data/stood
+mkfifo /data/stood/next
+for file in cool labelled counted; do echo some >/data/stood/$file; done
+
+cat >/stood-agent.sh <<'END'
+cd /data/stood
+reads() { n=0; for file; do read -r x <"$file" && n=$((n + 1)); done 2>/dev/null; echo $n; }
+runs() { ("$@") 2>/dev/null && echo runs || echo refused; }
+: >heat
+echo "counted before $(reads counted counted)"
+busybox cp /bin/busybox own
+echo "own before $(runs ./own true)"
+: >begun
+read -r x <next
+echo "cool $(reads cool)"
+echo "labelled $(reads labelled)"
+echo "counted after $(reads counted counted counted)"
+echo "own after $(runs ./own true)"
+echo "other $(runs busybox true)"
+END
+start
+rgt exec --policy /t/stood.yaml --name stood -- sh /stood-agent.sh >/told 2>/said &
+agent=$!
+until [ -e /data/stood/begun ]; do sleep 0.1; done
+kill -9 $daemon
+wait $daemon 2>/dev/null
+start
+echo go >/data/stood/next
+tries=0
+until grep -q other /told || [ $tries -ge 100 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+wait $agent
+while read -r what; do fact "stood ${what% *}" "${what##* }"; done </told
+fact "stood score" "$(cat /ledger/survive/*.jsonl | grep '"kind":"adopt"' | grep '"agent_id":"stood"' | sed 's/.*"live_risk_score":\([0-9]*\).*/\1/')"
+kill $daemon
+wait $daemon
