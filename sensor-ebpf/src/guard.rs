@@ -74,12 +74,21 @@ pub fn of_node(mode: u64, device: u64) -> u32 {
     }
 }
 
-/// The kind of filesystem that a dentry lies in.
+/// The kind of filesystem that a dentry lies in …
 #[inline(always)]
 pub fn kind_at(dentry: u64) -> u32 {
-    read::<u64>(dentry + off::off_dentry_sb())
-        .and_then(|superblock| read::<u64>(superblock + off::off_sb_magic()))
-        .map_or(0, kind_of)
+    read::<u64>(dentry + off::off_dentry_sb()).map_or(0, kind_of_superblock)
+}
+
+/// … or an inode.
+#[inline(always)]
+pub fn kind_of_inode(inode: u64) -> u32 {
+    read::<u64>(inode + off::off_inode_sb()).map_or(0, kind_of_superblock)
+}
+
+#[inline(always)]
+fn kind_of_superblock(superblock: u64) -> u32 {
+    read::<u64>(superblock + off::off_sb_magic()).map_or(0, kind_of)
 }
 
 #[inline(always)]

@@ -10,6 +10,7 @@ use sensor_common::{
 
 use crate::{
     found::{of_cgroups, placed, word},
+    guard,
     kernel::{off, read},
     slot,
     written::note_written,
@@ -20,7 +21,8 @@ fn removes(dentry: u64) -> i32 {
     slot::in_hook(|slot, index| placed(slot, index, Action::FileDelete, dentry))
 }
 
-/// Cutting to nothing deletes; a call that cuts also writes. What an open writes, `file_open` has judged.
+/// Cutting to nothing deletes, but in the kernel's own filesystems, whose files keep nothing; a call that cuts also
+/// writes. What an open writes, `file_open` has judged.
 #[inline(always)]
 fn cuts(path: u64) -> i32 {
     slot::in_hook(|slot, index| {
@@ -34,7 +36,7 @@ fn cuts(path: u64) -> i32 {
         if truncates {
             refused |= placed(slot, index, Action::FileWrite, dentry);
         }
-        if !truncates || (args[1] | high) == 0 {
+        if (!truncates || (args[1] | high) == 0) && guard::kind_at(dentry) == 0 {
             refused |= placed(slot, index, Action::FileDelete, dentry);
         }
         if refused == 0

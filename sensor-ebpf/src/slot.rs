@@ -13,6 +13,7 @@ use crate::{
     call::Call,
     emit,
     found::guarded,
+    guard,
     kernel::{clear, current_numbers, off, read},
     maps,
     who::{Whose, enforced, whose},
@@ -189,7 +190,8 @@ unsafe fn describe_opened(slot: *mut Slot, task: u64, fd: u64) {
             (*attempt).flags |= flag::CREATED;
         }
         let Some(inode) = read::<u64>(file + off::off_file_inode()) else { return };
-        if read::<u16>(inode + off::off_inode_mode()).is_some_and(|mode| mode & S_IFMT != S_IFREG) {
+        let special = read::<u16>(inode + off::off_inode_mode()).is_some_and(|mode| mode & S_IFMT != S_IFREG);
+        if special || guard::kind_of_inode(inode) != 0 {
             (*attempt).flags |= flag::SPECIAL;
         }
     }

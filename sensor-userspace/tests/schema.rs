@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fs;
 
 use jsonschema::Validator;
-use rgt::cli::schema::text;
+use rgt::cli::schema::{all, text};
 use rgt::ledger::Reader;
 use rgt::record::schema;
 use serde_json::Value;
@@ -19,7 +19,7 @@ fn validator(schema: &Value) -> Validator {
 #[test]
 fn published_schemas_are_current() {
     let dir = repository().join("docs/schema");
-    for (name, schema) in schema::all() {
+    for (name, schema) in all() {
         let file = dir.join(format!("{name}.json"));
         if std::env::var_os("RGT_UPDATE").is_some() {
             fs::write(&file, text(&schema).unwrap()).unwrap();

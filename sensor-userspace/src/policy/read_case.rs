@@ -19,12 +19,12 @@ use super::yaml::{Entry, Kind, Node};
 use super::{RULE_DEFAULT, RULE_UNKNOWN, glob, read_number};
 use crate::attempt::Verdict;
 
-const CASE_KEYS: &[&str] = &[
+pub(super) const CASE_KEYS: &[&str] = &[
     "name", "action", "path", "path2", "to", "unix", "signal", "capability", "protocol", "unknown", "nameless",
     "written", "exe", "labels", "exceeds", "risk", "agent", "principal", "role", "env", "task", "approval", "at",
     "verdict", "rule",
 ];
-const VERDICTS: [(&str, Verdict); 6] = [
+pub(super) const VERDICTS: [(&str, Verdict); 6] = [
     ("allow", Verdict::Allow),
     ("deny", Verdict::Deny),
     ("challenge", Verdict::Challenge),

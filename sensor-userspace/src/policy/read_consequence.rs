@@ -13,7 +13,7 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 const MAX_LASTING: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What a refused call may return; each is one that such a call can return anyway.
-const ERRNOS: [(&str, u8); 12] = [
+pub(super) const ERRNOS: [(&str, u8); 12] = [
     ("EPERM", 1),
     ("ENOENT", 2),
     ("EIO", 5),

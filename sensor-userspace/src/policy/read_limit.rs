@@ -11,7 +11,7 @@ use super::read_consequence::duration;
 use super::words::unknown_key;
 use super::yaml::{Entry, Kind, Node};
 
-const KEYS: &[&str] = &["within", "beyond", "of", "per"];
+pub(super) const KEYS: &[&str] = &["within", "beyond", "of", "per"];
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 const EXAMPLE: &str = "write `limit: { within: 100, per: 1h }`, or `{ beyond: 20, per: 1m }`";
 const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("", 1)];

@@ -19,7 +19,7 @@ use crate::attempt::Severity;
 
 const EFFECTS: [(&str, Effect); 4] =
     [("allow", Effect::Allow), ("deny", Effect::Deny), ("challenge", Effect::Challenge), ("watch", Effect::Watch)];
-const SEVERITIES: [(&str, Severity); 5] = [
+pub(super) const SEVERITIES: [(&str, Severity); 5] = [
     ("info", Severity::Info),
     ("low", Severity::Low),
     ("medium", Severity::Medium),

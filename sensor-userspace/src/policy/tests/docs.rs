@@ -1,7 +1,7 @@
 //! What `docs/policy.md` shows is so: its policies are sound and pass their cases, its mistakes are told.
 
 use super::naive;
-use crate::policy::{Variables, parse};
+use crate::policy::{Variables, parse, schema};
 
 const PAGE: &str = include_str!("../../../../docs/policy.md");
 
@@ -29,6 +29,7 @@ fn its_policies_are_sound_and_pass_their_cases() {
     assert!(policies.len() >= 2);
     for text in policies {
         let policy = parse("docs/policy.md", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        assert_eq!(schema::tests::errors(&text), [""; 0], "{text}");
         let failures = naive::failures(&policy);
         assert!(failures.is_empty(), "{failures:#?}\n{text}");
         let outcomes = policy.run_cases(&Variables::default()).unwrap_or_else(|errors| panic!("{errors}"));
