@@ -23,6 +23,7 @@ use crate::{
 const ERESTARTSYS: i64 = -512;
 const ERESTART_RESTARTBLOCK: i64 = -516;
 pub const RESTART_SYSCALL: u32 = 219;
+pub const FMODE_WRITE: u32 = 2;
 pub const FMODE_CREATED: u32 = 0x0010_0000;
 pub const S_IFMT: u16 = 0o170_000;
 pub const S_IFREG: u16 = 0o100_000;
@@ -186,12 +187,14 @@ unsafe fn describe_opened(slot: *mut Slot, task: u64, fd: u64) {
         if file == 0 {
             return;
         }
-        if read::<u32>(file + off::off_file_mode()).unwrap_or(0) & FMODE_CREATED != 0 {
+        let mode = read::<u32>(file + off::off_file_mode()).unwrap_or(0);
+        if mode & FMODE_CREATED != 0 {
             (*attempt).flags |= flag::CREATED;
         }
         let Some(inode) = read::<u64>(file + off::off_file_inode()) else { return };
-        let special = read::<u16>(inode + off::off_inode_mode()).is_some_and(|mode| mode & S_IFMT != S_IFREG);
-        if special || guard::kind_of_inode(inode) != 0 {
+        let special = read::<u16>(inode + off::off_inode_mode()).is_some_and(|kind| kind & S_IFMT != S_IFREG);
+        // Only what may be written could be cut.
+        if special || mode & FMODE_WRITE != 0 && guard::kind_of_inode(inode) != 0 {
             (*attempt).flags |= flag::SPECIAL;
         }
     }

@@ -11,11 +11,10 @@ use crate::{
     file::File,
     kernel::{current_task, off, read},
     maps,
-    slot::{FMODE_CREATED, S_IFMT, S_IFREG},
+    slot::{FMODE_CREATED, FMODE_WRITE, S_IFMT, S_IFREG},
     who::mark_of,
 };
 
-const FMODE_WRITE: u32 = 2;
 /// Of a stamp's nanoseconds the highest bit is the kernel's own.
 const NANOSECONDS: u32 = 0x7fff_ffff;
 

@@ -50,6 +50,12 @@ daemon=$(ps -o pid,args | awk '/rgt run/ && !/awk/ { print $1; exit }')
 echo "scenario neighbour"
 memory
 /ops
+# From `rgt exec` to the command's own first instructions, the daemon being up and the policy in force.
+for n in 1 2 3 4 5; do
+    from=$(/ops now)
+    to=$(rgt exec --name started --policy /policies/article.yaml -- /ops now)
+    echo "start $((to - from))"
+done
 agent observed
 agent governed --policy /policies/article.yaml
 # The corpus: what judging costs must not grow with its size.

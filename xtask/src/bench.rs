@@ -6,6 +6,7 @@
 mod corpus;
 mod figures;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -111,17 +112,17 @@ fn kernel(root: &Path, dir: &Path, rgt: &Path, kernel: &str) -> Result<Told> {
 /// Programs that only look their cgroup up, one for each hook of the kernel side.
 fn lookup_object(root: &Path, dir: &Path) -> Result<PathBuf> {
     const MARK: &str = "#[lsm(hook = \"";
-    let mut hooks = String::new();
+    // Some hooks have two programs, of which a kernel takes one.
+    let mut hooks = BTreeSet::new();
     let source = root.join("sensor-ebpf/src");
     for entry in std::fs::read_dir(&source).with_context(|| source.display().to_string())? {
         let text = std::fs::read_to_string(entry?.path())?;
-        for name in text.lines().filter_map(|line| line.trim().strip_prefix(MARK)?.split('"').next()) {
-            hooks += &format!("HOOK({name})\n");
-        }
+        let names = text.lines().filter_map(|line| line.trim().strip_prefix(MARK)?.split('"').next());
+        hooks.extend(names.map(|name| format!("HOOK({name})\n")));
     }
     let include = dir.join("include");
     std::fs::create_dir_all(&include)?;
-    std::fs::write(include.join("hooks.h"), hooks)?;
+    std::fs::write(include.join("hooks.h"), hooks.into_iter().collect::<String>())?;
     let object = dir.join("lookup.o");
     let mut clang = Command::new(build::CLANG);
     clang.args(["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-c", "-I"]).arg(&include);

@@ -17,11 +17,15 @@ const SCENARIOS: [&str; 9] =
 /// Seven operations, each alone and in a burst.
 const FIGURES: usize = 14;
 const SAMPLES: u64 = 2000;
+/// How often `rgt exec` is measured.
+const STARTS: usize = 5;
 
 #[derive(Default)]
 pub struct Told {
     kernel: String,
     scenarios: Vec<Scenario>,
+    /// From `rgt exec` to its command.
+    starts: Vec<u64>,
 }
 
 #[derive(Default)]
@@ -78,6 +82,7 @@ impl Told {
                 };
                 self.last()?.figures.push(figure);
             }
+            Some("start") => self.starts.push(number(1)?),
             Some("memory") => self.last()?.daemon_kib = Some(number(1)?),
             Some("ledger") => {
                 self.last()?.ledger = Some(Ledger {
@@ -102,6 +107,9 @@ impl Told {
         let names: Vec<&str> = self.scenarios.iter().map(|s| s.name.as_str()).collect();
         if names != SCENARIOS {
             bail!("the VM told of {names:?}, not of {SCENARIOS:?}");
+        }
+        if self.starts.len() != STARTS {
+            bail!("`rgt exec` was measured {} times, not {STARTS}", self.starts.len());
         }
         for scenario in &self.scenarios {
             let name = &scenario.name;
@@ -138,6 +146,13 @@ impl Told {
         Some(figure.median)
     }
 
+    /// The median.
+    fn start(&self) -> Option<u64> {
+        let mut starts = self.starts.clone();
+        starts.sort_unstable();
+        starts.get(starts.len() / 2).copied()
+    }
+
     fn over_nothing(&self, figure: &Figure) -> Option<i64> {
         let nothing = self.median(NOTHING, &figure.operation, &figure.pace)?;
         figure.median.checked_signed_diff(nothing)
@@ -168,7 +183,7 @@ impl Told {
                 value
             })
             .collect();
-        json!({ "unit": "instructions of the guest", "kernel": self.kernel, "cpu": cpu, "rgt": rgt, "scenarios": scenarios })
+        json!({ "unit": "instructions of the guest", "kernel": self.kernel, "cpu": cpu, "rgt": rgt, "scenarios": scenarios, "exec_to_command": self.start() })
     }
 
     /// Medians: absolute for nothing, added for the others.
@@ -200,6 +215,9 @@ impl Told {
                 let _ =
                     write!(text, "\n{} {}: a neighbour pays {whole}.{part:02} times a look-up", of.operation, of.pace);
             }
+        }
+        if let Some(start) = self.start() {
+            let _ = write!(text, "\nrgt exec to its command, daemon up and policy in force: {start}");
         }
         for scenario in &self.scenarios {
             if let Some(kib) = scenario.daemon_kib {
