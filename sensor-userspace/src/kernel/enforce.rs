@@ -5,11 +5,10 @@ use std::{
     ffi::CString,
     fs,
     io::{self, Read as _, Write as _},
-    os::{fd::RawFd, unix::ffi::OsStrExt as _},
+    os::unix::ffi::OsStrExt as _,
     path::Path,
 };
 
-use aya_obj::btf::Btf;
 use sensor_common::event::Governed;
 
 use super::{
@@ -63,9 +62,7 @@ fn preempts() -> bool {
 
 impl Enforcer {
     pub fn new(
-        object: &[u8],
-        types: &Btf,
-        fds: &HashMap<String, RawFd>,
+        from: &hooks::Source<'_>,
         standings: Standings,
         policies: Policies,
         filesystems: Filesystems,
@@ -86,7 +83,7 @@ impl Enforcer {
             in_force: HashMap::new(),
         };
         for mode in ways(&mut enforcer.notes) {
-            match hooks::load(object, types, fds, mode) {
+            match hooks::load(from, mode) {
                 Ok(hooks) if hooks.refused.is_empty() => {
                     enforcer.hooks = Some(hooks);
                     enforcer.mode = mode;

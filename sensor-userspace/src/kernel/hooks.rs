@@ -138,8 +138,18 @@ fn target(name: &str, mode: Mode) -> String {
     }
 }
 
-/// Loads and attaches every hook of the object the given way; `kernel` is the running kernel's types.
-pub fn load(object: &[u8], kernel: &Btf, maps: &HashMap<String, RawFd>, mode: Mode) -> io::Result<Hooks> {
+/// What hooks are loaded from.
+pub struct Source<'a> {
+    pub object: &'a [u8],
+    /// The running kernel's.
+    pub types: &'a Btf,
+    /// By name.
+    pub maps: &'a HashMap<String, RawFd>,
+}
+
+/// Loads and attaches every hook of the object the given way.
+pub fn load(from: &Source<'_>, mode: Mode) -> io::Result<Hooks> {
+    let Source { object, types: kernel, maps } = *from;
     let mut object = Object::parse(object).map_err(io::Error::other)?;
     // What the oldest kernel takes; the newer ones take it as well.
     let features = BtfFeatures::new(true, true, true, true, false, false, false, false);

@@ -31,6 +31,7 @@ use super::{
     decode::{self, Reader},
     enforce::{self, Enforcer},
     filesystems::Filesystems,
+    hooks,
     object::{LoadError, OBJECT, borrow, descriptor, missing, policy_maps, refused, set, standings, take},
     pending::Slots,
     pins::{GOVERNED, Pins, SHARED},
@@ -454,8 +455,8 @@ fn enforcer(bpf: &mut Ebpf, types: &Btf, places: Vec<Vec<u8>>, first_generation:
     let written = Written::new(written, notes);
     let counts = KernelMap::try_from(take(bpf, "COUNTED")?).map_err(refused("map COUNTED"))?;
     let counts = Counts::new(counts);
-    Enforcer::new(OBJECT, types, &fds, standings, policies, filesystems, written, counts)
-        .map_err(refused("preparing enforcement"))
+    let from = hooks::Source { object: OBJECT, types, maps: &fds };
+    Enforcer::new(&from, standings, policies, filesystems, written, counts).map_err(refused("preparing enforcement"))
 }
 
 /// What names are hashed with: the daemon's before, where there was one, for objects that limits have counted go by it.

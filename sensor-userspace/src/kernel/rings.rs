@@ -18,10 +18,13 @@ const WATERMARK_NS: u64 = 2_000_000;
 /// Events taken from a ring before the others get their turn.
 const AT_ONCE: usize = 8_192;
 
+/// When it was made, the how manieth it came, whose it is, its bytes: in the order in which they are handed on.
+type Waiting = (u64, u64, (AgentNo, Ring), Vec<u8>);
+
 pub struct Rings {
     rare: RingBuf<MapData>,
     flood: RingBuf<MapData>,
-    waiting: BinaryHeap<Reverse<(u64, u64, (AgentNo, Ring), Vec<u8>)>>,
+    waiting: BinaryHeap<Reverse<Waiting>>,
     /// Of those, how many are an agent's.
     unripe: HashMap<(AgentNo, Ring), u64>,
     arrivals: u64,

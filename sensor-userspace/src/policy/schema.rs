@@ -286,9 +286,8 @@ pub(super) mod tests {
     pub(in crate::policy) fn errors(text: &str) -> Vec<String> {
         let validator = jsonschema::validator_for(&schema()).unwrap();
         let root = yaml::read(text, 0, &mut Report::over(vec!["t.yaml".to_owned()])).unwrap();
-        let errors =
-            validator.iter_errors(&value(&root)).map(|error| format!("{}: {error}", error.instance_path())).collect();
-        errors
+        let value = value(&root);
+        validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect()
     }
 
     #[test]

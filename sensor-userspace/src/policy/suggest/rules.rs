@@ -224,7 +224,7 @@ impl Maker<'_> {
     /// Denies the secrets that a wide line below would take in and that were not named above.
     fn guard(&self, secrets: &Secrets, rules: &[Rule]) -> Option<Rule> {
         let mut found: BTreeSet<Secret> = secrets.expected().cloned().collect();
-        for ((_, thing), _) in &self.observed.things {
+        for (_, thing) in self.observed.things.keys() {
             if let Thing::Place(path) = thing {
                 found.extend(secrets.of(path));
             }

@@ -333,7 +333,7 @@ fn path(random: &mut Random) -> Vec<u8> {
         _ => Vec::new(),
     };
     for _ in 0..random.below(5) {
-        path.push(b'/');
+        path.extend(b"/");
         match random.below(4) {
             0 => path.extend(format!("f{}", random.below(300)).bytes()),
             1 if random.one_in(12) => path.extend([b'x'; 300]),
