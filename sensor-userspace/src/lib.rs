@@ -8,6 +8,7 @@ pub mod control;
 pub mod daemon;
 pub mod kernel;
 pub mod ledger;
+mod near;
 pub mod policy;
 pub mod record;
 pub mod risk;

@@ -8,6 +8,7 @@ use sensor_common::guard::Guard;
 use super::kind::Kind;
 use super::{Config, KeyEncoding, MAX_TRAJECTORY, SealMode};
 use crate::agent::stays_in_uri;
+use crate::near::suggestion;
 
 pub(super) type Setter = fn(&mut Config, &str) -> Result<(), String>;
 
@@ -123,9 +124,9 @@ fn guards(value: &str) -> Result<u32, String> {
 
 fn no_guard(name: &str) -> String {
     let known = Guard::ALL.iter().map(|guard| guard.name());
-    match known.clone().map(|other| (distance(name, other), other)).min() {
-        Some((far, near)) if far <= 3 => format!("the guard has no rule `{name}`; did you mean `{near}`?"),
-        _ => format!("the guard has no rule `{name}`; there are: {}", known.collect::<Vec<_>>().join(", ")),
+    match suggestion(name, known.clone()) {
+        Some(meant) => format!("the guard has no rule `{name}`; {meant}"),
+        None => format!("the guard has no rule `{name}`; there are: {}", known.collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -165,28 +166,9 @@ pub fn duration(value: &str) -> Result<Duration, String> {
     }
 }
 
-pub(super) fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let known: Vec<&str> = known.collect();
-    let near = known.iter().map(|name| (distance(key, name), *name)).min();
-    match near {
-        Some((far, name)) if far <= 2 + name.len() / 4 => {
-            format!("unknown key `{key}`; did you mean `{name}`?")
-        }
-        _ => format!("unknown key `{key}`; there are: {}", known.join(", ")),
+pub(super) fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    match suggestion(key, known.clone()) {
+        Some(meant) => format!("unknown key `{key}`; {meant}"),
+        None => format!("unknown key `{key}`; there are: {}", known.collect::<Vec<_>>().join(", ")),
     }
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let cost = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

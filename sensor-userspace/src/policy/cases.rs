@@ -2,10 +2,10 @@
 
 use sensor_common::action::Action;
 
+use super::circumstances::Circumstances;
 use super::decision::Decision;
 use super::facts::Identity;
 use super::hosts::Hosts;
-use super::judge::Circumstances;
 use super::language::{Case, CaseObject, CaseProgram, Policy, Who};
 use super::limit::Limits;
 use super::object::{Object, Written, pair};

@@ -5,7 +5,7 @@ use std::str::Chars;
 
 use super::pattern::{Part, Pattern, Piece, Variable};
 use super::problem::{At, Report};
-use super::words::suggestion;
+use crate::near::suggestion;
 
 const MAX_COMPONENT: usize = 255;
 const MAX_ABSTRACT: usize = 107;

@@ -6,42 +6,15 @@ use sensor_common::action::Action;
 use sensor_common::guard::Guard;
 use sensor_common::table;
 
+use super::circumstances::Circumstances;
 use super::compiled::{Table, verdict_of};
 use super::decision::{Consequences, Decision, KernelHit, Single, Step, StepResult};
-use super::limit::{Limits, counting};
-use super::object::{Object, Written};
+use super::limit::counting;
+use super::object::Object;
 use super::offered::{asks_in_vain, written};
 use super::program::Program;
 use super::{RULE_DEFAULT, RULE_UNKNOWN, reason};
 use crate::attempt::{Severity, Verdict};
-
-/// How the agent stands when it acts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Circumstances<'a> {
-    /// A bit for each of the policy's labels that is set.
-    pub labels: u32,
-    pub risk: u8,
-    /// A bit for each of the policy's facts that holds.
-    pub facts: u64,
-    /// What it acts on.
-    pub written: Written,
-    /// What it runs.
-    pub program: Program<'a>,
-    pub limits: Limits<'a>,
-}
-
-#[cfg(test)]
-impl Circumstances<'static> {
-    /// An agent of which nothing holds, as a constant.
-    pub const PLAIN: Circumstances<'static> = Circumstances {
-        labels: 0,
-        risk: 0,
-        facts: 0,
-        written: Written::No,
-        program: Program::Unknown,
-        limits: Limits::Given(0),
-    };
-}
 
 impl Table {
     /// Judges an attempt: each action with the object it applies to; deny over challenge over allow.

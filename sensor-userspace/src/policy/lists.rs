@@ -8,8 +8,8 @@ use super::glob;
 use super::language::SetId;
 use super::pattern::{Part, Pattern, Variable};
 use super::problem::{At, Report};
-use super::words::suggestion;
 use super::yaml::{Entry, Kind, Node};
+use crate::near::suggestion;
 
 /// Lists within lists within lists.
 const MAX_DEPTH: usize = 16;

@@ -7,6 +7,7 @@ mod address;
 mod automaton;
 mod bytes;
 mod cases;
+mod circumstances;
 mod compile;
 mod compiled;
 mod decision;
@@ -57,13 +58,13 @@ pub use address::{Destination, Host, exact, protocol_number};
 pub use automaton::{PROGRAM_ROOT, ROOT};
 pub use bytes::ByteAutomaton;
 pub use cases::Outcome;
+pub use circumstances::Circumstances;
 pub use compiled::{Table, TableRule};
 pub use decision::{Consequences, Decision, KernelHit, Step, StepResult};
 pub use facts::{Fact, Identity, Words};
 pub use hosts::{Hosts, MAX_ADDRESSES, octets, told};
 pub use include::read_text;
 pub use json::effect_word;
-pub use judge::Circumstances;
 pub use language::{
     AddressTest, Case, CaseObject, CaseProgram, Effect, FactId, Fallback, LabelId, NumberTest, PathTest, Policy,
     ProgramTest, Rule, SetId, SetLabel, When, Who,
@@ -80,7 +81,6 @@ pub use read_exe::NAMELESS as NAMELESS_PROGRAM;
 pub use read_rule::{has_address, has_place, reaches_sockets};
 pub use schema::schema;
 pub use window::Window;
-pub(crate) use words::suggestion;
 pub use words::{MAX_NAME, is_name, verbs};
 
 /// The rule id of the policy's `default:`.

@@ -6,8 +6,8 @@ use sensor_common::action::Action;
 use sensor_common::table::{self, Candidate, LEVELS, SET};
 
 use super::automaton::{ABSTRACT, ROOT};
+use super::circumstances::Circumstances;
 use super::compiled::Table;
-use super::judge::Circumstances;
 use super::object::{Object, Written};
 use super::place::components;
 use super::read_rule::may_have_place;

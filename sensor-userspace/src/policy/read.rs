@@ -8,9 +8,10 @@ use super::language::{Fallback, Policy, hash_of};
 use super::lists::Lists;
 use super::problem::{At, Errors, Report};
 use super::vocabulary::Vocabulary;
-use super::words::{INCLUDED_KEYS, TOP_KEYS, suggestion, unknown_key};
+use super::words::{INCLUDED_KEYS, TOP_KEYS, unknown_key};
 use super::yaml::{Entry, Kind};
 use super::{read_case, read_hosts, read_rule, sensitivity, shadow};
+use crate::near::suggestion;
 
 /// Rules of one policy.
 const MAX_RULES: usize = 16_384;

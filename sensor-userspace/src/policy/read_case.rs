@@ -14,10 +14,11 @@ use super::read::{choice, word, words};
 use super::read_exe::case_program;
 use super::read_rule::{OBJECTS, has_place, reaches_sockets};
 use super::window::moment;
-use super::words::{suggestion, unknown_key};
+use super::words::unknown_key;
 use super::yaml::{Entry, Kind, Node};
 use super::{RULE_DEFAULT, RULE_UNKNOWN, glob, read_number};
 use crate::attempt::Verdict;
+use crate::near::suggestion;
 
 pub(super) const CASE_KEYS: &[&str] = &[
     "name", "action", "path", "path2", "to", "unix", "signal", "capability", "protocol", "unknown", "nameless",

@@ -6,8 +6,8 @@ use super::language::{Effect, SetLabel};
 use super::problem::Report;
 use super::read::{Reading, choice, words};
 use super::window::end_of;
-use super::words::suggestion;
 use super::yaml::{Entry, Kind, Node};
+use crate::near::suggestion;
 
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 const MAX_LASTING: Duration = Duration::from_secs(365 * 24 * 3600);

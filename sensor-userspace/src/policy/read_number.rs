@@ -5,8 +5,8 @@ use super::lists::reference;
 use super::numbers::Numbered;
 use super::problem::Report;
 use super::read_object::{not_empty, only_not};
-use super::words::suggestion;
 use super::yaml::{Kind, Node};
+use crate::near::suggestion;
 
 /// Reads `signal:` or `capability:` of a rule; `None` with the reason told.
 pub(super) fn numbers(node: &Node, kind: Numbered, report: &mut Report) -> Option<NumberTest> {

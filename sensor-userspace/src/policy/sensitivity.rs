@@ -9,8 +9,9 @@ use super::problem::Report;
 use super::read::Reading;
 use super::read_object::{destinations, sets};
 use super::read_rule::{has_address, may_have_place};
-use super::words::{suggestion, unknown_key};
+use super::words::unknown_key;
 use super::yaml::{Entry, Kind, Node};
+use crate::near::suggestion;
 
 /// Lowest first; a level's number is its position.
 pub const NAMES: [&str; LEVELS] = ["public", "internal", "confidential", "regulated"];

@@ -22,7 +22,7 @@ pub use names::Dialect;
 pub use rules::{LeftOut, Path, Rule};
 pub use write::{readable, times};
 
-use super::judge::Circumstances;
+use super::circumstances::Circumstances;
 use super::pattern::Variables;
 use super::problem::Errors;
 use super::{Fallback, parse};

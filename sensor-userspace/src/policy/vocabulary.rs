@@ -3,7 +3,8 @@
 use super::facts::Fact;
 use super::language::{FactId, LabelId};
 use super::problem::{At, Report};
-use super::words::{MAX_NAME, is_name, suggestion};
+use super::words::{MAX_NAME, is_name};
+use crate::near::suggestion;
 
 /// The kernel keeps an agent's labels in one word of 32 bits …
 const MAX_LABELS: usize = 32;

@@ -4,6 +4,7 @@ use sensor_common::action::{Action, Class};
 
 use super::problem::{At, Report};
 use super::yaml::Entry;
+use crate::near::suggestion;
 
 pub(super) const TOP_KEYS: &[&str] = &[
     "version", "name", "description", "include", "mode", "default", "on_unknown", "unresolved", "lists", "sensitivity",
@@ -115,38 +116,4 @@ pub(super) fn actions(word: &str, at: At, report: &mut Report) -> Option<u32> {
 /// The verbs of an action mask.
 pub fn verbs(actions: u32) -> impl Iterator<Item = Action> {
     Action::ALL.iter().copied().filter(move |action| actions & action.bit() != 0)
-}
-
-/// "did you mean …", when one of `words` is near.
-pub(crate) fn suggestion<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<String> {
-    // Distances to a monster cost its length each, and nothing is near it.
-    if word.len() > 64 {
-        return None;
-    }
-    let limit = (word.chars().count() / 3).clamp(1, 3);
-    words
-        .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours that lead from one word to the other.
-fn distance(from: &str, to: &str) -> usize {
-    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=to.len()).collect();
-    for (row, a) in from.iter().enumerate() {
-        let mut current = vec![row + 1];
-        for (column, b) in to.iter().enumerate() {
-            let replaced = last[column] + usize::from(a != b);
-            let mut best = replaced.min(last[column + 1] + 1).min(current[column] + 1);
-            if row > 0 && column > 0 && *a == to[column - 1] && from[row - 1] == *b {
-                best = best.min(before[column - 1] + 1);
-            }
-            current.push(best);
-        }
-        before = std::mem::replace(&mut last, current);
-    }
-    last.last().copied().unwrap_or(0)
 }

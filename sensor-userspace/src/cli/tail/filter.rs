@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::TailArgs;
 use crate::config::duration;
-use crate::policy::suggestion;
+use crate::near::suggestion;
 use crate::record::time;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,33 @@
+//! What a verdict depends on beside the attempt itself.
+
+use super::limit::Limits;
+use super::object::Written;
+use super::program::Program;
+
+/// How the agent stands when it acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Circumstances<'a> {
+    /// A bit for each of the policy's labels that is set.
+    pub labels: u32,
+    pub risk: u8,
+    /// A bit for each of the policy's facts that holds.
+    pub facts: u64,
+    /// What it acts on.
+    pub written: Written,
+    /// What it runs.
+    pub program: Program<'a>,
+    pub limits: Limits<'a>,
+}
+
+#[cfg(test)]
+impl Circumstances<'static> {
+    /// An agent of which nothing holds, as a constant.
+    pub const PLAIN: Circumstances<'static> = Circumstances {
+        labels: 0,
+        risk: 0,
+        facts: 0,
+        written: Written::No,
+        program: Program::Unknown,
+        limits: Limits::Given(0),
+    };
+}
