@@ -46,7 +46,7 @@ pub mod flag {
     pub const EXECED: u32 = 512;
     /// The descriptor leads to no place: BASE is the bare name of a memfd, pipe or socket.
     pub const NAMELESS: u32 = 1024;
-    /// What an open returned is no regular file, or the kernel's own: there is nothing to cut.
+    /// What an open returned is no regular file, or one that keeps nothing: there is nothing to cut.
     pub const SPECIAL: u32 = 2048;
 }
 

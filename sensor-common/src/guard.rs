@@ -138,6 +138,12 @@ pub const fn kind_of(magic: u64) -> u32 {
     }
 }
 
+/// Files of these kinds keep nothing that could be cut. (tracefs clears its buffers.)
+#[inline(always)]
+pub const fn keeps_nothing(kind: u32) -> bool {
+    matches!(kind, kind::PROC | kind::SYSFS | kind::CGROUP1 | kind::CGROUP2)
+}
+
 /// All that changes an object or its name.
 pub const CHANGES: u32 = Action::FileWrite.bit()
     | Action::FileCreate.bit()

@@ -5,6 +5,7 @@
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use sensor_common::{
     action::Action,
+    guard::keeps_nothing,
     syscalls::{IO_URING, RENAMEAT2, TRUNCATIONS},
 };
 
@@ -21,8 +22,7 @@ fn removes(dentry: u64) -> i32 {
     slot::in_hook(|slot, index| placed(slot, index, Action::FileDelete, dentry))
 }
 
-/// Cutting to nothing deletes, but in the kernel's own filesystems, whose files keep nothing; a call that cuts also
-/// writes. What an open writes, `file_open` has judged.
+/// Cutting to nothing deletes, where files keep what is in them; a call that cuts also writes. What an open writes, `file_open` has judged.
 #[inline(always)]
 fn cuts(path: u64) -> i32 {
     slot::in_hook(|slot, index| {
@@ -36,7 +36,7 @@ fn cuts(path: u64) -> i32 {
         if truncates {
             refused |= placed(slot, index, Action::FileWrite, dentry);
         }
-        if (!truncates || (args[1] | high) == 0) && guard::kind_at(dentry) == 0 {
+        if (!truncates || (args[1] | high) == 0) && !keeps_nothing(guard::kind_at(dentry)) {
             refused |= placed(slot, index, Action::FileDelete, dentry);
         }
         if refused == 0

@@ -3,7 +3,7 @@
 use sensor_common::{
     action::Action,
     event::{Fault, Mark, Ring, Slot, UNREAD, end, flag, kind, pair},
-    guard::Guard,
+    guard::{Guard, keeps_nothing},
     syscalls::{IO_URING, OPENS, UNLISTED},
     table::effect,
 };
@@ -194,7 +194,7 @@ unsafe fn describe_opened(slot: *mut Slot, task: u64, fd: u64) {
         let Some(inode) = read::<u64>(file + off::off_file_inode()) else { return };
         let special = read::<u16>(inode + off::off_inode_mode()).is_some_and(|kind| kind & S_IFMT != S_IFREG);
         // Only what may be written could be cut.
-        if special || mode & FMODE_WRITE != 0 && guard::kind_of_inode(inode) != 0 {
+        if special || mode & FMODE_WRITE != 0 && keeps_nothing(guard::kind_of_inode(inode)) {
             (*attempt).flags |= flag::SPECIAL;
         }
     }
