@@ -28,6 +28,7 @@ try truncate /data/truncate sh -c ': >/data/truncate'
 try cut /data/cut truncate -s 0 /data/cut
 try append /data/append sh -c 'echo more >>/data/append'
 try kernels_own /proc/self/comm sh -c 'echo called >/proc/self/comm'
+try kernels_own_cut /proc/self/comm truncate -s 0 /proc/self/comm
 ln -s /data /tmp/w/link
 try symlink /data/symlink unlink /tmp/w/link/symlink
 try dots /data/dots unlink /tmp/w/../../data/dots

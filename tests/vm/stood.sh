@@ -22,7 +22,12 @@ END
 start
 rgt exec --policy /t/stood.yaml --name stood -- sh /stood-agent.sh >/told 2>/said &
 agent=$!
-until [ -e /data/stood/begun ]; do sleep 0.1; done
+# What the daemon has not come to when it dies, nobody goes on from.
+tries=0
+until [ -e /data/stood/begun ] && rgt agents --json | grep '"agent_id":"stood"' | grep -q '"risk":\(100\|[6-9][0-9]\)' || [ $tries -ge 100 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
 kill -9 $daemon
 wait $daemon 2>/dev/null
 start

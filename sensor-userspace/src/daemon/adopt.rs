@@ -89,7 +89,8 @@ impl<S: EventSource> Engine<S> {
         agent.approvals.retain(|approval| approval.record.is_some());
         agent.look_at_facts();
         // Whoever brings a daemon down must not cool off by it.
-        if let Some(stood) = self.source.stood_before(number) {
+        let stood = self.source.stood_before(number);
+        if let Some(stood) = stood {
             agent.recorder.go_on_from(stood.risk);
         }
         agent.how.risk = agent.recorder.risk();
@@ -111,11 +112,14 @@ impl<S: EventSource> Engine<S> {
         agent.told = self.source.told(number);
         let standing = &self.desk.standing;
         let (actions, trajectory) = agent.recorder.so_far();
+        let reason = match stood {
+            Some(_) => "another daemon goes on with it, from the score that stood; the trajectory begins anew",
+            None => {
+                "another daemon goes on with it; how it stood cannot be told, so that score and trajectory begin anew"
+            }
+        };
         let fields = [
-            (
-                "reason",
-                Field::Str("another daemon goes on with it, from the score that stood; the trajectory begins anew"),
-            ),
+            ("reason", Field::Str(reason)),
             ("actions", Field::Uint(actions)),
             ("behavioral_trajectory", Field::Raw(&trajectory)),
             ("mode", Field::Str(standing.mode_of(&agent.table).name())),

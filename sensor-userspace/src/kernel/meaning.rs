@@ -69,6 +69,8 @@ fn open(how: u64, flags: u32, succeeded: bool) -> Vec<(Action, Operand)> {
     means.into_iter().map(|action| (action, Operand::First)).collect()
 }
 
+const TRUNCATES: [&str; 4] = ["truncate", "ftruncate", "truncate64", "ftruncate64"];
+
 /// Puts right what the arguments alone suggest by what hooks found, and adds what only they know.
 pub fn as_found(row: &Syscall, means: &mut Vec<(Action, Operand)>, hooks: &[HookVerdict]) {
     if hooks.is_empty() {
@@ -80,6 +82,10 @@ pub fn as_found(row: &Syscall, means: &mut Vec<(Action, Operand)>, hooks: &[Hook
         _ if row.is_of_hooks() => means.clear(),
         Shape::Open | Shape::OpenHow => correct_open(means, &found, &access),
         _ if row.name == "creat" => correct_open(means, &found, &access),
+        // Its hook knows whether there is anything to cut.
+        _ if TRUNCATES.contains(&row.name) && found(Action::FileWrite) => {
+            means.retain(|(action, _)| *action != Action::FileDelete || found(*action));
+        }
         // Its hook sees all of it, and knows what stands at the new name.
         _ if row.action == Action::FileRename => means.retain(|(action, _)| found(*action)),
         _ => {}
@@ -160,6 +166,10 @@ mod tests {
         assert_eq!(verbs("openat", &[FileCreate], &make), [FileCreate, FileWrite]);
         assert_eq!(verbs("creat", &[FileCreate, FileWrite], &make), [FileCreate, FileWrite]);
         assert_eq!(verbs("open", &[DirList], &[FileRead]), [DirList]);
+        let cut = [FileWrite, FileDelete];
+        assert_eq!(verbs("truncate", &cut, &cut), cut);
+        assert_eq!(verbs("ftruncate", &[FileWrite], &cut), [FileWrite], "of a file that keeps nothing");
+        assert_eq!(verbs("truncate", &[Action::SysCapability], &cut), [FileWrite, FileDelete, Action::SysCapability]);
         let renamed = [FileRename, FileDelete, FileCreate, FileDelete];
         let made = [FileRename, FileDelete, FileCreate];
         assert_eq!(verbs("rename", &made, &renamed), renamed);

@@ -63,6 +63,11 @@ impl Destination {
         there && (self.ports.0..=self.ports.1).contains(&port) && self.protocol.is_none_or(|wanted| wanted == protocol)
     }
 
+    /// `*`: every address, port and protocol.
+    pub(super) fn is_everywhere(&self) -> bool {
+        matches!(self.host, Host::Net { prefix: 0, .. }) && self.ports == (0, u16::MAX) && self.protocol.is_none()
+    }
+
     /// Whether every address of `other` lies in `self`.
     pub(super) fn covers(&self, other: &Destination) -> bool {
         let host = match (&self.host, &other.host) {

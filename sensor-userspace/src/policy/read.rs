@@ -120,6 +120,10 @@ fn read(file_name: &str, text: &str, open: &mut Open<'_>, report: &mut Report) -
     reading.lists.finish(report);
     if let Some(entry) = get(main, "unresolved") {
         policy.rules.extend(read_hosts::unresolved(entry, &policy, report));
+        if policy.rules.len() > MAX_RULES {
+            let text = format!("`unresolved` is a rule beside {MAX_RULES} others, which are all that there may be");
+            report.error(entry.at, text, "join rules that differ only in their paths or actions");
+        }
     }
     (policy.labels, policy.facts) = reading.vocabulary.finish(report);
     policy.sets = reading.lists.sets;

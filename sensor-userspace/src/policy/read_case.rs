@@ -16,7 +16,7 @@ use super::read_rule::{OBJECTS, has_place, reaches_sockets};
 use super::window::moment;
 use super::words::unknown_key;
 use super::yaml::{Entry, Kind, Node};
-use super::{RULE_DEFAULT, RULE_UNKNOWN, glob, read_number};
+use super::{RULE_DEFAULT, RULE_UNKNOWN, RULE_UNRESOLVED, glob, read_number};
 use crate::attempt::Verdict;
 use crate::near::suggestion;
 
@@ -307,6 +307,11 @@ pub(super) fn literal(entry: &Entry, is_one: &dyn Fn(&[Part]) -> bool, report: &
 
 fn known(rule: &str, entry: &Entry, ids: &HashSet<&str>, report: &mut Report) {
     if ids.contains(rule) || [RULE_DEFAULT, RULE_UNKNOWN].contains(&rule) {
+        return;
+    }
+    if rule == RULE_UNRESOLVED {
+        let text = format!("the case names `{rule}`, and the policy has no `unresolved:` that could decide");
+        report.error(entry.value.at, text, "write `unresolved: deny` at the top");
         return;
     }
     let near = ids.iter().copied().take(256).chain([RULE_DEFAULT, RULE_UNKNOWN]);

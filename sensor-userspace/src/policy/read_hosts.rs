@@ -59,6 +59,11 @@ pub(super) fn unresolved(entry: &Entry, policy: &Policy, report: &mut Report) ->
         report.error(entry.at, text, "name hosts under `to:`, or say `default:` in its place");
         return None;
     }
+    if effect != Effect::Allow && policy.default == Fallback::Allow {
+        let text = "what goes to a host that rules name, and that none of them decides, is left to `default: allow`";
+        let hint = "say `default: deny` and allow the rest, or nothing keeps other ports and unmet conditions in";
+        report.warning(entry.at, text, hint);
+    }
     let every_port = |name: &str| address::read(name, entry.at).ok();
     Some(Rule {
         id: RULE_UNRESOLVED.to_owned(),

@@ -2,9 +2,9 @@
 //! be judged (lists that are named, labels, shadowed rules) `rgt policy check` says.
 
 use sensor_common::action::{Action, Class};
-use sensor_common::numbers::SIGNALS;
 use serde_json::{Map, Value, json};
 
+use super::numbers::Numbered;
 use super::read_case::VERDICTS;
 use super::read_consequence::ERRNOS;
 use super::read_rule::SEVERITIES;
@@ -21,11 +21,11 @@ pub fn schema() -> Value {
         "title": "rgt policy",
         "description": "What agents may do. A file that others include may have fewer keys; `rgt policy check` says which.",
         "$defs": {
-            "words": one_or_more(json!({ "type": ["string", "number", "boolean"] })),
+            "words": one_or_more(word()),
             "actions": one_or_more(actions()),
             "paths": one_or_more(json!({ "type": "string", "minLength": 1 })),
             "rule": rule(),
-            "when": object(when(), &[]),
+            "when": whole(object(when(), &[])),
             "case": object(case(), &["action", "verdict"]),
         },
     });
@@ -42,13 +42,17 @@ fn top() -> Vec<Key> {
         ("to", refer("paths"), "Addresses and networks"),
     ], &[])] });
     let levels = sensitivity::NAMES.iter().skip(1).map(|name| (*name, level.clone(), "What is so sensitive")).collect();
-    let text = json!({ "type": "string" });
+    let text = word();
     let listed = json!({ "type": "array", "minItems": 1, "items": { "type": "string" } });
     vec![
-        ("version", json!({ "const": 1 }), "The version of the language"),
+        ("version", json!({ "enum": [1, "1"] }), "The version of the language"),
         ("name", text.clone(), "Records name the policy by it; else the file's name"),
         ("description", text.clone(), "A sentence"),
-        ("include", one_or_more(text.clone()), "Files, relative to this one, whose rules stand before this one's"),
+        (
+            "include",
+            one_or_more_or_none(text.clone()),
+            "Files, relative to this one, whose rules stand before this one's",
+        ),
         ("mode", words(&["enforce", "observe"]), "observe: judge and record everything, refuse nothing"),
         ("default", words(&["allow", "deny"]), "What holds where no rule matches"),
         ("on_unknown", words(&["allow", "deny"]), "What holds where a rule asks for a place that cannot be told"),
@@ -89,20 +93,25 @@ fn rule() -> Value {
 }
 
 fn rule_keys() -> Vec<Key> {
-    let text = json!({ "type": "string" });
-    let label = json!({ "anyOf": [{ "type": "string" }, object(vec![
-        ("set", json!({ "type": "string" }), "The label"),
+    let text = word();
+    let label = json!({ "anyOf": [word(), object(vec![
+        ("set", word(), "The label"),
         ("for", duration(), "How long; else the whole run"),
     ], &["set"])] });
-    let path = object(
+    let mut path = object(
         vec![
             ("not", refer("paths"), "All places but these"),
-            ("written_by_agent", json!({ "type": "boolean" }), "What the agent's run has written"),
+            ("written_by_agent", truth(), "What the agent's run has written"),
         ],
         &[],
     );
+    (path["minProperties"], path["maxProperties"]) = (1.into(), 1.into());
     vec![
-        ("id", json!({ "type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$" }), "Records name the rule by it"),
+        (
+            "id",
+            json!({ "type": ["string", "number", "boolean"], "pattern": "^[A-Za-z0-9_.-]{1,64}$" }),
+            "Records name the rule by it",
+        ),
         ("description", text.clone(), "A sentence"),
         ("allow", refer("actions"), "These actions go ahead"),
         ("deny", refer("actions"), "These actions are refused"),
@@ -140,7 +149,7 @@ fn when() -> Vec<Key> {
     let label = object(vec![("any", refer("words"), "One of these"), ("not", refer("words"), "None of these")], &[]);
     let amount = json!({ "anyOf": [{ "type": "integer", "minimum": 1 },
         { "type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB)?$" }] });
-    let limit = object(
+    let mut limit = object(
         vec![
             ("within", amount.clone(), "Holds up to so many"),
             ("beyond", amount, "Holds from one more on"),
@@ -149,6 +158,7 @@ fn when() -> Vec<Key> {
         ],
         &[],
     );
+    limit["oneOf"] = json!([{ "required": ["within"] }, { "required": ["beyond"] }]);
     vec![
         ("label", json!({ "anyOf": [refer("words"), label] }), "The agent has the label, or one of them"),
         ("risk", json!({ "type": "string" }), "Its risk is there: \">=85\", \"<50\", \"50-80\""),
@@ -164,8 +174,7 @@ fn when() -> Vec<Key> {
 }
 
 fn case() -> Vec<Key> {
-    let text = json!({ "type": "string" });
-    let truth = json!({ "type": "boolean" });
+    let text = word();
     vec![
         ("name", text.clone(), "What to call it"),
         ("action", one_or_more(named(Action::ALL.iter().map(|action| action.verb()))), "What one call means"),
@@ -176,13 +185,17 @@ fn case() -> Vec<Key> {
         ("signal", json!({ "type": ["string", "integer"] }), "One signal; 0 asks whether somebody is there"),
         ("capability", capability(), "One capability"),
         ("protocol", words(&["tcp", "udp"]), "Of `to`; else tcp"),
-        ("unknown", truth.clone(), "The place cannot be told"),
-        ("nameless", truth.clone(), "A thing without a file name, such as a memfd"),
-        ("written", truth, "The agent has written it"),
+        ("unknown", truth(), "The place cannot be told"),
+        ("nameless", truth(), "A thing without a file name, such as a memfd"),
+        ("written", truth(), "The agent has written it"),
         ("exe", text.clone(), "The program that acts"),
         ("labels", refer("words"), "What the agent is marked with"),
         ("exceeds", refer("words"), "Rules whose limits the attempt exceeds"),
-        ("risk", json!({ "type": "integer", "minimum": 0, "maximum": 100 }), "The agent's risk"),
+        (
+            "risk",
+            json!({ "anyOf": [{ "type": "integer", "minimum": 0, "maximum": 100 }, { "type": "string", "pattern": "^[0-9]{1,3}$" }] }),
+            "The agent's risk",
+        ),
         ("agent", text.clone(), "The agent's name"),
         ("principal", text.clone(), "On whose authority it runs"),
         ("role", text.clone(), "Its role"),
@@ -199,17 +212,27 @@ fn actions() -> Value {
     let verbs = Action::ALL.iter().map(|action| action.verb());
     let mut families: Vec<String> =
         verbs.clone().filter_map(|verb| Some(format!("{}.*", verb.split_once('.')?.0))).collect();
+    families.sort();
     families.dedup();
     let classes = Class::ALL.iter().map(|class| class.name());
     let all = ["*"].into_iter().chain(verbs).chain(classes).map(str::to_owned).chain(families);
     json!({ "enum": all.collect::<Vec<_>>() })
 }
 
-/// By name with or without `SIG`, a real-time one, or by number.
+/// By name with or without `SIG`, or by number.
 fn signal() -> Value {
-    let names: Vec<&str> = SIGNALS.iter().map(|name| name.trim_start_matches("SIG")).collect();
-    let pattern = format!("^(SIG)?({})$|^SIGRT|^RT|^[0-9]+$", names.join("|"));
-    json!({ "anyOf": [{ "type": "string", "pattern": pattern }, { "type": "integer", "minimum": 0, "maximum": 64 }] })
+    let names: Vec<&str> = Numbered::Signal.words().collect();
+    json!({ "anyOf": [{ "enum": names }, { "type": "integer", "minimum": 0, "maximum": 64 },
+        { "type": "string", "pattern": "^([0-9]|[1-5][0-9]|6[0-4])$" }] })
+}
+
+/// What YAML reads as a number or a truth is a word to the language.
+fn word() -> Value {
+    json!({ "type": ["string", "number", "boolean"] })
+}
+
+fn truth() -> Value {
+    json!({ "enum": [true, false, "true", "false"] })
 }
 
 fn capability() -> Value {
@@ -247,6 +270,12 @@ fn or_not(this: Value) -> Value {
     json!({ "anyOf": [this, not] })
 }
 
+/// Not without a key.
+fn whole(mut object: Value) -> Value {
+    object["minProperties"] = 1.into();
+    object
+}
+
 fn object(keys: Vec<Key>, required: &[&str]) -> Value {
     let described = |(key, mut schema, sentence): Key| {
         schema["description"] = sentence.into();
@@ -259,6 +288,7 @@ fn object(keys: Vec<Key>, required: &[&str]) -> Value {
 #[cfg(test)]
 pub(super) mod tests {
     use std::collections::BTreeSet;
+    use std::sync::LazyLock;
 
     use super::*;
     use crate::policy::problem::Report;
@@ -284,10 +314,11 @@ pub(super) mod tests {
 
     /// What an editor would underline.
     pub(in crate::policy) fn errors(text: &str) -> Vec<String> {
-        let validator = jsonschema::validator_for(&schema()).unwrap();
+        static VALIDATOR: LazyLock<jsonschema::Validator> =
+            LazyLock::new(|| jsonschema::validator_for(&schema()).unwrap());
         let root = yaml::read(text, 0, &mut Report::over(vec!["t.yaml".to_owned()])).unwrap();
         let value = value(&root);
-        validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect()
+        VALIDATOR.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect()
     }
 
     #[test]
@@ -319,6 +350,13 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn words_need_no_quotes() {
+        let text = "version: '1'\nname: 7\ninclude: []\nrules:\n  - { id: 7, deny: proc.signal, signal: [IOT, SIGPOLL, 9, '15'], label: 7, owner: 1 }\n\
+                    tests:\n  - { action: proc.signal, signal: CLD, principal: 1000, risk: '90', written: 'true', verdict: deny, rule: 7 }\n";
+        assert_eq!(errors(text), [""; 0]);
+    }
+
+    #[test]
     fn what_is_none_does_not() {
         for (text, place) in [
             ("version: 2\nrules: [{ id: A, deny: '*' }]\n", "/version"),
@@ -329,6 +367,9 @@ pub(super) mod tests {
             ("version: 1\nrules: [{ id: A, deny: '*', path: { nto: [/a] } }]\n", "/rules/0/path"),
             ("version: 1\nrules: [{ id: A, deny: '*', when: { lable: x } }]\n", "/rules/0/when"),
             ("version: 1\nrules: [{ id: A, deny: '*', signal: SIGKIL }]\n", "/rules/0/signal"),
+            ("version: 1\nrules: [{ id: A, deny: '*', path: { not: /a, written_by_agent: true } }]\n", "/rules/0/path"),
+            ("version: 1\nrules: [{ id: A, deny: '*', when: {} }]\n", "/rules/0/when"),
+            ("version: 1\nrules: [{ id: A, deny: '*', when: { limit: { per: 1h } } }]\n", "/rules/0/when/limit"),
             (
                 "version: 1\nrules: [{ id: A, deny: '*' }]\ntests: [{ action: file.read, verdict: no }]\n",
                 "/tests/0/verdict",

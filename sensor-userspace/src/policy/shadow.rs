@@ -133,6 +133,7 @@ impl Search<'_> {
             (AddressTest::Any, _) => true,
             (AddressTest::In(outer), AddressTest::In(inner)) => self.holds(outer, inner),
             (AddressTest::NotIn(outer), AddressTest::NotIn(inner)) => self.holds(inner, outer),
+            (AddressTest::In(outer), AddressTest::NotIn(_)) => outer.iter().any(Destination::is_everywhere),
             _ => false,
         };
         let programs = || match (&earlier.exe, &rule.exe) {

@@ -173,7 +173,7 @@ impl Recorder {
     }
 
     /// A `sandbox.event`: `start`, `stop`, `hold`, `contain`, `release`, or `adopt` by a daemon
-    /// that goes on with a run whose trajectory and score it does not know.
+    /// that goes on with a run of which it knows the score at most.
     pub fn sandbox(&mut self, kind: &str, fields: &[(&str, Field<'_>)], ledger: &mut Ledger) -> Result<RecordId> {
         let score = Field::Uint(u64::from(self.risk.score()));
         let mut all = vec![("live_risk_score", score)];

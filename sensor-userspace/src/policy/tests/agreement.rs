@@ -8,6 +8,7 @@ use sensor_common::action::Action;
 use super::{Random, naive};
 use crate::policy::{
     Circumstances, Host, Identity, Limits, Object, Policy, Program, RULE_UNKNOWN, Variables, Written, exact, parse,
+    schema,
 };
 
 const NAMES: [&str; 5] = ["a", "b", "ab", "a.key", ".env"];
@@ -171,6 +172,7 @@ fn the_table_agrees_with_the_naive_reader() {
             writeln!(text, "unresolved: {}", random.pick(&["allow", "deny", "challenge"])).unwrap();
             policy = parse("t.yaml", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         }
+        assert_eq!(schema::tests::errors(&text), [""; 0], "{text}");
         let table = policy
             .compile_with(&variables, &policy.stand_in_hosts())
             .unwrap_or_else(|errors| panic!("{errors}\n{text}"));

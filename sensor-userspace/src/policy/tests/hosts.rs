@@ -148,6 +148,25 @@ fn what_no_name_stands_for_is_decided_last() {
     assert_eq!(unknown.rule_id, "RULE_UNKNOWN");
 }
 
+/// What rules name and do not decide is not theirs.
+#[test]
+fn what_is_left_to_the_default_is_said() {
+    let warned = |default: &str, unresolved: &str| {
+        let text = format!(
+            "version: 1\nname: t\ndefault: {default}\nunresolved: {unresolved}\nrules:\n  - {{ id: A, allow: net.connect, to: \"api.example.com:443\" }}\n  - {{ id: B, deny: net.send }}\n"
+        );
+        let warnings = policy(&text).warnings;
+        warnings.iter().any(|warning| warning.to_string().contains("is left to `default: allow`"))
+    };
+    assert!(warned("allow", "deny") && warned("allow", "challenge"));
+    assert!(!warned("deny", "deny") && !warned("allow", "allow"));
+    let shadowed = policy(
+        "version: 1\nname: t\nunresolved: deny\nrules:\n  - { id: A, allow: net.connect, to: api.example.com }\n  - { id: ALL, deny: net.*, to: \"*\" }\n",
+    );
+    let told = shadowed.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(told.contains("`RULE_UNRESOLVED` never decides"), "{told}");
+}
+
 #[test]
 fn unresolved_needs_names_and_a_verdict() {
     let text = |unresolved: &str, to: &str| {
@@ -155,6 +174,12 @@ fn unresolved_needs_names_and_a_verdict() {
     };
     one(text("deny", "10.0.0.0/8"), "5:1 [-] no rule names a host, so that no address is one's");
     one(text("dney", "api.example.com"), "5:13 [-] `unresolved` cannot be `dney` ...did you mean `deny`?");
+    one(
+        with(
+            "rules: [{ id: A, allow: net.connect }]\ntests: [{ action: net.connect, verdict: deny, rule: RULE_UNRESOLVED }]\n",
+        ),
+        "6:53 [-] the case names `RULE_UNRESOLVED`, and the policy has no `unresolved:`",
+    );
     one(
         with("rules: [{ id: RULE_UNRESOLVED, allow: net.connect }]\n"),
         "5:15 [RULE_UNRESOLVED] the id `RULE_UNRESOLVED` belongs to rgt itself",
