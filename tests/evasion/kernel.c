@@ -73,13 +73,14 @@ static void helper_behind_a_link(void) { claim(open("/opt/bridge-stp", O_WRONLY)
 static void helper_covered(void) {
     NEED(mount(script(scratch("helper"), "helper_covered"), key_helper, NULL, MS_BIND, NULL));
     want_key();
-    umount(key_helper);
+    umount2(key_helper, MNT_DETACH);
 }
 static void helpers_covered(void) {
     script(scratch("request-key"), "helpers_covered");
     NEED(mount(scratch_dir, "/sbin", NULL, MS_BIND, NULL));
     want_key();
-    umount("/sbin");
+    // The helper may not have ended yet, and nothing must stay covered for those that follow.
+    umount2("/sbin", MNT_DETACH);
 }
 static void helper_through_an_overlay(void) {
     char options[8192];
@@ -89,7 +90,7 @@ static void helper_through_an_overlay(void) {
     int mounted = mount("overlay", scratch("m"), "overlay", 0, options);
     if (mounted == 0 && script(scratch("m/modprobe"), "helper_through_an_overlay")) want_module();
     unlink(scratch("m/modprobe"));
-    umount(scratch("m"));
+    umount2(scratch("m"), MNT_DETACH);
     rmdir("/usr/evade-work/work");
     rmdir("/usr/evade-work");
 }
