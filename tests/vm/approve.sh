@@ -24,7 +24,7 @@ asking second STILL_WAITS >/second.yaml
 watch
 rgt exec --policy /first.yaml --name approver -- sh /t/approver.sh &
 agent=$!
-until [ -e /tmp/w/own ]; do sleep 0.1; done
+until [ -s /tmp/w/own ]; do sleep 0.1; done
 fact "approve own" "$(cat /tmp/w/own) $(grep -c 'governed process' /tmp/w/own.err)"
 su agent -s /bin/sh -c 'rgt approve approver deploy' >/dev/null 2>&1
 fact "approve user" $?

@@ -137,7 +137,7 @@ full=$!
 until [ -e /ready ]; do sleep 0.2; done
 # No agent's: what fills the table is not recorded.
 /full/full /filling
-until [ -e /filled ]; do sleep 0.2; done
+until [ -s /filled ]; do sleep 0.2; done
 fact filled "$(cat /filled)"
 fact "neighbour forks" "$(busybox echo yes)"
 wait $full
