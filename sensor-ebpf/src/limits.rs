@@ -14,7 +14,7 @@ use crate::{
     kernel::add,
     maps,
     rules::{self, asks_program_in_vain, rule_of},
-    turn::is_ours,
+    turn,
 };
 
 /// Of the kernel's map update: fail if the key is there.
@@ -78,8 +78,12 @@ fn holds(slot: *mut Slot, limit: &Limit, effect: u8) -> bool {
 fn exceeds(slot: *mut Slot, limit: &Limit) -> Option<bool> {
     // SAFETY: `slot` points to a whole map value.
     let (agent, amount) = unsafe { ((*slot).attempt.head.agent, (*slot).walk.amount) };
-    // While two daemons' programs judge, those that make the records count.
-    let amount = if is_ours() { amount } else { UNCOUNTED };
+    // While two daemons' programs judge, those that make the records count, and may have done so just before.
+    let amount = match (turn::is_ours(), turn::is_over()) {
+        (true, _) => amount,
+        (_, true) => COUNTED_ALREADY,
+        _ => UNCOUNTED,
+    };
     let window = match limit.seconds {
         0 => 0,
         // SAFETY: takes nothing.

@@ -14,10 +14,20 @@ pub fn is_off() -> bool {
     active() == 0
 }
 
+#[inline(always)]
+fn own() -> u32 {
+    // SAFETY: a pointer into a map value.
+    maps::OWN_GENERATION.get_ptr(0).map_or(0, |own| unsafe { own.read_volatile() })
+}
+
 /// Whether these programs make the records. Not asked where marks are set or actions refused: both sets do that.
 #[inline(always)]
 pub fn is_ours() -> bool {
-    // SAFETY: a pointer into a map value.
-    let own = maps::OWN_GENERATION.get_ptr(0).map_or(0, |own| unsafe { own.read_volatile() });
-    active() == own
+    active() == own()
+}
+
+/// Whether it was these programs' turn before another's: they stay attached until the kernel has come to them.
+#[inline(always)]
+pub fn is_over() -> bool {
+    active().wrapping_sub(own()) as i32 > 0
 }
