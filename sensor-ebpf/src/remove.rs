@@ -22,7 +22,8 @@ fn removes(dentry: u64) -> i32 {
     slot::in_hook(|slot, index| placed(slot, index, Action::FileDelete, dentry))
 }
 
-/// Cutting to nothing deletes, where files keep what is in them; a call that cuts also writes. What an open writes, `file_open` has judged.
+/// Cutting to nothing deletes, where files keep what is in them; a call that cuts also writes. What an open writes,
+/// `file_open` has judged.
 #[inline(always)]
 fn cuts(path: u64) -> i32 {
     slot::in_hook(|slot, index| {

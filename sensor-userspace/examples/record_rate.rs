@@ -4,11 +4,11 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::fs;
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use hmac::{Hmac, Mac};
-use rgt::ledger::{Ledger, LedgerConfig};
+use rgt::ledger::{Ledger, LedgerConfig, Reader};
 use rgt::record::{Recorder, RecorderOptions};
 use serde_json::json;
 use sha2::Sha256;
@@ -20,14 +20,14 @@ const ROUNDS: usize = 5;
 const PATHS: [&[u8]; 4] =
     [b"/usr/lib/x86_64-linux-gnu/libc.so.6", b"/work/src/main.rs", b"/etc/ld.so.cache", b"/tmp/build/deps/main.o"];
 
-fn main() {
+fn main() -> Result<()> {
     let (mut records, mut seals, mut bytes) = (Vec::new(), Vec::new(), 0);
     for _ in 0..ROUNDS {
         let scratch = Scratch::new();
-        records.push(write(&scratch));
-        let lines = lines(&scratch);
+        records.push(write(&scratch)?);
+        let lines = lines(&scratch)?;
         bytes = lines.iter().map(Vec::len).sum();
-        seals.push(seal(&lines));
+        seals.push(seal(&lines)?);
     }
     let per_second = |times: &mut Vec<Duration>| {
         times.sort_unstable();
@@ -39,13 +39,14 @@ fn main() {
         "hmac_per_second": seals as u64, "of_hmac_percent": (records / seals * 100.0).round() as u64,
     });
     println!("{told}");
+    Ok(())
 }
 
 /// Until the last line is with the kernel; nothing is compressed meanwhile.
-fn write(scratch: &Scratch) -> Duration {
+fn write(scratch: &Scratch) -> Result<Duration> {
     let config = LedgerConfig { segment_bytes: u64::MAX, ..scratch.config() };
-    let mut ledger = Ledger::open(&scratch.ledger(), &config).expect("a ledger in the directory for temporary files");
-    let mut recorder = Recorder::new(run("bench"), RecorderOptions::default()).expect("a run's recorder");
+    let mut ledger = Ledger::open(&scratch.ledger(), &config)?;
+    let mut recorder = Recorder::new(run("bench"), RecorderOptions::default())?;
     let judgement = allow();
     let mut at = 1_793_700_000_000_000_000;
     let from = Instant::now();
@@ -53,25 +54,23 @@ fn write(scratch: &Scratch) -> Duration {
         at += 1_000_000;
         let mut attempt = attempt(at, PATHS[number % PATHS.len()]);
         attempt.object = attempt.argument.clone();
-        recorder.attempt(&attempt, &judgement, &mut ledger).expect("a record");
+        recorder.attempt(&attempt, &judgement, &mut ledger)?;
     }
-    ledger.flush(false).expect("the ledger's bytes written");
-    from.elapsed()
+    ledger.flush(false)?;
+    Ok(from.elapsed())
 }
 
-fn lines(scratch: &Scratch) -> Vec<Vec<u8>> {
-    let mut text = Vec::new();
-    for entry in fs::read_dir(scratch.ledger()).expect("the ledger's directory") {
-        let path = entry.expect("its entries").path();
-        if path.extension().is_some_and(|ending| ending == "jsonl") {
-            text.extend(fs::read(path).expect("a segment"));
-        }
+fn lines(scratch: &Scratch) -> Result<Vec<Vec<u8>>> {
+    let mut reader = Reader::open(&scratch.ledger())?;
+    let (mut line, mut all) = (Vec::new(), Vec::new());
+    while reader.next_line(&mut line)?.is_some() {
+        all.push(line.clone());
     }
-    text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+    Ok(all)
 }
 
-fn seal(lines: &[Vec<u8>]) -> Duration {
-    let key = Hmac::<Sha256>::new_from_slice(&[7; 32]).expect("a key of any length");
+fn seal(lines: &[Vec<u8>]) -> Result<Duration> {
+    let key = Hmac::<Sha256>::new_from_slice(&[7; 32])?;
     let from = Instant::now();
     let mut all = 0_u8;
     for line in lines {
@@ -80,5 +79,5 @@ fn seal(lines: &[Vec<u8>]) -> Duration {
         all ^= mac.finalize().into_bytes()[0];
     }
     std::hint::black_box(all);
-    from.elapsed()
+    Ok(from.elapsed())
 }

@@ -6,7 +6,7 @@ pub fn suggestion<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Optio
 }
 
 /// The nearest of `words`, if any is near.
-pub fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Distances to a monster cost its length each, and nothing is near it.
     if word.len() > 64 {
         return None;

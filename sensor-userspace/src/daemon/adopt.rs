@@ -88,18 +88,18 @@ impl<S: EventSource> Engine<S> {
         agent.approvals = kept.approvals;
         agent.approvals.retain(|approval| approval.record.is_some());
         agent.look_at_facts();
-        // Whoever brings a daemon down must not cool off by it.
-        let stood = self.source.stood_before(number);
-        if let Some(stood) = stood {
-            agent.recorder.go_on_from(stood.risk);
-        }
-        agent.how.risk = agent.recorder.risk();
         agent.started_wall = UNIX_EPOCH + Duration::from_secs(kept.started);
         let ago = agent.started_wall.elapsed().unwrap_or_default();
         agent.started = Instant::now().checked_sub(ago).unwrap_or_else(Instant::now);
         agent.generation = self.source.set_policy(number, &agent.table, observe).context("its policy")?;
         // Read once the policy is in force here as well: what is labelled from now on is labelled under both.
-        agent.how.labels = self.source.stood_before(number).map_or(0, |stood| stood.labels);
+        let before = self.source.stood_before(number);
+        if let Some(before) = before {
+            agent.how.labels = before.labels;
+            // Whoever brings a daemon down must not cool off by it.
+            agent.recorder.go_on_from(before.risk);
+        }
+        agent.how.risk = agent.recorder.risk();
         self.source.stand(number, &agent.how);
         self.source.adopt(number, &agent.cgroup).context("its marks")?;
         for pid in self.source.tasks(number) {
@@ -112,7 +112,7 @@ impl<S: EventSource> Engine<S> {
         agent.told = self.source.told(number);
         let standing = &self.desk.standing;
         let (actions, trajectory) = agent.recorder.so_far();
-        let reason = match stood {
+        let reason = match before {
             Some(_) => "another daemon goes on with it, from the score that stood; the trajectory begins anew",
             None => {
                 "another daemon goes on with it; how it stood cannot be told, so that score and trajectory begin anew"

@@ -69,8 +69,6 @@ fn open(how: u64, flags: u32, succeeded: bool) -> Vec<(Action, Operand)> {
     means.into_iter().map(|action| (action, Operand::First)).collect()
 }
 
-const TRUNCATES: [&str; 4] = ["truncate", "ftruncate", "truncate64", "ftruncate64"];
-
 /// Puts right what the arguments alone suggest by what hooks found, and adds what only they know.
 pub fn as_found(row: &Syscall, means: &mut Vec<(Action, Operand)>, hooks: &[HookVerdict]) {
     if hooks.is_empty() {
@@ -83,7 +81,7 @@ pub fn as_found(row: &Syscall, means: &mut Vec<(Action, Operand)>, hooks: &[Hook
         Shape::Open | Shape::OpenHow => correct_open(means, &found, &access),
         _ if row.name == "creat" => correct_open(means, &found, &access),
         // Its hook knows whether there is anything to cut.
-        _ if TRUNCATES.contains(&row.name) && found(Action::FileWrite) => {
+        _ if row.action == Action::FileWrite && found(Action::FileWrite) => {
             means.retain(|(action, _)| *action != Action::FileDelete || found(*action));
         }
         // Its hook sees all of it, and knows what stands at the new name.

@@ -46,6 +46,12 @@ impl fmt::Display for Destination {
 }
 
 impl Destination {
+    /// Every port of a host that is named.
+    pub(super) fn of_host(name: &str, at: At) -> Destination {
+        let host = Host::Name(name.to_owned());
+        Destination { at, text: name.to_owned(), host, ports: (0, u16::MAX), protocol: None }
+    }
+
     /// Of a host that is named.
     pub(super) fn name(&self) -> Option<&str> {
         match &self.host {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use sensor_common::action::Action;
 
 use super::RULE_UNRESOLVED;
-use super::address::{self, Host};
+use super::address::{self, Destination, Host};
 use super::hosts::{Hosts, MAX_NAMES};
 use super::language::{AddressTest, Effect, Fallback, NumberTest, PathTest, Policy, ProgramTest, Rule, When};
 use super::problem::{At, Report};
@@ -64,7 +64,6 @@ pub(super) fn unresolved(entry: &Entry, policy: &Policy, report: &mut Report) ->
         let hint = "say `default: deny` and allow the rest, or nothing keeps other ports and unmet conditions in";
         report.warning(entry.at, text, hint);
     }
-    let every_port = |name: &str| address::read(name, entry.at).ok();
     Some(Rule {
         id: RULE_UNRESOLVED.to_owned(),
         at: entry.at,
@@ -72,7 +71,7 @@ pub(super) fn unresolved(entry: &Entry, policy: &Policy, report: &mut Report) ->
         actions: Action::NetConnect.bit() | Action::NetSend.bit(),
         effect,
         path: PathTest::Any,
-        to: AddressTest::NotIn(named.into_iter().filter_map(every_port).collect()),
+        to: AddressTest::NotIn(named.into_iter().map(|name| Destination::of_host(name, entry.at)).collect()),
         number: NumberTest::Any,
         exe: ProgramTest::Any,
         when: When::default(),

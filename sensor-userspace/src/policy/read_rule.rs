@@ -17,7 +17,7 @@ use super::yaml::{Entry, Kind, Node};
 use super::{RULE_DEFAULT, RULE_UNKNOWN, RULE_UNRESOLVED, read_exe, read_number};
 use crate::attempt::Severity;
 
-const EFFECTS: [(&str, Effect); 4] =
+pub(super) const EFFECTS: [(&str, Effect); 4] =
     [("allow", Effect::Allow), ("deny", Effect::Deny), ("challenge", Effect::Challenge), ("watch", Effect::Watch)];
 pub(super) const SEVERITIES: [(&str, Severity); 5] = [
     ("info", Severity::Info),

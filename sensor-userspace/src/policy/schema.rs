@@ -4,10 +4,11 @@
 use sensor_common::action::{Action, Class};
 use serde_json::{Map, Value, json};
 
+use super::language::Effect;
 use super::numbers::Numbered;
 use super::read_case::VERDICTS;
 use super::read_consequence::ERRNOS;
-use super::read_rule::SEVERITIES;
+use super::read_rule::{EFFECTS, OBJECTS, SEVERITIES};
 use super::sensitivity;
 
 /// A key, what may stand behind it, and a sentence for whoever points at it.
@@ -36,7 +37,7 @@ pub fn schema() -> Value {
 }
 
 fn top() -> Vec<Key> {
-    let named = |values: Value| json!({ "type": "object", "additionalProperties": values });
+    let by_name = |values: Value| json!({ "type": "object", "additionalProperties": values });
     let level = json!({ "anyOf": [refer("paths"), object(vec![
         ("path", refer("paths"), "Places"),
         ("to", refer("paths"), "Addresses and networks"),
@@ -61,14 +62,14 @@ fn top() -> Vec<Key> {
             words(&["allow", "deny", "challenge"]),
             "What holds of addresses that no host name of the policy stands for",
         ),
-        ("lists", named(listed), "Paths or destinations under a name; a rule says $name"),
+        ("lists", by_name(listed), "Paths or destinations under a name; a rule says $name"),
         ("sensitivity", object(levels, &[]), "How sensitive places and addresses are; all else is public"),
         (
             "rules",
             json!({ "type": "array", "minItems": 1, "items": refer("rule") }),
             "In order: the first that matches decides",
         ),
-        ("hosts", named(one_or_more_or_none(text)), "What host names stand for in tests and explain"),
+        ("hosts", by_name(one_or_more_or_none(text)), "What host names stand for in tests and explain"),
         (
             "tests",
             json!({ "type": "array", "items": refer("case") }),
@@ -79,16 +80,12 @@ fn top() -> Vec<Key> {
 
 /// One effect, and at most one kind of object.
 fn rule() -> Value {
-    let effects = ["allow", "deny", "challenge", "watch"];
-    let objects = ["path", "to", "unix", "signal", "capability"];
     let mut rule = object(rule_keys(), &["id"]);
-    let both = |keys: &[&str]| -> Vec<Value> {
-        let pairs =
-            keys.iter().enumerate().flat_map(|(at, one)| keys[at + 1..].iter().map(move |other| [*one, *other]));
-        pairs.map(|pair| json!({ "required": pair })).collect()
-    };
-    rule["oneOf"] = effects.iter().map(|effect| json!({ "required": [effect] })).collect();
-    rule["not"] = json!({ "anyOf": both(&objects) });
+    let one = |(effect, _): &(&str, Effect)| json!({ "required": [effect] });
+    rule["oneOf"] = EFFECTS.iter().map(one).collect();
+    let pairs =
+        OBJECTS.iter().enumerate().flat_map(|(at, one)| OBJECTS[at + 1..].iter().map(move |other| [one, other]));
+    rule["not"] = json!({ "anyOf": pairs.map(|pair| json!({ "required": pair })).collect::<Vec<_>>() });
     rule
 }
 

@@ -1,9 +1,10 @@
 //! Times: a window of the week in a time zone, a moment, a day that ends.
 
-use crate::near::suggestion;
 use jiff::civil::Date;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{Timestamp, ToSpan};
+
+use crate::near::suggestion;
 
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const MINUTES: u16 = 24 * 60;

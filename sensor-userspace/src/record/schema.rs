@@ -24,11 +24,6 @@ pub fn all() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// The schema of this name: a category's, or `envelope`.
-pub fn by_name(name: &str) -> Option<Value> {
-    all().into_iter().find(|(known, _)| *known == name).map(|(_, schema)| schema)
-}
-
 fn text() -> Value {
     json!({ "type": "string", "pattern": TEXT })
 }
