@@ -1,4 +1,4 @@
-# Sourced by survive.sh: what stands of an agent when its daemon dies holds under the next one.
+# Sourced by survive.sh: what stands of an agent when its daemon dies holds under the next one. `records` is there.
 mkdir -p /data/stood
 mkfifo /data/stood/next
 for file in cool labelled counted; do echo some >/data/stood/$file; done
@@ -39,6 +39,6 @@ until grep -q other /told || [ $tries -ge 100 ]; do
 done
 wait $agent
 while read -r what; do fact "stood ${what% *}" "${what##* }"; done </told
-fact "stood score" "$(cat /ledger/survive/*.jsonl | grep '"kind":"adopt"' | grep '"agent_id":"stood"' | sed 's/.*"live_risk_score":\([0-9]*\).*/\1/')"
+fact "stood score" "$(records survive | grep '"kind":"adopt"' | grep '"agent_id":"stood"' | sed 's/.*"live_risk_score":\([0-9]*\).*/\1/')"
 kill $daemon
 wait $daemon

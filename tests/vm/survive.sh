@@ -22,11 +22,13 @@ start() {
     ready
 }
 pinned() { find /sys/fs/bpf/rgt -type f 2>/dev/null | wc -l; }
+# Every record of a ledger: of many the older segments are compressed.
+records() { rgt tail --json --ledger "/ledger/$1"; }
 # Of the agents' ledger: how many records hold these words.
-count() { cat /ledger/survive/*.jsonl | grep -c "$1"; }
+count() { records survive | grep -c "$1"; }
 # What gap records declare lost, all together.
 gaps() {
-    cat /ledger/survive/*.jsonl | grep '"kind":"gap"' |
+    records survive | grep '"kind":"gap"' |
         sed 's/.*"made":\([0-9]*\).*"received":\([0-9]*\).*/\1 \2/' |
         awk '{ sum += $1 - $2 } END { print sum + 0 }'
 }
@@ -104,7 +106,7 @@ fact "state at the end" "$(ls /var/lib/rgt/state.json 2>/dev/null | wc -l)"
 rgt verify /ledger/survive >&2
 fact "verify survive" $?
 fact "attempted" "$(cat /tmp/w/tried.* | awk '{ sum += $1 } END { print sum + 0 }')"
-fact "recorded" "$(cat /ledger/survive/*.jsonl | grep '"policy_verdict":"DENY"' | grep -c '"object":"/data/f')"
+fact "recorded" "$(records survive | grep '"policy_verdict":"DENY"' | grep -c '"object":"/data/f')"
 fact "missed" "$(gaps)"
 fact "adoptions" "$([ "$(count '"kind":"adopt"')" -gt 2 ] && echo yes)"
 

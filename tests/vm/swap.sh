@@ -1,4 +1,4 @@
-# Sourced by survive.sh: policies replaced under agents that run. A daemon, `fact` and `ready` are there.
+# Sourced by survive.sh: policies replaced under agents that run. A daemon, `fact`, `records` and `ready` are there.
 mkdir -p /data/both /data/a /data/b
 for file in both/f a/f b/f mixed after mark; do echo some >/data/$file; done
 rm -f /tmp/w/swapped
@@ -56,7 +56,7 @@ cat /swap.out >&2
 hash_a=$(sha256sum /t/swap-a.yaml | cut -d ' ' -f 1)
 hash_b=$(sha256sum /t/swap-b.yaml | cut -d ' ' -f 1)
 # Every verdict on what the policies speak of: which policy, which rule, what came of it.
-awk -v a="$hash_a" -v b="$hash_b" '
+records swap | awk -v a="$hash_a" -v b="$hash_b" '
     function after(key, rest) {
         rest = substr($0, index($0, "\"" key "\":\"") + length(key) + 4)
         return substr(rest, 1, index(rest, "\"") - 1)
@@ -67,8 +67,8 @@ awk -v a="$hash_a" -v b="$hash_b" '
         if (hash == b) hash = "b"
         seen[after("argument") " " after("enforcement") " " hash " " after("policy_rule_id")]++
     }
-    END { for (verdict in seen) printf "#\tverdict %d\t%s\n", ++number, verdict }' /ledger/swap/*.jsonl
-grep -h '"subject":"policy"' /ledger/swap/*.jsonl | grep '"agent_id":"swap"' | sed 's/^/%	swap	/' >/changes
+    END { for (verdict in seen) printf "#\tverdict %d\t%s\n", ++number, verdict }'
+records swap | grep '"subject":"policy"' | grep '"agent_id":"swap"' | sed 's/^/%	swap	/' >/changes
 fact "changes told" "$(wc -l </changes)"
 head -n 2 /changes
 
@@ -90,7 +90,7 @@ fact "after reload" "$(cat /tmp/w/met)"
 : >/tmp/w/leave
 wait $agent
 rmdir /sys/fs/cgroup/configured
-fact "reloads told" "$(grep -h '"subject":"policy"' /ledger/swap/*.jsonl | grep '"agent_id":"configured"' | grep -c '"by":"reload"')"
+fact "reloads told" "$(records swap | grep '"subject":"policy"' | grep '"agent_id":"configured"' | grep -c '"by":"reload"')"
 
 # Host names: what /etc/hosts says, and other addresses while the agent runs.
 cat >/tmp/w/hosts.sh <<'END'
@@ -116,7 +116,7 @@ printf 'version: 1\nname: hosts\nrules:\n  - { id: ONLY_API, deny: net.connect, 
 rgt exec --policy /hosts.yaml --name hosts -- sh /tmp/w/hosts.sh &
 agent=$!
 until [ -e /tmp/w/met-old ]; do sleep 0.1; done
-told() { grep -h '"subject":"policy"' /ledger/swap/*.jsonl | grep -c '"by":"hosts"'; }
+told() { records swap | grep '"subject":"policy"' | grep -c '"by":"hosts"'; }
 echo '127.0.0.3 api.test' >/etc/hosts
 tries=0
 until [ "$(told)" = 1 ] || [ $tries = 100 ]; do sleep 0.1; tries=$((tries + 1)); done
@@ -127,8 +127,8 @@ sleep 3
 : >/tmp/w/lost
 wait $agent
 fact "hosts told" "$(told)"
-grep -h '"subject":"policy"' /ledger/swap/*.jsonl | grep '"by":"hosts"' | sed 's/^/%	hosts	/'
-grep -h '"agent_id":"hosts"' /ledger/swap/*.jsonl | grep '"argument":"127.0.0.' | sed 's/^/%	hosts	/'
+records swap | grep '"subject":"policy"' | grep '"by":"hosts"' | sed 's/^/%	hosts	/'
+records swap | grep '"agent_id":"hosts"' | grep '"argument":"127.0.0.' | sed 's/^/%	hosts	/'
 kill $daemon
 wait $daemon
 rgt verify /ledger/swap >&2
