@@ -4,8 +4,9 @@
 //! long one. A section is a tag, a length and that many bytes; the next begins right behind.
 
 use crate::{
+    answer::NAMES_OF_ONE,
     hash::Secret,
-    table::{MAX_ACTIVE, MAX_LABELS, MAX_SETS, MAX_WATCHED},
+    table::{MAX_ACTIVE, MAX_LABELS, MAX_SETS, MAX_WATCHED, Range},
 };
 
 pub mod kind {
@@ -284,6 +285,8 @@ pub struct Walk {
     pub amount: u64,
     /// The object's place, hashed, where a limit counts objects; 0 where it has none.
     pub place: u64,
+    /// What is offered for the names that the address was answered for.
+    pub answered: [Range; NAMES_OF_ONE],
 }
 
 /// Of `Walk::sent` and `Walk::amount`: another hook counts it.

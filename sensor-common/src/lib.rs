@@ -2,6 +2,7 @@
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
 pub mod action;
+pub mod answer;
 pub mod event;
 pub mod guard;
 pub mod hash;

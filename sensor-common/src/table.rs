@@ -336,7 +336,8 @@ pub struct Policy {
     /// Actions that more rules speak of than are asked about an object of unknown place, a bit each: some of the rest would have
     /// to know the place.
     pub unasked: u32,
-    pub reserved2: u32,
+    /// 1: some rule speaks of a host by its name.
+    pub hosts: u32,
     /// By level: the set of its places plus one, and that of its addresses; 0: there is none.
     pub level_places: [u16; LEVELS],
     pub level_addresses: [u16; LEVELS],

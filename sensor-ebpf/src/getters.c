@@ -78,6 +78,9 @@ struct task_struct {
 };
 struct vm_area_struct { unsigned long vm_flags; struct file *vm_file; };
 struct in6_addr { u32 words[4]; };
+struct ns_common { u32 inum; };
+struct net { struct ns_common ns; };
+struct net_pointer { struct net *net; };
 struct sock_common {
 	u32 skc_daddr;
 	u32 skc_rcv_saddr;
@@ -86,7 +89,9 @@ struct sock_common {
 	unsigned short skc_family;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
+	struct net_pointer skc_net;
 };
+struct sk_buff { struct sock *sk; };
 struct sock { struct sock_common __sk_common; unsigned short sk_type; unsigned short sk_protocol; struct pid *sk_peer_pid; };
 struct sockaddr_un { unsigned short sun_family; };
 struct unix_address { int len; struct sockaddr_un name[1]; };
@@ -188,6 +193,9 @@ OFFSET(off_sock_local6, sock, __sk_common.skc_v6_rcv_saddr)
 OFFSET(off_sock_peer_port, sock, __sk_common.skc_dport)
 OFFSET(off_sock_peer, sock, __sk_common.skc_daddr)
 OFFSET(off_sock_peer6, sock, __sk_common.skc_v6_daddr)
+OFFSET(off_sock_net, sock, __sk_common.skc_net)
+OFFSET(off_skb_sock, sk_buff, sk)
+OFFSET(off_net_number, net, ns.inum)
 OFFSET(off_msg_name, msghdr, msg_name)
 OFFSET(off_msg_namelen, msghdr, msg_namelen)
 OFFSET(off_msg_control, msghdr, msg_control)

@@ -38,7 +38,7 @@ offsets!(
     off_sb_magic, off_inode_number, off_inode_device, off_sock_listener, off_unix_path, off_unix_address,
     off_unix_address_len, off_unix_address_name, off_unix_peer, off_sock_peer_port, off_sock_peer, off_sock_peer6,
     off_msg_name, off_msg_namelen, off_msg_control, off_msg_controllen, off_msg_flags, off_inode_generation,
-    off_inode_sb, off_sb_device, off_inode_changed, off_inode_changed_ns,
+    off_inode_sb, off_sb_device, off_inode_changed, off_inode_changed_ns, off_skb_sock, off_sock_net, off_net_number,
 );
 
 unsafe extern "C" {

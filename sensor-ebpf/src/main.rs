@@ -6,6 +6,7 @@
 #![no_main]
 
 mod ancillary;
+mod answers;
 mod args;
 mod at_once;
 mod attr;

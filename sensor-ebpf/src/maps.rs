@@ -2,9 +2,10 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, Queue, RingBuf},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue, RingBuf},
 };
 use sensor_common::{
+    answer::{ALL_HOSTS, Answer, AnswerKey, HostKey, MAX_ANSWERS, Resolvers},
     event::{
         Above, Account, Active, Count, Described, FAULTS, Filesystem, Governed, MAX_ABOVE, MAX_AGENTS, MAX_SLOTS,
         MAX_TASKS, MAX_WRITTEN, Mark, ROOT_BITS, Slot, WrittenKey,
@@ -84,6 +85,18 @@ pub static CELLS: Array<u64> = Array::with_max_entries(ALL_CELLS, 0);
 
 #[map]
 pub static NETWORKS: LpmTrie<NetworkKey, Range> = LpmTrie::with_max_entries(ALL_NETWORKS, NO_PREALLOC);
+
+/// Host names of policies → what each offers for an address that it was answered with.
+#[map]
+pub static HOSTS: HashMap<HostKey, Range> = HashMap::with_max_entries(ALL_HOSTS, NO_PREALLOC);
+
+/// Agent → whom it is believed to be answered by.
+#[map]
+pub static RESOLVERS: HashMap<u32, Resolvers> = HashMap::with_max_entries(MAX_AGENTS, 0);
+
+/// What agents' resolvers were answered.
+#[map]
+pub static ANSWERS: LruHashMap<AnswerKey, Answer> = LruHashMap::with_max_entries(MAX_ANSWERS, 0);
 
 /// Address of a root's inode → where that filesystem, or subtree, stands.
 #[map]

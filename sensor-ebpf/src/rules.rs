@@ -12,7 +12,7 @@ use sensor_common::{
     },
 };
 
-use crate::{limits::come_to_limited, maps, watch::watch};
+use crate::{answers::offer_answered, limits::come_to_limited, maps, watch::watch};
 
 /// Of a walk's `best`: the policy's word on objects of unknown place decides.
 const BY_UNKNOWN: u32 = NO_RULE as u32 - 1;
@@ -80,6 +80,10 @@ pub fn offer_network(index: u32) {
     if let Some(range) = maps::NETWORKS.get(Key::new(NETWORK_BITS + 128, data)) {
         let (first, count) = (range.first, range.count);
         offer_range(index, first, count);
+    }
+    // SAFETY: as above.
+    if maps::POLICIES.get(unsafe { (*slot).walk.policy }).is_some_and(|policy| policy.hosts != 0) {
+        offer_answered(slot, index);
     }
 }
 

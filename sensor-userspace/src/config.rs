@@ -5,6 +5,7 @@
 mod keys;
 mod kind;
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -89,6 +90,8 @@ pub struct Config {
     pub guard_relax: u32,
     /// How often host names are resolved again.
     pub hosts_refresh: Duration,
+    /// Name servers whose answers to agents are believed, beside the machine's own.
+    pub hosts_servers: Vec<IpAddr>,
     pub node_name: Option<String>,
     pub environment: Option<String>,
     pub agents: Vec<AgentRule>,
@@ -108,6 +111,7 @@ impl Default for Config {
             canary: Duration::from_secs(30),
             guard_relax: 0,
             hosts_refresh: Duration::from_secs(60),
+            hosts_servers: Vec::new(),
             node_name: None,
             environment: None,
             agents: Vec::new(),
@@ -137,6 +141,7 @@ impl Config {
         self.outcome_wait < base.outcome_wait
             || self.heartbeat != base.heartbeat
             || self.hosts_refresh != base.hosts_refresh
+            || self.hosts_servers != base.hosts_servers
             || self.canary != base.canary
     }
 

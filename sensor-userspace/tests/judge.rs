@@ -69,6 +69,7 @@ fn circumstances(random: &mut Random) -> Circumstances<'static> {
         written: if random.below(2) == 0 { Written::Yes } else { Written::No },
         program: PROGRAMS[random.below(PROGRAMS.len() as u64) as usize],
         limits: Limits::default(),
+        answered: &[],
     }
 }
 
@@ -146,6 +147,8 @@ rules:
   - { id: UDP, deny: net.send, to: "udp/0.0.0.0/0:53" }
   - { id: SOCKETS, deny: net.connect, unix: ["/opt/**", "@/x/a*", "@b?", "@whole"] }
   - { id: SEE_OTHERS, watch: net.send, unix: { not: ["/usr/**", "@*c*"] }, label: seen }
+  - { id: BY_NAME, allow: [net.connect, net.send], to: ["api.example:443", "udp/cdn.example"] }
+  - { id: NOT_BY_NAME, deny: net.connect, to: { not: ["api.example", "10.0.0.0/8", "cdn.example:80"] }, when: { risk: "<20" } }
   - { id: OTHERS, allow: [net.connect, net.send], unix: { not: ["/opt/**", "@?*"] } }
   - { id: OUT, deny: [net.connect, net.send], to: { not: ["127.0.0.0/8", "[::1]", "10.0.0.0/8"] } }
   - { id: LOOK, deny: net.bind, mode: observe }
@@ -186,6 +189,9 @@ sensitivity:
             std::net::IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
             std::net::IpAddr::V6(address) => address.octets(),
         });
+    let answered: [Vec<String>; 5] =
+        [&[][..], &[], &["api.example"], &["cdn.example"], &["other.example", "cdn.example", "api.example"]]
+            .map(|names| names.iter().map(ToString::to_string).collect());
     let longest = [b'c'; 107];
     let names: [&[u8]; 7] = [b"", b"/x/ab", b"/x/", b"bc", b"b\0", b"whole", &longest];
     for _ in 0..if full() { 100_000 } else { 5_000 } {
@@ -214,7 +220,8 @@ sensitivity:
             _ => Action::ALL,
         };
         let action = actions[random.below(actions.len() as u64) as usize];
-        let how = circumstances(&mut random);
+        let answered = &answered[random.below(answered.len() as u64) as usize];
+        let how = Circumstances { answered, ..circumstances(&mut random) };
         compare(&mut trial, &table, action, object, &how);
     }
 }

@@ -140,7 +140,7 @@ impl Told {
 fn tools(scripts: &Path) -> Result<PathBuf, Missing> {
     let dir = scratch().join(format!("vm-tools-{}", std::process::id()));
     std::fs::create_dir_all(&dir).map_err(|error| Missing::Failed(format!("{}: {error}", dir.display())))?;
-    for tool in ["full", "limits", "swap", "unsure"] {
+    for tool in ["answers", "full", "limits", "swap", "unsure"] {
         let mut cc = Command::new("cc");
         cc.args(["-static", "-pthread", "-O1", "-o"]).arg(dir.join(tool)).arg(scripts.join(format!("{tool}.c")));
         match cc.output() {

@@ -43,6 +43,7 @@ macro_rules! machines {
             judges_by_the_whole_language,
             knows_which_program_acts,
             keeps_limits,
+            knows_what_resolvers_answer,
             stays_closed_when_unsure,
             ledgers_verify,
         ]);)+
@@ -284,6 +285,41 @@ fn counts_by_time_what_finds_no_room(told: &Told, kernel: &str, _: Mode) -> Done
 }
 
 /// Of attempts, objects and bytes no more than a limit says, by however many processes; a window, and a run, begin anew.
+fn knows_what_resolvers_answer(told: &Told, kernel: &str, mode: Mode) -> Done {
+    for run in ["exec answers", "verify answers"] {
+        assert_eq!(told.fact(run), "0", "{run}");
+    }
+    for (what, came) in [
+        ("before", "13"),
+        ("other told", "127.0.0.80"),
+        ("told", "127.0.0.70"),
+        ("after", "connected"),
+        ("other port", "connected"),
+        // What is said by whom nobody has named, elsewhere, or in another's name is heard and not believed.
+        ("own told", "127.0.0.90"),
+        ("apart told", "127.0.0.90"),
+        ("forged", "not sent: 13"),
+    ] {
+        assert_eq!(told.fact(&format!("answers {what}")), came, "{what}");
+    }
+    let refused = ["other", "not told", "stranger"].map(|what| told.fact(&format!("answers {what}")));
+    if degraded(kernel) && mode == Mode::FmodRet && refused.contains(&"connected") {
+        return Err(LOSES.to_owned());
+    }
+    assert_eq!(refused, ["13"; 3]);
+    // The record names the host that the moment's address was given for.
+    let reached = |rule: &str| {
+        let records = told.records("answers").filter(|data| data["policy_rule_id"] == rule);
+        records.map(|data| data["action_attempted"]["host"].clone()).collect::<Vec<_>>()
+    };
+    if degraded(kernel) && reached("API").is_empty() {
+        return Err(LOSES.to_owned());
+    }
+    assert_eq!(reached("API"), ["api.test"]);
+    assert!(reached("NOT_ELSEWHERE").iter().all(Value::is_null));
+    Ok(())
+}
+
 fn keeps_limits(told: &Told, kernel: &str, mode: Mode) -> Done {
     for run in ["limited", "again"] {
         assert_eq!(told.fact(&format!("exec {run}")), "0", "{run}");

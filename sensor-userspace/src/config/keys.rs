@@ -1,14 +1,19 @@
 //! Every key: its name, and what its value may be.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sensor_common::answer::MAX_SERVERS;
 use sensor_common::guard::Guard;
 
 use super::kind::Kind;
 use super::{Config, KeyEncoding, MAX_TRAJECTORY, SealMode};
 use crate::agent::stays_in_uri;
 use crate::near::suggestion;
+
+/// Name servers that the operator may name: there is to be room for the machine's own.
+const MAX_NAMED: usize = MAX_SERVERS / 2;
 
 pub(super) type Setter = fn(&mut Config, &str) -> Result<(), String>;
 
@@ -87,6 +92,10 @@ pub(super) const KEYS: &[(&str, Kind, Setter)] = &[
         config.hosts_refresh = every;
         Ok(())
     }),
+    ("hosts.servers", Kind::Texts, |config, value| {
+        config.hosts_servers = servers(value)?;
+        Ok(())
+    }),
     ("node.name", Kind::Text, |config, value| {
         config.node_name = Some(filled(value).and_then(node)?);
         Ok(())
@@ -120,6 +129,17 @@ fn guards(value: &str) -> Result<u32, String> {
     names
         .map(|name| Guard::from_name(name).map(Guard::bit).ok_or_else(|| no_guard(name)))
         .try_fold(0, |mask, bit| Ok(mask | bit?))
+}
+
+fn servers(value: &str) -> Result<Vec<IpAddr>, String> {
+    let all = value.split(',').map(str::trim).filter(|text| !text.is_empty());
+    let all: Vec<IpAddr> = all
+        .map(|text| text.parse().map_err(|_| format!("`{text}` is no address of a name server")))
+        .collect::<Result<_, _>>()?;
+    match all.len() {
+        ..=MAX_NAMED => Ok(all),
+        many => Err(format!("{many} name servers, more than the limit of {MAX_NAMED}")),
+    }
 }
 
 fn no_guard(name: &str) -> String {

@@ -125,7 +125,11 @@ fn attempt(agent: &mut Agent, mut seen: Seen, ledgers: &mut Ledgers, standing: &
         End::Returned(sent) => u64::try_from(sent).unwrap_or(0),
         _ => 0,
     };
-    let how = Circumstances { limits: Limits::Counted { tally: &agent.limits, seconds, bytes }, ..agent.how };
+    let how = Circumstances {
+        limits: Limits::Counted { tally: &agent.limits, seconds, bytes },
+        answered: &seen.answered,
+        ..agent.how
+    };
     let (mut judgement, consequences) = judgement::judge(&seen, agent.table_of(&seen), standing, &how);
     // One whose outcome was awaited counts but once.
     if !agent.pending.contains_key(&seen.key) {

@@ -72,13 +72,19 @@ fn enforcement(verdict: Verdict, blocked: bool, observing: bool, judged: Judged,
 
 /// The policy's names of where it went: as a hook had it, else as written.
 fn host(seen: &Seen, table: &Table) -> Option<String> {
-    if table.named.is_empty() {
+    if table.named.is_empty() && seen.answered.is_empty() {
         return None;
     }
     let found = seen.hooks.iter().filter_map(|hook| hook.object.as_deref()).map(reached);
     let mut all = found.chain(std::iter::once_with(|| destination(&seen.attempt, b"")));
     match all.find(|object| matches!(object, Object::Address { .. }))? {
-        Object::Address { address, .. } => table.named.get(&address).cloned(),
+        Object::Address { address, .. } => {
+            let resolved = table.named.get(&address).into_iter().flat_map(|names| names.split(','));
+            let mut names: Vec<&str> = resolved.chain(seen.answered.iter().map(String::as_str)).collect();
+            names.sort_unstable();
+            names.dedup();
+            (!names.is_empty()).then(|| names.join(","))
+        }
         _ => None,
     }
 }

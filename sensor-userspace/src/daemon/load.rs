@@ -21,6 +21,7 @@ pub fn load(options: &Options) -> Result<impl EventSource + use<>> {
         outcome_wait: options.config.outcome_wait,
         pin: true,
         places: State::read(&state::path())?.places(),
+        servers: options.config.hosts_servers.clone(),
     };
     let mut sensor = Sensor::load(&wait).map_err(|error| anyhow!("{error}"))?;
     give_memory_back();

@@ -180,7 +180,7 @@ impl<S: EventSource> Engine<S> {
         config.set_all(&request.set)?;
         if config.asks_of_all(base) {
             bail!(
-                "--set record.outcome_wait below the daemon's, record.heartbeat, enforce.canary and hosts.refresh hold for all agents of the daemon that runs: set them for `rgt run`"
+                "--set record.outcome_wait below the daemon's, record.heartbeat, enforce.canary and `hosts` hold for all agents of the daemon that runs: set them for `rgt run`"
             );
         }
         let mut own_ledger = true;

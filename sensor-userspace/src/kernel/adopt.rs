@@ -45,7 +45,7 @@ impl Sensor {
             }
         }
         self.governed.insert(agent, path.to_path_buf());
-        Ok(())
+        self.listen(agent)
     }
 
     /// How an agent stands by the programs before.
@@ -69,6 +69,9 @@ impl Sensor {
     pub fn strangers(&mut self, known: &HashSet<AgentNo>) -> Vec<AgentNo> {
         self.enforcer.written.forget_all(|agent| !known.contains(&agent));
         self.enforcer.counts.forget_all(|agent| !known.contains(&agent));
+        if let Some(answers) = &mut self.answers {
+            answers.forget_all(|agent| !known.contains(&agent));
+        }
         let stray: Vec<u64> =
             self.cgroups.iter().flatten().filter(|(_, owner)| !known.contains(owner)).map(|(id, _)| id).collect();
         for id in stray {

@@ -305,6 +305,7 @@ pub fn attempt(bytes: &[u8], pending: bool, reader: &Reader<'_>) -> Option<Seen>
         hooks,
         generation: raw.generation,
         execed: (raw.flags & flag::EXECED != 0).then(|| sections.exe.map(path_from_names)).flatten(),
+        answered: Vec::new(),
     })
 }
 

@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use sensor_common::event::Governed;
+use sensor_common::{event::Governed, hash::Secret};
 
 use super::{
     AgentNo, Probe,
@@ -198,6 +198,11 @@ impl Enforcer {
             self.policies.release(old);
         }
         Ok(generation)
+    }
+
+    /// What names are hashed with.
+    pub fn secret(&self) -> Secret {
+        self.policies.secret()
     }
 
     /// Whether an attempt under way may be judged by this generation.

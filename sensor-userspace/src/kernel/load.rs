@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
     io,
+    net::IpAddr,
     os::fd::{AsFd as _, RawFd},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -25,6 +26,7 @@ use super::{
     AgentNo, Event, Probe, Standing, Totals,
     above::Above,
     accounts::Accounts,
+    answers::Answers,
     capture::Capture,
     cgroup,
     counts::Counts,
@@ -56,11 +58,13 @@ pub struct Options {
     pub pin: bool,
     /// Places of filesystems by number, as the daemon before knew them.
     pub places: Vec<Vec<u8>>,
+    /// Name servers whose answers to agents are believed, beside the machine's own.
+    pub servers: Vec<IpAddr>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { outcome_wait: Duration::from_millis(200), pin: false, places: Vec::new() }
+        Options { outcome_wait: Duration::from_millis(200), pin: false, places: Vec::new(), servers: Vec::new() }
     }
 }
 
@@ -89,6 +93,8 @@ pub struct Sensor {
     /// Since when nobody is governed.
     idle_since: Option<Instant>,
     pub(super) enforcer: Enforcer,
+    /// None where nothing judges by them.
+    pub(super) answers: Option<Answers>,
     standing: Standing,
 }
 
@@ -128,6 +134,14 @@ impl Sensor {
         if let Some(pins) = &pins {
             enforcer.pin(pins).map_err(refused("pinning the hooks"))?;
         }
+        let answers = match enforcer.mode {
+            Mode::Observe => None,
+            _ => Answers::new(&mut bpf, enforcer.secret(), options.servers.clone())
+                .inspect_err(|error| {
+                    enforcer.notes.push(format!("what agents' own resolvers say is not known: {error}"))
+                })
+                .ok(),
+        };
         let slots = match take(&mut bpf, "SLOTS")? {
             Map::Array(data) => Slots::map(data.fd().as_fd()).map_err(refused("mapping the slots"))?,
             _ => return Err(LoadError::Refused { what: "map SLOTS".into(), cause: "is no array".into() }),
@@ -159,6 +173,7 @@ impl Sensor {
                 hooks: enforcer.hooks().to_vec(),
             },
             enforcer,
+            answers,
             active: Array::try_from(take(&mut bpf, "ACTIVE")?).map_err(refused("map ACTIVE"))?,
             accounts,
             _programs: bpf,
@@ -207,7 +222,20 @@ impl Sensor {
     pub fn set_policy(&mut self, agent: AgentNo, table: &language::Table, observe: bool) -> io::Result<u64> {
         let pins = self.pins.as_ref().filter(|pins| pins.inherited());
         let stood = pins.and_then(|pins| pins.stood_before(agent));
-        self.enforcer.set_policy(agent, table, observe, stood, self.pins.as_ref())
+        let generation = self.enforcer.set_policy(agent, table, observe, stood, self.pins.as_ref())?;
+        if let Some(answers) = &mut self.answers {
+            answers.ask(agent, table.answered.keys().map(String::as_str));
+        }
+        self.listen(agent)?;
+        Ok(generation)
+    }
+
+    /// Reads what the agent's resolver is answered, once its cgroup is known.
+    pub(super) fn listen(&mut self, agent: AgentNo) -> io::Result<()> {
+        match (&mut self.answers, self.governed.get(&agent)) {
+            (Some(answers), Some(cgroup)) => answers.listen(agent, cgroup, self.pins.as_ref()),
+            _ => Ok(()),
+        }
     }
 
     /// The process came into the agent with descriptors of its own.
@@ -281,14 +309,20 @@ impl Sensor {
             }
             known = subtree.len();
         }
+        if let Some(answers) = &mut self.answers {
+            answers.begin(agent, cgroup::processes(path).next())?;
+        }
         self.governed.insert(agent, path.to_path_buf());
-        Ok(())
+        self.listen(agent)
     }
 
     /// The agent is over: its cgroups are nobody's from now on, its policy is dropped.
     pub fn release(&mut self, agent: AgentNo) -> io::Result<()> {
         self.governed.remove(&agent);
         self.enforcer.release(agent);
+        if let Some(answers) = &mut self.answers {
+            answers.forget(agent, self.pins.as_ref())?;
+        }
         let ids: Vec<u64> =
             self.cgroups.iter().flatten().filter(|(_, owner)| *owner == agent).map(|(id, _)| id).collect();
         for id in ids {
@@ -337,6 +371,8 @@ impl Sensor {
         let filesystems = &self.enforcer.filesystems;
         let place = |number| filesystems.place(number).map(<[u8]>::to_vec);
         let reader = Reader { clock_offset: rings::wall_offset_ns(), place: &place };
+        let answers = &self.answers;
+        let each = &mut |event| each(told(answers.as_ref(), event));
         self.rings.take(false, &mut |bytes| decode::event(&bytes, &reader, each));
         let now = rings::monotonic_ns();
         let wait = self.options.outcome_wait.as_nanos() as u64;
@@ -356,6 +392,8 @@ impl Sensor {
         let filesystems = &self.enforcer.filesystems;
         let place = |number| filesystems.place(number).map(<[u8]>::to_vec);
         let reader = Reader { clock_offset: rings::wall_offset_ns(), place: &place };
+        let answers = &self.answers;
+        let each = &mut |event| each(told(answers.as_ref(), event));
         while self.rings.take(false, &mut |bytes| decode::event(&bytes, &reader, each)) {}
         while self.rings.take(true, &mut |bytes| decode::event(&bytes, &reader, each)) {}
         Ok(())
@@ -403,6 +441,14 @@ impl Sensor {
     pub fn live_tasks(&mut self, agent: AgentNo) -> u32 {
         self.marks.iter().flatten().filter(|(_, mark)| mark.0.agent == agent).count() as u32
     }
+}
+
+/// With what the agent's own resolver had told of the address.
+fn told(answers: Option<&Answers>, mut event: Event) -> Event {
+    if let (Some(answers), Event::Attempt(seen)) = (answers, &mut event) {
+        answers.tell(seen);
+    }
+    event
 }
 
 /// Room for what is to outlive the daemon. Where there is none the reason is told, and all is as without.

@@ -3,6 +3,7 @@
 mod above;
 mod accounts;
 mod adopt;
+mod answers;
 mod capture;
 mod cgroup;
 mod counts;
@@ -102,6 +103,8 @@ pub struct Seen {
     pub generation: u64,
     /// A successful exec: the program that now runs.
     pub execed: Option<Vec<u8>>,
+    /// The policy's host names that the agent's own resolver was given the address for.
+    pub answered: Vec<String>,
 }
 
 #[derive(Clone, Debug)]

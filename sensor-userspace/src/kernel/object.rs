@@ -64,6 +64,7 @@ pub(super) fn descriptor(map: &Map) -> Option<RawFd> {
     match map {
         Map::Array(data)
         | Map::HashMap(data)
+        | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
         | Map::PerCpuHashMap(data)
         | Map::Queue(data)
@@ -89,5 +90,6 @@ pub(super) fn policy_maps(bpf: &mut Ebpf) -> Result<policies::Maps, LoadError> {
         candidates: Array::try_from(take(bpf, "CANDIDATES")?).map_err(refused("map CANDIDATES"))?,
         cells: Array::try_from(take(bpf, "CELLS")?).map_err(refused("map CELLS"))?,
         networks: LpmTrie::try_from(take(bpf, "NETWORKS")?).map_err(refused("map NETWORKS"))?,
+        hosts: KernelMap::try_from(take(bpf, "HOSTS")?).map_err(refused("map HOSTS"))?,
     })
 }

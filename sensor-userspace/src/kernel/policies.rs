@@ -13,6 +13,7 @@ use aya::maps::{
 };
 use sensor_common::{
     action::Action,
+    answer::{HostKey, name_hash},
     hash::{self, Secret},
     table::{
         self, ALL_CANDIDATES, ALL_CELLS, ALL_RULES, ALL_STATES, Candidate, EdgeKey, MAX_POLICIES, NETWORK_BITS,
@@ -31,6 +32,7 @@ pub struct Maps {
     pub candidates: Array<MapData, Pod<Candidate>>,
     pub cells: Array<MapData, u64>,
     pub networks: LpmTrie<MapData, Pod<NetworkKey>, Pod<Range>>,
+    pub hosts: KernelMap<MapData, Pod<HostKey>, Pod<Range>>,
 }
 
 /// Stretches of one map that are free: first entry and length.
@@ -97,6 +99,7 @@ struct Held {
     cells: Range,
     edges: Vec<EdgeKey>,
     networks: Vec<(u8, [u8; 16])>,
+    hosts: Vec<HostKey>,
 }
 
 struct Loaded {
@@ -146,6 +149,10 @@ impl Policies {
             self.maps.edges.insert(Pod(key), value, 0).map_err(io::Error::other)?;
         }
         Ok(())
+    }
+
+    pub fn secret(&self) -> Secret {
+        self.secret
     }
 
     /// Generations are counted from here: attempts that began under another daemon's policies are nobody's here.
@@ -200,6 +207,7 @@ impl Policies {
             && rooms.into_iter().all(Room::is_whole)
             && self.maps.edges.keys().next().is_none()
             && self.maps.networks.keys().next().is_none()
+            && self.maps.hosts.keys().next().is_none()
     }
 
     /// Whether some policy refuses anything that is sent.
@@ -237,8 +245,9 @@ impl Policies {
         held.edges.reserve(edges);
         let by_state = automaton.states.iter().flat_map(|state| [&state.below, &state.exact]);
         let by_network = table.networks.offered.values();
+        let by_host = table.answered.values();
         let by_action = table.always.iter().chain(&table.unknown);
-        let lists: Vec<&Vec<Candidate>> = by_state.chain(by_network).chain(by_action).collect();
+        let lists: Vec<&Vec<Candidate>> = by_state.chain(by_network).chain(by_host).chain(by_action).collect();
         let candidates = lists.iter().map(|list| list.len() as u32).sum();
         let cells: u32 = automaton.bytes.iter().map(cells_of).sum::<u32>()
             + automaton
@@ -264,7 +273,8 @@ impl Policies {
             }
         }
         let (of_states, rest) = ranges.split_at(2 * automaton.states.len());
-        let (of_networks, of_actions) = rest.split_at(table.networks.offered.len());
+        let (of_networks, rest) = rest.split_at(table.networks.offered.len());
+        let (of_hosts, of_actions) = rest.split_at(table.answered.len());
         let (always, unknown) = of_actions.split_at(table.always.len());
 
         let absolute = |state: u32| if state == 0 { 0 } else { held.states.first + state };
@@ -318,6 +328,13 @@ impl Policies {
             })?;
             held.networks.push((network.prefix, network.address));
         }
+        for (name, range) in table.answered.keys().zip(of_hosts) {
+            let key = HostKey { name: name_hash(self.secret, name.as_bytes()), policy: number, reserved: 0 };
+            self.maps.hosts.insert(Pod(key), Pod(*range), NO_EXIST).map_err(|error| {
+                io::Error::other(format!("the policy's host names do not fit the kernel's table: {error}"))
+            })?;
+            held.hosts.push(key);
+        }
         let mut policy = Policy {
             generation: self.generation + 1,
             root: absolute(crate::policy::ROOT),
@@ -335,6 +352,9 @@ impl Policies {
         }
         for (prefix, address) in &held.networks {
             let _ = self.maps.networks.remove(&network_key(number, *prefix, *address));
+        }
+        for key in &held.hosts {
+            let _ = self.maps.hosts.remove(&Pod(*key));
         }
         for (room, range) in [
             (&mut self.rules, held.rules),

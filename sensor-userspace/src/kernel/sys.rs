@@ -8,7 +8,7 @@ use std::{
 
 use aya_obj::{
     Function,
-    generated::{bpf_attr, bpf_cmd, bpf_prog_info},
+    generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_info},
 };
 
 fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
@@ -124,6 +124,17 @@ pub fn attach_to(program: BorrowedFd<'_>, tracepoint: &CStr) -> io::Result<Owned
     bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr).map(owned)
 }
 
+/// Attaches a program to what comes in to a cgroup and those below it, beside any that others attach.
+pub fn attach_ingress(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    // SAFETY: LINK_CREATE reads this member of the union.
+    let create = unsafe { &mut attr.link_create };
+    create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
+    create.__bindgen_anon_2.target_fd = cgroup.as_raw_fd() as u32;
+    create.attach_type = bpf_attach_type::BPF_CGROUP_INET_INGRESS as u32;
+    bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr).map(owned)
+}
+
 /// Gives a link a name in the bpf filesystem: it is in force as long as that is there.
 pub fn pin(link: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
     let mut attr = zeroed();
@@ -142,6 +153,17 @@ pub fn test_run(program: BorrowedFd<'_>, context: &[u64]) -> io::Result<()> {
     test.prog_fd = program.as_raw_fd() as u32;
     test.ctx_in = context.as_ptr() as u64;
     test.ctx_size_in = size_of_val(context) as u32;
+    bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr).map(|_| ())
+}
+
+/// Runs a program on a packet, which begins with Ethernet's header.
+pub fn test_run_on(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<()> {
+    let mut attr = zeroed();
+    // SAFETY: PROG_TEST_RUN reads this member of the union.
+    let test = unsafe { &mut attr.test };
+    test.prog_fd = program.as_raw_fd() as u32;
+    test.data_in = packet.as_ptr() as u64;
+    test.data_size_in = packet.len() as u32;
     bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr).map(|_| ())
 }
 

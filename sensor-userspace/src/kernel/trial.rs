@@ -2,30 +2,41 @@
 //! governed. For the tests that hold the kernel's verdict against `Table::judge`.
 
 use std::{
-    io,
+    fs, io,
+    net::Ipv4Addr,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     ptr,
 };
 
-use aya::{Ebpf, EbpfLoader, maps::Map, programs::RawTracePoint};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{HashMap as KernelMap, Map, MapData},
+    programs::RawTracePoint,
+};
 use aya_obj::btf::Btf;
 use sensor_common::{
     action::Action,
+    answer::name_hash,
     event::{self, NO_RULE, SECTION_ROOM, Slot, pair},
     hash::Secret,
     table::MAX_WATCHED,
 };
 
 use super::{
+    answers::Answers,
+    cgroup,
     object::{self, LoadError, refused, take},
     pod::Pod,
     policies::Policies,
     standing::Standings,
     sys,
 };
+use crate::agent::cgroup::mount_point;
 use crate::policy::{Circumstances, Limits, Object, Program, Table, Written, place::components};
 
 const AGENT: u32 = 1;
+/// Whom that agent believes.
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
 /// To `try_judge`: what the slot holds is the acting program's path.
 const PROGRAM: u64 = 1 << 16;
 
@@ -49,6 +60,9 @@ pub struct Trial {
     policies: Policies,
     standings: Standings,
     in_force: Option<u32>,
+    answers: Answers,
+    secret: Secret,
+    _cgroups: KernelMap<MapData, u64, u32>,
     _programs: Ebpf,
 }
 
@@ -73,7 +87,23 @@ impl Trial {
             Map::Array(data) => map_slot(data.fd().as_fd().as_raw_fd()).map_err(refused("mapping a slot"))?,
             _ => return Err(object::missing("array SLOTS".to_owned())),
         };
-        Ok(Trial { program, slot, policies, standings, in_force: None, _programs: bpf })
+        let mut cgroups: KernelMap<_, u64, u32> =
+            KernelMap::try_from(take(&mut bpf, "CGROUPS")?).map_err(refused("map CGROUPS"))?;
+        let mut answers = Answers::new(&mut bpf, secret, vec![SERVER.into()])?;
+        let own = own_cgroup().map_err(refused("this process's cgroup"))?;
+        cgroups.insert(own, AGENT, 0).map_err(refused("map CGROUPS"))?;
+        answers.begin(AGENT, None).map_err(refused("map RESOLVERS"))?;
+        Ok(Trial {
+            program,
+            slot,
+            policies,
+            standings,
+            in_force: None,
+            answers,
+            secret,
+            _cgroups: cgroups,
+            _programs: bpf,
+        })
     }
 
     /// Judges by this table from now on; how long it took to be put in force is the caller's to measure.
@@ -96,6 +126,22 @@ impl Trial {
         self.policies.is_empty()
     }
 
+    /// What the agent's resolver was answered before is forgotten; then a packet comes, by Ethernet.
+    pub fn receive(&mut self, packet: &[u8]) -> io::Result<()> {
+        self.answers.forget_answers(|_| true);
+        self.answers.try_on(packet)
+    }
+
+    /// Whether the address was given for the name.
+    pub fn was_given(&self, address: [u8; 16], name: &str) -> bool {
+        self.answers.names_of(AGENT, address).contains(&name_hash(self.secret, name.as_bytes()))
+    }
+
+    /// How many addresses were given for some name.
+    pub fn given(&self) -> usize {
+        self.answers.count()
+    }
+
     /// Takes away what nobody has been judged by for a while.
     pub fn sweep(&mut self) {
         self.policies.sweep(|_| false);
@@ -106,6 +152,9 @@ impl Trial {
         self.standings.set_risk(AGENT, how.risk);
         self.standings.change_labels(AGENT, u32::MAX, false);
         self.standings.change_labels(AGENT, how.labels, true);
+        if let Object::Address { address, .. } = object {
+            self.answers.put(AGENT, address, how.answered)?;
+        }
         self.put_program(how.program)?;
         let written = if how.written == Written::Yes { pair::WRITTEN } else { 0 };
         let about = self.put(object) | written;
@@ -199,6 +248,13 @@ impl Trial {
             watched: slot.walk.watching[..watched].to_vec(),
         }
     }
+}
+
+/// Of cgroup v2.
+fn own_cgroup() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/self/cgroup")?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    cgroup::id(&mount_point().map_err(io::Error::other)?.join(path))
 }
 
 fn map_slot(fd: i32) -> io::Result<*mut Slot> {

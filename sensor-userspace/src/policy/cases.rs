@@ -67,6 +67,7 @@ impl Policy {
             written: if case.written { Written::Yes } else { Written::No },
             program: Program::Unknown,
             limits: Limits::Given(self.limits_of(&case.exceeds)),
+            answered: &[],
         }
     }
 

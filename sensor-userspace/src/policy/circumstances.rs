@@ -17,6 +17,8 @@ pub struct Circumstances<'a> {
     /// What it runs.
     pub program: Program<'a>,
     pub limits: Limits<'a>,
+    /// Names that the agent's own resolver was given the address for.
+    pub answered: &'a [String],
 }
 
 #[cfg(test)]
@@ -29,5 +31,6 @@ impl Circumstances<'static> {
         written: Written::No,
         program: Program::Unknown,
         limits: Limits::Given(0),
+        answered: &[],
     };
 }

@@ -320,6 +320,7 @@ impl<'a> Compiler<'a> {
                         for address in self.hosts.of(name) {
                             table.networks.add(Network::new(*address, 128), candidate);
                         }
+                        table.answered.entry(name.clone()).or_default().push(candidate);
                         hosts.copy(name, self.hosts);
                     }
                 }
@@ -336,9 +337,19 @@ impl<'a> Compiler<'a> {
             // The text is the same whatever its names stand for.
             identity.update(format!("{hosts:?}"));
         }
+        table.kernel.hosts = (!hosts.is_empty()).into();
         table.named = hosts.by_address();
         table.hosts = hosts;
         table.networks.finish();
+        for (name, list) in &mut table.answered {
+            list.sort_by_key(|candidate| (candidate.rule, candidate.low));
+            list.dedup();
+            if list.len() > MAX_OFFERED as usize {
+                let rules = named(list.iter().map(|each| rule_name(self.policy, each.rule)));
+                let text = format!("{rules} speak of the host {name}; at most {MAX_OFFERED} rules may speak of one");
+                self.report.error(TOP, text, "give hosts that are treated alike to one rule");
+            }
+        }
         for (network, list) in &table.networks.offered {
             if list.len() > MAX_OFFERED as usize {
                 let text = format!(

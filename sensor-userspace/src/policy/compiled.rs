@@ -52,6 +52,8 @@ pub struct Table {
     pub hosts: Hosts,
     /// Likewise, by address: names with commas between them.
     pub named: BTreeMap<[u8; 16], String>,
+    /// By host name: what is offered for an address that the agent itself was given for it.
+    pub answered: BTreeMap<String, Vec<Candidate>>,
     /// By action: what neither automaton nor networks offer.
     pub always: Vec<Vec<Candidate>>,
     /// By action: the first rules, for objects of unknown place.
@@ -114,6 +116,7 @@ impl Table {
             networks: Networks::default(),
             hosts: Hosts::default(),
             named: BTreeMap::new(),
+            answered: BTreeMap::new(),
             always: vec![Vec::new(); ACTIONS],
             unknown: vec![Vec::new(); ACTIONS],
         }

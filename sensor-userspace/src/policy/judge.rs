@@ -96,7 +96,7 @@ impl Table {
     }
 
     fn single(&self, action: Action, object: Object<'_>, how: &Circumstances, tell: &mut dyn FnMut(Step)) -> Single {
-        let offered = self.offered(action, object);
+        let offered = self.offered(action, object, how);
         let unknown_place = object.is_unknown() || offered.too_many;
         let written = written(object, how);
         let acting = self.acting(action, how.program);

@@ -69,7 +69,7 @@ impl Table {
     }
 
     /// What the automaton, or the networks, offer for this object.
-    pub(super) fn offered(&self, action: Action, object: Object<'_>) -> Offered {
+    pub(super) fn offered(&self, action: Action, object: Object<'_>, how: &Circumstances) -> Offered {
         let mut offered = Offered::default();
         let speaks = |candidate: &Candidate, port: u16, protocol: u8| {
             (candidate.low..=candidate.high).contains(&port)
@@ -87,8 +87,10 @@ impl Table {
                 reached.candidates.iter().for_each(|candidate| offered.take(candidate));
             }
             Object::Address { address, port, protocol } => {
+                let answered = how.answered.iter().filter_map(|name| self.answered.get(name)).flatten();
                 let found = self.networks.look_up(address).iter();
                 found
+                    .chain(answered)
                     .filter(|candidate| speaks(candidate, port, protocol))
                     .for_each(|candidate| offered.take(candidate));
             }

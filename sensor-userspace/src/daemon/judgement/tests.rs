@@ -48,6 +48,7 @@ pub fn unlink(argument: &[u8], base: Option<&[u8]>, result: i64) -> Seen {
         hooks: Vec::new(),
         generation: 0,
         execed: None,
+        answered: Vec::new(),
     }
 }
 

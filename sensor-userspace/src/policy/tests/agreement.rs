@@ -156,6 +156,7 @@ fn circumstances(random: &mut Random, policy: &Policy) -> Circumstances<'static>
         written: *random.pick(&[Written::No, Written::Yes, Written::Unknown]),
         program: *random.pick(&PROGRAMS),
         limits: Limits::Given(random.next() as u32),
+        answered: &[],
     }
 }
 

@@ -1,0 +1,213 @@
+//! What agents' own resolvers are answered: a program at each such agent's cgroup notes it; here is said whom an
+//! agent is believed to be answered by, and which names an address was given for.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io,
+    net::{IpAddr, SocketAddr},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+    path::Path,
+};
+
+use aya::{
+    Ebpf,
+    maps::{HashMap as KernelMap, MapData},
+    programs::CgroupSkb,
+};
+use sensor_common::{
+    answer::{Answer, AnswerKey, MAX_SERVERS, NAMES_OF_ONE, Resolvers, name_hash},
+    hash::Secret,
+};
+
+use super::{
+    AgentNo, Seen,
+    object::{LoadError, missing, refused, take},
+    pins::Pins,
+    pod::{Pod, remove_where},
+    sys,
+};
+use crate::policy::octets;
+
+/// What names the machine's resolvers.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+pub struct Answers {
+    /// Named by the operator.
+    servers: Vec<IpAddr>,
+    program: OwnedFd,
+    resolvers: KernelMap<MapData, u32, Pod<Resolvers>>,
+    answers: KernelMap<MapData, Pod<AnswerKey>, Pod<Answer>>,
+    secret: Secret,
+    /// By agent: its policy's host names by their hashes.
+    names: HashMap<AgentNo, HashMap<u64, String>>,
+    /// Dropping a link that is not pinned detaches the program from that cgroup.
+    links: HashMap<AgentNo, OwnedFd>,
+}
+
+impl Answers {
+    pub fn new(bpf: &mut Ebpf, secret: Secret, servers: Vec<IpAddr>) -> Result<Answers, LoadError> {
+        let program: &mut CgroupSkb = bpf
+            .program_mut("answers")
+            .ok_or_else(|| missing("program answers".to_owned()))?
+            .try_into()
+            .map_err(refused("program answers"))?;
+        program.load().map_err(refused("loading program answers"))?;
+        let program = program.fd().map_err(refused("program answers"))?;
+        Ok(Answers {
+            servers,
+            program: program.as_fd().try_clone_to_owned().map_err(refused("program answers"))?,
+            resolvers: KernelMap::try_from(take(bpf, "RESOLVERS")?).map_err(refused("map RESOLVERS"))?,
+            answers: KernelMap::try_from(take(bpf, "ANSWERS")?).map_err(refused("map ANSWERS"))?,
+            secret,
+            names: HashMap::new(),
+            links: HashMap::new(),
+        })
+    }
+
+    /// For tests: runs the program on a packet that came to a socket of this process, by Ethernet.
+    pub(super) fn try_on(&self, packet: &[u8]) -> io::Result<()> {
+        sys::test_run_on(self.program.as_fd(), packet)
+    }
+
+    /// For tests: what the address was given for, just now.
+    pub(super) fn put(&mut self, agent: AgentNo, address: [u8; 16], names: &[String]) -> io::Result<()> {
+        let mut answer = Answer { at: [seconds_since_boot(); NAMES_OF_ONE], ..Answer::default() };
+        for (place, name) in answer.names.iter_mut().zip(names) {
+            *place = name_hash(self.secret, name.as_bytes());
+        }
+        let key = AnswerKey { address, agent, reserved: 0 };
+        self.answers.insert(Pod(key), Pod(answer), 0).map_err(io::Error::other)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.answers.keys().count()
+    }
+
+    /// The hashes of the names that the address was given to the agent for.
+    pub(super) fn names_of(&self, agent: AgentNo, address: [u8; 16]) -> Vec<u64> {
+        let key = AnswerKey { address, agent, reserved: 0 };
+        let Ok(Pod(answer)) = self.answers.get(&Pod(key), 0) else { return Vec::new() };
+        let now = seconds_since_boot();
+        (0..NAMES_OF_ONE).filter(|which| answer.stands(*which, now)).map(|which| answer.names[which]).collect()
+    }
+
+    /// The host names that the agent's policy speaks of from now on.
+    pub fn ask<'a>(&mut self, agent: AgentNo, names: impl Iterator<Item = &'a str>) {
+        let hashed = names.map(|name| (name_hash(self.secret, name.as_bytes()), name.to_owned()));
+        self.names.insert(agent, hashed.collect());
+    }
+
+    /// Says whom a new agent is believed to be answered by; `member` is a process of its cgroup, if there is one.
+    pub fn begin(&mut self, agent: AgentNo, member: Option<u32>) -> io::Result<()> {
+        // What an agent of this number was answered is nobody's.
+        self.forget_answers(|of| of == agent);
+        let process = member.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+        let namespace = fs::metadata(Path::new("/proc").join(process).join("ns/net")).map(|about| about.ino());
+        // A process that has ended meanwhile leaves its agent believed by nobody.
+        let namespace = namespace.ok().and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
+        // Read anew for each: a machine comes to another network.
+        let machine = fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+        let mut value = Resolvers { namespace, ..Resolvers::default() };
+        let all = named_servers(&machine).chain(self.servers.iter().copied());
+        for (place, server) in value.servers.iter_mut().zip(all) {
+            *place = octets(server);
+            value.count += 1;
+        }
+        self.resolvers.insert(agent, Pod(value), 0).map_err(io::Error::other)
+    }
+
+    /// Reads what comes to the agent's cgroup, if its policy speaks of host names.
+    pub fn listen(&mut self, agent: AgentNo, cgroup: &Path, pins: Option<&Pins>) -> io::Result<()> {
+        if self.names.get(&agent).is_none_or(HashMap::is_empty) || self.links.contains_key(&agent) {
+            return Ok(());
+        }
+        let directory = match File::open(cgroup) {
+            Ok(directory) => directory,
+            // It is over already.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let link = sys::attach_ingress(self.program.as_fd(), directory.as_fd())?;
+        if let Some(pins) = pins {
+            pins.pin(&pin(agent), link.as_fd())?;
+        }
+        self.links.insert(agent, link);
+        Ok(())
+    }
+
+    /// Adds to what was seen for which of the policy's names its address was given.
+    pub fn tell(&self, seen: &mut Seen) {
+        let Some(names) = self.names.get(&seen.agent).filter(|names| !names.is_empty()) else { return };
+        let hooks = seen.hooks.iter().filter_map(|hook| hook.object.as_deref());
+        let text =
+            hooks.chain(seen.attempt.argument.as_deref()).find_map(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        let Some(to) = text.map(|to: SocketAddr| to.ip()) else { return };
+        let given = self.names_of(seen.agent, octets(to));
+        seen.answered = given.iter().filter_map(|name| names.get(name).cloned()).collect();
+        seen.answered.sort_unstable();
+    }
+
+    /// The agent's run is over.
+    pub fn forget(&mut self, agent: AgentNo, pins: Option<&Pins>) -> io::Result<()> {
+        self.names.remove(&agent);
+        let _ = self.resolvers.remove(&agent);
+        self.forget_answers(|of| of == agent);
+        match (self.links.remove(&agent), pins) {
+            (Some(_), Some(pins)) => pins.unpin(&pin(agent)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn forget_answers(&mut self, which: impl Fn(AgentNo) -> bool) {
+        remove_where(&mut self.answers, |key| which(key.agent));
+    }
+
+    /// Forgets what these agents were answered, and by whom.
+    pub fn forget_all(&mut self, which: impl Fn(AgentNo) -> bool) {
+        self.forget_answers(&which);
+        let gone: Vec<AgentNo> = self.resolvers.keys().flatten().filter(|agent| which(*agent)).collect();
+        for agent in gone {
+            let _ = self.resolvers.remove(&agent);
+        }
+    }
+}
+
+fn pin(agent: AgentNo) -> String {
+    format!("answers-{agent}")
+}
+
+/// The servers of a `resolv.conf`; as many as there is room for beside none of the operator's.
+fn named_servers(text: &str) -> impl Iterator<Item = IpAddr> {
+    let values = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        // An address of one link alone bears its name: `fe80::1%eth0`.
+        (words.next() == Some("nameserver")).then(|| words.next()?.split('%').next()?.parse().ok())?
+    });
+    values.take(MAX_SERVERS / 2)
+}
+
+/// By the clock that the kernel side notes answers by.
+fn seconds_since_boot() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a structure of ours, for the call to fill.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    now.tv_sec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_those_that_are_named() {
+        let text = "# made\nnameserver 127.0.0.53\n nameserver fe80::1%eth0 ; first\nsearch nameserver\nnameserver\nnameserver x\noptions ndots:1\nnameserver ::1\n";
+        let servers: Vec<String> = named_servers(text).map(|server| server.to_string()).collect();
+        assert_eq!(servers, ["127.0.0.53", "fe80::1", "::1"]);
+        assert_eq!(named_servers(&"nameserver 10.0.0.1\n".repeat(9)).count(), MAX_SERVERS / 2);
+        assert_eq!(named_servers("").count(), 0);
+    }
+}
