@@ -13,6 +13,12 @@ pub const STANDS: u64 = 24 * 60 * 60;
 pub const MAX_SERVERS: usize = 8;
 /// Host names of all policies together.
 pub const ALL_HOSTS: u32 = 16_384;
+/// Network namespaces in which an agent has answered from the port of name servers.
+pub const MAX_SERVED: u32 = 4_096;
+/// Of these: of all namespaces, for there was no room to say which.
+pub const EVERYWHERE: u32 = 0;
+/// What names are asked for at.
+pub const PORT: u16 = 53;
 /// Longest name, as text.
 pub const LONGEST_NAME: usize = 253;
 
@@ -22,7 +28,8 @@ pub const LONGEST_NAME: usize = 253;
 pub struct AnswerKey {
     pub address: [u8; 16],
     pub agent: u32,
-    pub reserved: u32,
+    /// `Resolvers::run`: what an agent of the same number was answered before is not this one's.
+    pub run: u32,
 }
 
 /// The names that an address was given for.
@@ -43,12 +50,17 @@ impl Answer {
     }
 }
 
-/// Whom an agent is believed to be answered by: these, while it is in the network namespace that it began in.
+/// Whom an agent is believed to be answered by: these, in the network namespace that it began in, where alone it
+/// counts what they said.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resolvers {
     /// The namespace's inode.
     pub namespace: u32,
+    /// The agent's run, by a number of its own.
+    pub run: u32,
+    /// Servers that are this machine, a bit each: they alone answer by its loopback.
+    pub local: u32,
     pub count: u32,
     pub servers: [[u8; 16]; MAX_SERVERS],
 }

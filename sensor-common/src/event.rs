@@ -278,7 +278,8 @@ pub struct Walk {
     pub level: u32,
     /// Labels that watching rules set if the action goes ahead, of however many rules.
     pub watched_labels: u32,
-    pub reserved: u32,
+    /// The network namespace of the socket whose address is judged.
+    pub namespace: u32,
     /// How many bytes go out by the message at hand …
     pub sent: u64,
     /// … and by what is judged; `UNCOUNTED`: limits are asked, and count nothing.

@@ -3,7 +3,7 @@
 use core::mem::{offset_of, size_of};
 
 use crate::{
-    answer::{Answer, AnswerKey, MAX_ANSWERS, Resolvers},
+    answer::{Answer, AnswerKey, MAX_ANSWERS, MAX_SERVED, Resolvers},
     event::{
         Account, Active, Attempt, Count, FAULTS, Head, Lifecycle, MAX_AGENTS, MAX_SLOTS, MAX_TASKS, MAX_WRITTEN, Mark,
         Pair, SECTION_ROOM, Slot, Walk, WrittenKey,
@@ -48,6 +48,7 @@ const fn hash() -> u64 {
         size_of::<Answer>(),
         size_of::<Resolvers>(),
         MAX_ANSWERS as usize,
+        MAX_SERVED as usize,
         MAX_COUNTS as usize,
         MAX_WRITTEN as usize,
         offset_of!(Mark, agent),

@@ -13,7 +13,8 @@ use aya_ebpf::{
 use core::{hint::black_box, mem::MaybeUninit};
 use sensor_common::{
     answer::{
-        Answer, AnswerKey, HostKey, LONGEST_NAME, MAX_SERVERS, NAMES_OF_ONE, Resolvers, name_end, name_start, name_word,
+        Answer, AnswerKey, EVERYWHERE, HostKey, LONGEST_NAME, MAX_SERVERS, NAMES_OF_ONE, PORT, Resolvers, name_end,
+        name_start, name_word,
     },
     event::Slot,
 };
@@ -26,12 +27,15 @@ use crate::{
 };
 
 const UDP: u8 = 17;
-const DOMAIN: [u8; 2] = 53_u16.to_be_bytes();
+const DOMAIN: [u8; 2] = PORT.to_be_bytes();
 /// An IPv4 header without options, and UDP's.
 const V4: usize = 28;
 const V6: usize = 48;
 /// Of IPv4's flags and offset: what says that it is a fragment.
 const FRAGMENT: u16 = 0x3fff;
+/// `__sk_buff`: of a packet that is for this machine alone; the loopback's interface, in every namespace.
+const PACKET_HOST: u32 = 0;
+const LOOPBACK: u32 = 1;
 const HEADER: u32 = 12;
 /// Of a message's flags: an answer, to a standard query, without error.
 const KIND: u16 = 0xf80f;
@@ -59,6 +63,7 @@ struct Message {
     word: u64,
     letters: u64,
     agent: u32,
+    run: u32,
     len: u32,
     /// What is read next, …
     at: u32,
@@ -125,6 +130,7 @@ fn note(skb: *mut __sk_buff) -> Option<()> {
             return None;
         }
         (*message).agent = agent;
+        (*message).run = resolvers.run;
         (*message).len = len;
         if (*message).field(2) & KIND != ANSWER || (*message).field(4) != 1 {
             return None;
@@ -178,18 +184,54 @@ fn load<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]> {
     }
 }
 
+/// Of the packets that the kernel takes for this machine's own, those that such a server may have sent: who answers by the
+/// loopback's interface is this machine.
 #[inline(always)]
 fn is_believed(skb: *mut __sk_buff, resolvers: &Resolvers, from: &[u8; 16]) -> bool {
-    let known = (0..MAX_SERVERS).any(|which| which < resolvers.count as usize && resolvers.servers[which] == *from);
-    known && namespace(skb) == Some(resolvers.namespace)
+    // SAFETY: the program's own context.
+    let (kind, interface) = unsafe { ((*skb).pkt_type, (*skb).ifindex) };
+    let local = interface == LOOPBACK;
+    let known = (0..MAX_SERVERS).any(|which| {
+        which < resolvers.count as usize
+            && resolvers.servers[which] == *from
+            && (resolvers.local >> which & 1 != 0) == local
+    });
+    if !known || kind != PACKET_HOST {
+        return false;
+    }
+    // The socket that is answered.
+    let sock = read::<u64>(skb as u64 + off::off_skb_sock()).unwrap_or(0);
+    let namespace = namespace(sock).unwrap_or(0);
+    namespace != 0 && namespace == resolvers.namespace && !is_served(namespace)
 }
 
-/// Of the socket that is answered.
+/// Whether an agent may be whoever answers there.
 #[inline(always)]
-fn namespace(skb: *mut __sk_buff) -> Option<u32> {
-    let sock = read::<u64>(skb as u64 + off::off_skb_sock())?;
+fn is_served(namespace: u32) -> bool {
+    // SAFETY: only whether it is there is asked, and a value that is read at once.
+    unsafe { maps::SERVED.get(&namespace).is_some() || maps::SERVED.get(&EVERYWHERE).is_none_or(|all| *all != 0) }
+}
+
+/// The network namespace that a socket is of.
+#[inline(always)]
+pub fn namespace(sock: u64) -> Option<u32> {
     let net = read::<u64>(sock + off::off_sock_net())?;
     read::<u32>(net + off::off_net_number())
+}
+
+/// An agent sends from the port that names are asked for at: whoever answers from there may be the agent itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn serves(agent: u32, sock: u64) -> u64 {
+    if read::<u16>(sock + off::off_sock_port()) != Some(PORT) {
+        return 0;
+    }
+    let noted = namespace(sock).is_some_and(|namespace| maps::SERVED.insert(&namespace, &agent, 0).is_ok());
+    if let (false, Some(everywhere)) = (noted, maps::SERVED.get_ptr_mut(&EVERYWHERE)) {
+        // SAFETY: a whole map value.
+        unsafe { *everywhere = 1 };
+    }
+    1
 }
 
 /// Puts the hash of the name that was asked for into the message, and goes on to its records.
@@ -325,7 +367,7 @@ pub fn note_address(at: u32, len: u32) -> u64 {
             address[byte] = message.byte(at + byte as u32);
         }
     }
-    stands_for(&AnswerKey { address, agent: message.agent, reserved: 0 }, message.name);
+    stands_for(&AnswerKey { address, agent: message.agent, run: message.run }, message.name);
     MORE
 }
 
@@ -358,8 +400,12 @@ fn stands_for(key: &AnswerKey, name: u64) {
             }
         }
         let place = place & (NAMES_OF_ONE - 1);
-        (*answer).at[place] = now();
-        (*answer).names[place] = name;
+        if (*answer).names[place] != name {
+            // Who reads meanwhile is not to find the other name as young as this one.
+            (&raw mut (*answer).names[place]).write_volatile(0);
+        }
+        (&raw mut (*answer).at[place]).write_volatile(now());
+        (&raw mut (*answer).names[place]).write_volatile(name);
     }
 }
 
@@ -369,9 +415,18 @@ fn stands_for(key: &AnswerKey, name: u64) {
 pub fn find_answered(index: u32) -> u64 {
     let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 0 };
     // SAFETY: `slot` points to a whole map value, here and below.
-    let (agent, address, policy) = unsafe { ((*slot).attempt.head.agent, (*slot).walk.address, (*slot).walk.policy) };
+    let (agent, address, policy, namespace) =
+        unsafe { ((*slot).attempt.head.agent, (*slot).walk.address, (*slot).walk.policy, (*slot).walk.namespace) };
+    // SAFETY: the values are read at once.
+    let Some((own, run)) = (unsafe { maps::RESOLVERS.get(&agent).map(|from| (from.namespace, from.run)) }) else {
+        return 0;
+    };
+    // Elsewhere the address may be another host's.
+    if namespace != own {
+        return 0;
+    }
     // SAFETY: the value is read at once.
-    let Some(answer) = (unsafe { maps::ANSWERS.get(&AnswerKey { address, agent, reserved: 0 }) }) else { return 0 };
+    let Some(answer) = (unsafe { maps::ANSWERS.get(&AnswerKey { address, agent, run }) }) else { return 0 };
     let now = now();
     let mut found = 0;
     for which in 0..NAMES_OF_ONE {

@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue, RingBuf},
 };
 use sensor_common::{
-    answer::{ALL_HOSTS, Answer, AnswerKey, HostKey, MAX_ANSWERS, Resolvers},
+    answer::{ALL_HOSTS, Answer, AnswerKey, HostKey, MAX_ANSWERS, MAX_SERVED, Resolvers},
     event::{
         Above, Account, Active, Count, Described, FAULTS, Filesystem, Governed, MAX_ABOVE, MAX_AGENTS, MAX_SLOTS,
         MAX_TASKS, MAX_WRITTEN, Mark, ROOT_BITS, Slot, WrittenKey,
@@ -93,6 +93,10 @@ pub static HOSTS: HashMap<HostKey, Range> = HashMap::with_max_entries(ALL_HOSTS,
 /// Agent → whom it is believed to be answered by.
 #[map]
 pub static RESOLVERS: HashMap<u32, Resolvers> = HashMap::with_max_entries(MAX_AGENTS, 0);
+
+/// Network namespaces in which an agent may answer as a name server does.
+#[map]
+pub static SERVED: HashMap<u32, u32> = HashMap::with_max_entries(MAX_SERVED, NO_PREALLOC);
 
 /// What agents' resolvers were answered.
 #[map]

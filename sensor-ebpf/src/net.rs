@@ -8,7 +8,7 @@ use sensor_common::{
 };
 
 use crate::{
-    ancillary,
+    ancillary, answers,
     found::{forget, forget_default, unplaced, word},
     kernel::{off, read},
     slot::{self, S_IFMT, S_IFSOCK},
@@ -101,6 +101,7 @@ fn set(slot: *mut Slot, address: Words, port: u16, sock: u64) -> u8 {
         (&raw mut (*slot).walk.address).cast::<Words>().write_unaligned(address);
         (*slot).walk.port = if raw { 0 } else { port };
         (*slot).walk.protocol = protocol;
+        (*slot).walk.namespace = answers::namespace(sock).unwrap_or(0);
     }
     // What else is sent raw has a header of the sender's own: its port, and where it goes, are as he writes there.
     if raw && protocol != ICMP && protocol != ICMP6 { pair::UNKNOWN } else { pair::ADDRESS }
@@ -195,6 +196,12 @@ fn is_unix(sock: u64) -> bool {
     read::<u16>(sock + off::off_sock_family()) == Some(unix::AF_UNIX)
 }
 
+#[inline(always)]
+fn agent(slot: *mut Slot) -> u32 {
+    // SAFETY: `slot` points to a whole map value.
+    unsafe { (*slot).attempt.head.agent }
+}
+
 #[lsm(hook = "socket_connect")]
 pub fn socket_connect(ctx: LsmContext) -> i32 {
     let (socket, address, length) = (word(&ctx, 0), word(&ctx, 1), word(&ctx, 2));
@@ -204,6 +211,7 @@ pub fn socket_connect(ctx: LsmContext) -> i32 {
         if is_unix(sock) && read::<u16>(address) == Some(unix::AF_UNIX) {
             return unix::connects(slot, index, sock);
         }
+        answers::serves(agent(slot), sock);
         let about = given(slot, sock, address, length & 0xffff_ffff, Does::Connects);
         unplaced(index, Action::NetConnect, about)
     })
@@ -279,6 +287,7 @@ fn sends(slot: *mut Slot, index: u32, socket: u64, message: u64) -> u32 {
     if is_unix(sock) {
         return unix::sends(slot, index, socket, sock);
     }
+    answers::serves(agent(slot), sock);
     let name = read::<u64>(message + off::off_msg_name()).unwrap_or(0);
     let length = read::<u32>(message + off::off_msg_namelen()).unwrap_or(0);
     let flags = read::<u32>(message + off::off_msg_flags()).unwrap_or(MSG_BATCH);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use rgt::kernel::trial::{SERVER, Trial};
+use rgt::kernel::trial::{DISTANT, SERVER, SERVER_6, Trial};
 use rgt::policy::{self, Variables};
 
 mod support;
@@ -116,6 +116,21 @@ fn packet(from: [u8; 4], port: u16, message: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The same, by IPv6.
+fn packet_6(from: [u8; 16], next: u8, message: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; 12];
+    bytes.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+    bytes.extend((8 + message.len() as u16).to_be_bytes());
+    bytes.extend([next, 64]);
+    bytes.extend(from);
+    bytes.extend([0; 15]);
+    bytes.extend([1, 0, 53, 0x80, 0]);
+    bytes.extend((8 + message.len() as u16).to_be_bytes());
+    bytes.extend([0, 0]);
+    bytes.extend(message);
+    bytes
+}
+
 #[test]
 fn answers_are_read_as_plainly_as_they_are_written() {
     let mut random = Random::seeded();
@@ -162,16 +177,20 @@ fn nobody_else_is_believed() {
     };
     let right = packet(SERVER.octets(), 53, &message);
     assert_eq!(given(&right), 1);
-    assert_eq!(given(&packet([192, 0, 2, 54], 53, &message)), 0, "another server");
+    assert_eq!(given(&packet([127, 0, 0, 54], 53, &message)), 0, "another server");
+    assert_eq!(given(&packet(DISTANT.octets(), 53, &message)), 0, "from afar, by the loopback");
     assert_eq!(given(&packet(SERVER.octets(), 54, &message)), 0, "another port");
+    assert_eq!(given(&packet_6(SERVER_6.octets(), 17, &message)), 1, "by IPv6");
+    assert_eq!(given(&packet_6([0x20; 16], 17, &message)), 0, "another server by IPv6");
+    assert_eq!(given(&packet_6(SERVER_6.octets(), 44, &message)), 0, "a piece by IPv6");
     // A query, one that failed, two questions.
     for (at, byte) in [(2, 1), (3, 0x83), (5, 2)] {
         let mut other = message.clone();
         other[at] = byte;
         assert_eq!(given(&packet(SERVER.octets(), 53, &other)), 0, "byte {at}");
     }
-    // A piece, TCP, options before what is read.
-    for (at, byte) in [(20, 0x20), (21, 1), (23, 6), (14, 0x46)] {
+    // To another machine, a piece, TCP, options before what is read.
+    for (at, byte) in [(0, 2), (20, 0x20), (21, 1), (23, 6), (14, 0x46)] {
         let mut other = right.clone();
         other[at] = byte;
         assert_eq!(given(&other), 0, "byte {at}");

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use rgt::kernel::trial::{Said, Trial};
-use rgt::policy::{self, Circumstances, Limits, Object, Program, Table, Tally, Variables, Written};
+use rgt::policy::{self, Circumstances, Hosts, Limits, Object, Program, Table, Tally, Variables, Written};
 use sensor_common::action::Action;
 
 #[path = "support/corpus.rs"]
@@ -180,7 +180,10 @@ sensitivity:
   confidential: { path: "/home/**", to: ["10.9.0.0/16", "*:53"] }
   regulated: { path: ["/home/*/.ssh/**", "/usr/share/**"], to: "[2001:db8::/32]:53" }
 "#;
-    let table = table(text);
+    let mut hosts = Hosts::default();
+    hosts.set("api.example", ["10.9.9.9".parse().unwrap(), "2001:db8::7".parse().unwrap()]);
+    let policy = policy::parse("others.yaml", text).unwrap_or_else(|errors| panic!("{errors}"));
+    let table = policy.compile_with(&Variables::default(), &hosts).unwrap_or_else(|errors| panic!("{errors}"));
     let mut trial = trial();
     trial.judge_by(&table).unwrap();
     let mut random = Random::new(11);

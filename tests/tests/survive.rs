@@ -122,5 +122,14 @@ fn goes_on_as_it_stood(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.fact("stood counted after"), "1", "three in all");
     assert_eq!(told.fact("stood own after"), "refused");
     assert_eq!(told.fact("stood other"), "runs");
+    // What its resolver was answered before, and what it is answered now.
+    for (what, came) in [
+        ("host before", "connected"),
+        ("host after", "connected"),
+        ("unasked after", "13"),
+        ("asked after", "connected"),
+    ] {
+        assert_eq!(told.fact(&format!("stood {what}")), came, "{what}");
+    }
     Ok(())
 }

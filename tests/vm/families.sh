@@ -55,6 +55,8 @@ umount /tmp
 rgt run --set ledger.dir=/ledger/daemon >&2 &
 daemon=$!
 until rgt agents >/dev/null 2>&1 || ! kill -0 $daemon; do sleep 0.2; done
+ip link set lo up
+. /t/answers.sh
 part denied /t/places.yaml places
 part allowed /t/bare.yaml places
 part bare /t/bare.yaml bare
@@ -81,7 +83,6 @@ fact "inherited" "$(tr '\n' ' ' </told)"
 fact "inherited denials" "$(grep -h '"syscall":"receive"' /ledger/heir/*.jsonl | grep -c '"enforcement":"blocked"')"
 rgt exec --policy /t/places.yaml --name ignorant --observe --ledger /ledger/ignorant -- sh -c "$show" 3</data/read/x >/told
 fact "inherited observed" "$(cat /told)"
-ip link set lo up
 families connected rgt exec --policy /t/bare.yaml --name connected --ledger /ledger/connected -- readlink /proc/self/fd/7 >/told
 fact "inherited connection" "$(cat /told)"
 fact "inherited connection denials" "$(grep -h '"syscall":"receive"' /ledger/connected/*.jsonl | grep -c NO_CONNECT)"
@@ -166,7 +167,6 @@ fact "benign differs" $?
 fact "benign lines" "$(wc -l </governed)"
 fact "benign denials" "$(grep -c '"policy_verdict":"DENY"' /ledger/benign/*.jsonl)"
 . /t/limits.sh
-. /t/answers.sh
 . /t/unsure.sh
 kill $daemon
 wait $daemon

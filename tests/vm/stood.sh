@@ -2,6 +2,10 @@
 mkdir -p /data/stood
 mkfifo /data/stood/next
 for file in cool labelled counted; do echo some >/data/stood/$file; done
+printf 'nameserver 127.0.0.1\n' >/etc/resolv.conf
+printf 'hosts: files\n' >/etc/nsswitch.conf
+/full/answers serve 127.0.0.1 api.test=127.0.0.70 late.test=127.0.0.71 &
+server=$!
 
 cat >/stood-agent.sh <<'END'
 cd /data/stood
@@ -11,12 +15,18 @@ runs() { ("$@") 2>/dev/null && echo runs || echo refused; }
 echo "counted before $(reads counted counted)"
 busybox cp /bin/busybox own
 echo "own before $(runs ./own true)"
+/full/answers ask 127.0.0.1 api.test >/dev/null
+echo "host before $(/full/answers connect 127.0.0.70 7001)"
 : >begun
 read -r x <next
 echo "cool $(reads cool)"
 echo "labelled $(reads labelled)"
 echo "counted after $(reads counted counted counted)"
 echo "own after $(runs ./own true)"
+echo "host after $(/full/answers connect 127.0.0.70 7001)"
+echo "unasked after $(/full/answers connect 127.0.0.71 7001)"
+/full/answers ask 127.0.0.1 late.test >/dev/null
+echo "asked after $(/full/answers connect 127.0.0.71 7001)"
 echo "other $(runs busybox true)"
 END
 start
@@ -38,6 +48,7 @@ until grep -q other /told || [ $tries -ge 100 ]; do
     tries=$((tries + 1))
 done
 wait $agent
+kill $server
 while read -r what; do fact "stood ${what% *}" "${what##* }"; done </told
 fact "stood score" "$(records survive | grep '"kind":"adopt"' | grep '"agent_id":"stood"' | sed 's/.*"live_risk_score":\([0-9]*\).*/\1/')"
 kill $daemon

@@ -45,7 +45,8 @@ impl Sensor {
             }
         }
         self.governed.insert(agent, path.to_path_buf());
-        self.listen(agent)
+        self.listen(agent);
+        Ok(())
     }
 
     /// How an agent stands by the programs before.

@@ -4,13 +4,14 @@
 use std::{
     collections::HashMap,
     fs::{self, File},
+    hash::{BuildHasher as _, RandomState},
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, UdpSocket},
     os::{
-        fd::{AsFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use aya::{
@@ -19,7 +20,7 @@ use aya::{
     programs::CgroupSkb,
 };
 use sensor_common::{
-    answer::{Answer, AnswerKey, MAX_SERVERS, NAMES_OF_ONE, Resolvers, name_hash},
+    answer::{Answer, AnswerKey, EVERYWHERE, MAX_SERVERS, NAMES_OF_ONE, Resolvers, name_hash},
     hash::Secret,
 };
 
@@ -27,19 +28,23 @@ use super::{
     AgentNo, Seen,
     object::{LoadError, missing, refused, take},
     pins::Pins,
-    pod::{Pod, remove_where},
+    pod::Pod,
     sys,
 };
 use crate::policy::octets;
 
 /// What names the machine's resolvers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Of a namespace's descriptor: the user namespace that it belongs to.
+const NS_GET_USERNS: libc::c_ulong = 0xb701;
 
 pub struct Answers {
     /// Named by the operator.
     servers: Vec<IpAddr>,
     program: OwnedFd,
     resolvers: KernelMap<MapData, u32, Pod<Resolvers>>,
+    /// Network namespaces in which an agent may answer as a name server does.
+    served: KernelMap<MapData, u32, u32>,
     answers: KernelMap<MapData, Pod<AnswerKey>, Pod<Answer>>,
     secret: Secret,
     /// By agent: its policy's host names by their hashes.
@@ -56,11 +61,18 @@ impl Answers {
             .try_into()
             .map_err(refused("program answers"))?;
         program.load().map_err(refused("loading program answers"))?;
-        let program = program.fd().map_err(refused("program answers"))?;
+        let program = program.fd().map_err(refused("program answers"))?.as_fd().try_clone_to_owned();
+        let program = program.map_err(refused("program answers"))?;
+        let mut served = KernelMap::try_from(take(bpf, "SERVED")?).map_err(refused("map SERVED"))?;
+        // Once in the life of the maps that daemons share.
+        if served.get(&EVERYWHERE, 0).is_err() {
+            served.insert(EVERYWHERE, 0, 0).map_err(refused("map SERVED"))?;
+        }
         Ok(Answers {
             servers,
-            program: program.as_fd().try_clone_to_owned().map_err(refused("program answers"))?,
+            program,
             resolvers: KernelMap::try_from(take(bpf, "RESOLVERS")?).map_err(refused("map RESOLVERS"))?,
+            served,
             answers: KernelMap::try_from(take(bpf, "ANSWERS")?).map_err(refused("map ANSWERS"))?,
             secret,
             names: HashMap::new(),
@@ -79,18 +91,30 @@ impl Answers {
         for (place, name) in answer.names.iter_mut().zip(names) {
             *place = name_hash(self.secret, name.as_bytes());
         }
-        let key = AnswerKey { address, agent, reserved: 0 };
+        let key = self.key(agent, address).ok_or_else(|| io::Error::other("the agent has not begun"))?;
         self.answers.insert(Pod(key), Pod(answer), 0).map_err(io::Error::other)
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.answers.keys().count()
+    /// For tests: where the agent's answers count.
+    pub(super) fn namespace(&self, agent: AgentNo) -> u32 {
+        self.resolvers.get(&agent, 0).map_or(0, |from| from.0.namespace)
+    }
+
+    /// For tests: how many addresses were given to the agent.
+    pub(super) fn count(&self, agent: AgentNo) -> usize {
+        let run = self.resolvers.get(&agent, 0).map_or(0, |from| from.0.run);
+        self.answers.keys().flatten().filter(|key| (key.0.agent, key.0.run) == (agent, run)).count()
+    }
+
+    fn key(&self, agent: AgentNo, address: [u8; 16]) -> Option<AnswerKey> {
+        let Pod(from) = self.resolvers.get(&agent, 0).ok()?;
+        Some(AnswerKey { address, agent, run: from.run })
     }
 
     /// The hashes of the names that the address was given to the agent for.
     pub(super) fn names_of(&self, agent: AgentNo, address: [u8; 16]) -> Vec<u64> {
-        let key = AnswerKey { address, agent, reserved: 0 };
-        let Ok(Pod(answer)) = self.answers.get(&Pod(key), 0) else { return Vec::new() };
+        let answer = self.key(agent, address).and_then(|key| self.answers.get(&Pod(key), 0).ok());
+        let Some(Pod(answer)) = answer else { return Vec::new() };
         let now = seconds_since_boot();
         (0..NAMES_OF_ONE).filter(|which| answer.stands(*which, now)).map(|which| answer.names[which]).collect()
     }
@@ -101,21 +125,32 @@ impl Answers {
         self.names.insert(agent, hashed.collect());
     }
 
-    /// Says whom a new agent is believed to be answered by; `member` is a process of its cgroup, if there is one.
-    pub fn begin(&mut self, agent: AgentNo, member: Option<u32>) -> io::Result<()> {
-        // What an agent of this number was answered is nobody's.
-        self.forget_answers(|of| of == agent);
-        let process = member.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
-        let namespace = fs::metadata(Path::new("/proc").join(process).join("ns/net")).map(|about| about.ino());
-        // A process that has ended meanwhile leaves its agent believed by nobody.
-        let namespace = namespace.ok().and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
+    /// Nobody is governed: no agent answers anybody.
+    pub fn begin_anew(&mut self) -> io::Result<()> {
+        let all: Vec<u32> = self.served.keys().flatten().filter(|namespace| *namespace != EVERYWHERE).collect();
+        for namespace in all {
+            let _ = self.served.remove(&namespace);
+        }
+        self.served.insert(EVERYWHERE, 0, 0).map_err(io::Error::other)
+    }
+
+    /// Says whom a new agent is believed to be answered by; `members` are the processes that it has already.
+    pub fn begin(&mut self, agent: AgentNo, members: &[u32]) -> io::Result<()> {
+        let own = own_namespace();
         // Read anew for each: a machine comes to another network.
         let machine = fs::read_to_string(RESOLV_CONF).unwrap_or_default();
-        let mut value = Resolvers { namespace, ..Resolvers::default() };
+        let namespace = if members.is_empty() { own } else { namespace_of(members, own) };
+        let run = RandomState::new().hash_one(agent) as u32;
+        let mut value = Resolvers { namespace: namespace.unwrap_or(0), run, ..Resolvers::default() };
         let all = named_servers(&machine).chain(self.servers.iter().copied());
-        for (place, server) in value.servers.iter_mut().zip(all) {
+        // In a container's namespace the loopback is the container's, and so is whoever answers there.
+        let believed = all.filter(|server| namespace == own || !server.is_loopback());
+        for (number, (place, server)) in value.servers.iter_mut().zip(believed).enumerate() {
             *place = octets(server);
             value.count += 1;
+            if namespace == own && UdpSocket::bind((server, 0)).is_ok() {
+                value.local |= 1 << number;
+            }
         }
         self.resolvers.insert(agent, Pod(value), 0).map_err(io::Error::other)
     }
@@ -154,26 +189,58 @@ impl Answers {
     /// The agent's run is over.
     pub fn forget(&mut self, agent: AgentNo, pins: Option<&Pins>) -> io::Result<()> {
         self.names.remove(&agent);
+        // Of what it was answered the oldest gives way; nobody else has its run's number.
         let _ = self.resolvers.remove(&agent);
-        self.forget_answers(|of| of == agent);
         match (self.links.remove(&agent), pins) {
             (Some(_), Some(pins)) => pins.unpin(&pin(agent)),
             _ => Ok(()),
         }
     }
 
-    pub(super) fn forget_answers(&mut self, which: impl Fn(AgentNo) -> bool) {
-        remove_where(&mut self.answers, |key| which(key.agent));
-    }
-
-    /// Forgets what these agents were answered, and by whom.
+    /// These agents are believed to be answered by nobody.
     pub fn forget_all(&mut self, which: impl Fn(AgentNo) -> bool) {
-        self.forget_answers(&which);
         let gone: Vec<AgentNo> = self.resolvers.keys().flatten().filter(|agent| which(*agent)).collect();
         for agent in gone {
             let _ = self.resolvers.remove(&agent);
         }
     }
+}
+
+fn own_namespace() -> Option<u32> {
+    namespace(Path::new("/proc/self/ns/net"))
+}
+
+fn namespace(path: &Path) -> Option<u32> {
+    u32::try_from(fs::metadata(path).ok()?.ino()).ok()
+}
+
+/// The one network namespace of all these processes. One that they could have made themselves, with whom they like to
+/// answer in it, is none.
+fn namespace_of(members: &[u32], own: Option<u32>) -> Option<u32> {
+    let path = |pid: &u32| Path::new("/proc").join(pid.to_string()).join("ns/net");
+    // Those that have ended meanwhile are nowhere.
+    let mut all: Vec<(u32, PathBuf)> =
+        members.iter().map(path).filter_map(|path| Some((namespace(&path)?, path))).collect();
+    all.dedup_by_key(|(number, _)| *number);
+    match &all[..] {
+        [(number, _)] if Some(*number) == own => own,
+        [(number, path)] if is_of_the_machines_users(path) => Some(*number),
+        _ => None,
+    }
+}
+
+/// Whether the namespace is of the user namespace that the daemon is in: whoever made it was root here.
+fn is_of_the_machines_users(path: &Path) -> bool {
+    let Ok(namespace) = File::open(path) else { return false };
+    // SAFETY: asks for a descriptor, and takes nothing.
+    let owner = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) };
+    if owner < 0 {
+        return false;
+    }
+    // SAFETY: the kernel just made this descriptor for us.
+    let owner = unsafe { File::from_raw_fd(owner) };
+    let own = fs::metadata("/proc/self/ns/user");
+    matches!((owner.metadata(), own), (Ok(owner), Ok(own)) if owner.ino() == own.ino())
 }
 
 fn pin(agent: AgentNo) -> String {

@@ -226,15 +226,16 @@ impl Sensor {
         if let Some(answers) = &mut self.answers {
             answers.ask(agent, table.answered.keys().map(String::as_str));
         }
-        self.listen(agent)?;
+        self.listen(agent);
         Ok(generation)
     }
 
     /// Reads what the agent's resolver is answered, once its cgroup is known.
-    pub(super) fn listen(&mut self, agent: AgentNo) -> io::Result<()> {
-        match (&mut self.answers, self.governed.get(&agent)) {
-            (Some(answers), Some(cgroup)) => answers.listen(agent, cgroup, self.pins.as_ref()),
-            _ => Ok(()),
+    pub(super) fn listen(&mut self, agent: AgentNo) {
+        let (Some(answers), Some(cgroup)) = (&mut self.answers, self.governed.get(&agent)) else { return };
+        if let Err(error) = answers.listen(agent, cgroup, self.pins.as_ref()) {
+            // What the daemon's own resolver says holds all the same.
+            tracing::warn!("{}: what its resolver is answered is not read: {error}", cgroup.display());
         }
     }
 
@@ -310,26 +311,32 @@ impl Sensor {
             known = subtree.len();
         }
         if let Some(answers) = &mut self.answers {
-            answers.begin(agent, cgroup::processes(path).next())?;
+            if self.governed.is_empty() && self.marks.keys().next().is_none() {
+                answers.begin_anew()?;
+            }
+            let members: Vec<u32> =
+                cgroup::subtree(path).iter().flat_map(|directory| cgroup::processes(directory)).collect();
+            answers.begin(agent, &members)?;
         }
         self.governed.insert(agent, path.to_path_buf());
-        self.listen(agent)
+        self.listen(agent);
+        Ok(())
     }
 
     /// The agent is over: its cgroups are nobody's from now on, its policy is dropped.
     pub fn release(&mut self, agent: AgentNo) -> io::Result<()> {
         self.governed.remove(&agent);
         self.enforcer.release(agent);
-        if let Some(answers) = &mut self.answers {
-            answers.forget(agent, self.pins.as_ref())?;
-        }
         let ids: Vec<u64> =
             self.cgroups.iter().flatten().filter(|(_, owner)| *owner == agent).map(|(id, _)| id).collect();
         for id in ids {
             // One whose directory went away is gone from the map already.
             let _ = self.cgroups.remove(&id);
         }
-        Ok(())
+        match &mut self.answers {
+            Some(answers) => answers.forget(agent, self.pins.as_ref()),
+            None => Ok(()),
+        }
     }
 
     /// Detaches what captures, once no agent is left and no task bears a mark: an exit that went unseen would

@@ -32,9 +32,9 @@ const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
 /// Maps that daemons of a layout share: whose tasks are, what they are at, what is told of it. All others belong to
 /// one daemon's programs and live by them.
-pub const SHARED: [&str; 15] = [
+pub const SHARED: [&str; 16] = [
     "MARKS", "CGROUPS", "SLOTS", "FREE", "COUNTS", "FAULT_COUNTS", "RARE", "FLOOD", "ACCOUNTS", "ACTIVE", "WRITTEN",
-    "COUNTED", "SECRET", "RESOLVERS", "ANSWERS",
+    "COUNTED", "SECRET", "RESOLVERS", "SERVED", "ANSWERS",
 ];
 
 /// Of one generation, and beside its links: the daemon after it reads labels there.

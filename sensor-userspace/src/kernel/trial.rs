@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     ptr,
 };
@@ -36,7 +36,10 @@ use crate::policy::{Circumstances, Limits, Object, Program, Table, Written, plac
 
 const AGENT: u32 = 1;
 /// Whom that agent believes.
-pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 53);
+pub const SERVER_6: Ipv6Addr = Ipv6Addr::LOCALHOST;
+/// … and believes not to be this machine, by whose loopback all packets come here.
+pub const DISTANT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
 /// To `try_judge`: what the slot holds is the acting program's path.
 const PROGRAM: u64 = 1 << 16;
 
@@ -89,10 +92,10 @@ impl Trial {
         };
         let mut cgroups: KernelMap<_, u64, u32> =
             KernelMap::try_from(take(&mut bpf, "CGROUPS")?).map_err(refused("map CGROUPS"))?;
-        let mut answers = Answers::new(&mut bpf, secret, vec![SERVER.into()])?;
+        let mut answers = Answers::new(&mut bpf, secret, vec![SERVER.into(), SERVER_6.into(), DISTANT.into()])?;
         let own = own_cgroup().map_err(refused("this process's cgroup"))?;
         cgroups.insert(own, AGENT, 0).map_err(refused("map CGROUPS"))?;
-        answers.begin(AGENT, None).map_err(refused("map RESOLVERS"))?;
+        answers.begin(AGENT, &[]).map_err(refused("map RESOLVERS"))?;
         Ok(Trial {
             program,
             slot,
@@ -128,7 +131,7 @@ impl Trial {
 
     /// What the agent's resolver was answered before is forgotten; then a packet comes, by Ethernet.
     pub fn receive(&mut self, packet: &[u8]) -> io::Result<()> {
-        self.answers.forget_answers(|_| true);
+        self.answers.begin(AGENT, &[])?;
         self.answers.try_on(packet)
     }
 
@@ -139,7 +142,7 @@ impl Trial {
 
     /// How many addresses were given for some name.
     pub fn given(&self) -> usize {
-        self.answers.count()
+        self.answers.count(AGENT)
     }
 
     /// Takes away what nobody has been judged by for a while.
@@ -210,6 +213,7 @@ impl Trial {
                 slot.walk.address = address;
                 slot.walk.port = port;
                 slot.walk.protocol = protocol.into();
+                slot.walk.namespace = self.answers.namespace(AGENT);
                 pair::ADDRESS
             }
             Object::Abstract(name) => {
