@@ -11,7 +11,7 @@ use std::{
         fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use aya::{
@@ -207,31 +207,30 @@ impl Answers {
 }
 
 fn own_namespace() -> Option<u32> {
-    namespace(Path::new("/proc/self/ns/net"))
+    number(&File::open("/proc/self/ns/net").ok()?)
 }
 
-fn namespace(path: &Path) -> Option<u32> {
-    u32::try_from(fs::metadata(path).ok()?.ino()).ok()
+fn number(namespace: &File) -> Option<u32> {
+    u32::try_from(namespace.metadata().ok()?.ino()).ok()
 }
 
 /// The one network namespace of all these processes. One that they could have made themselves, with whom they like to
 /// answer in it, is none.
 fn namespace_of(members: &[u32], own: Option<u32>) -> Option<u32> {
-    let path = |pid: &u32| Path::new("/proc").join(pid.to_string()).join("ns/net");
-    // Those that have ended meanwhile are nowhere.
-    let mut all: Vec<(u32, PathBuf)> =
-        members.iter().map(path).filter_map(|path| Some((namespace(&path)?, path))).collect();
-    all.dedup_by_key(|(number, _)| *number);
-    match &all[..] {
-        [(number, _)] if Some(*number) == own => own,
-        [(number, path)] if is_of_the_machines_users(path) => Some(*number),
-        _ => None,
+    let mut found = None;
+    for pid in members {
+        // One that has ended meanwhile is nowhere.
+        let Ok(namespace) = File::open(Path::new("/proc").join(pid.to_string()).join("ns/net")) else { continue };
+        let number = number(&namespace)?;
+        if *found.get_or_insert(number) != number || Some(number) != own && !is_of_the_machines_users(&namespace) {
+            return None;
+        }
     }
+    found
 }
 
 /// Whether the namespace is of the user namespace that the daemon is in: whoever made it was root here.
-fn is_of_the_machines_users(path: &Path) -> bool {
-    let Ok(namespace) = File::open(path) else { return false };
+fn is_of_the_machines_users(namespace: &File) -> bool {
     // SAFETY: asks for a descriptor, and takes nothing.
     let owner = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) };
     if owner < 0 {
@@ -268,6 +267,30 @@ fn seconds_since_boot() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_namespace_is_one_that_root_has_made() {
+        let own = own_namespace();
+        let this = std::process::id();
+        assert!(own.is_some());
+        assert_eq!(namespace_of(&[this, this], own), own);
+        // Nobody has this number.
+        assert_eq!(namespace_of(&[u32::MAX], own), None);
+        assert_eq!(namespace_of(&[u32::MAX, this], own), own);
+        let apart = |how: &str| {
+            let mut command = std::process::Command::new("unshare");
+            let child = command.args([how, "sh", "-c", "echo; exec sleep 60"]).stdout(std::process::Stdio::piped());
+            let mut child = child.spawn().unwrap();
+            // Once it says something it is there.
+            io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+            let found = (namespace_of(&[child.id()], own), namespace_of(&[this, child.id()], own));
+            child.kill().and_then(|()| child.wait()).unwrap();
+            found
+        };
+        let (alone, beside) = apart("-n");
+        assert!(alone.is_some() && alone != own && beside.is_none(), "{alone:?}, {beside:?}");
+        assert_eq!(apart("-Urn"), (None, None), "made by whom it serves");
+    }
 
     #[test]
     fn servers_are_those_that_are_named() {
