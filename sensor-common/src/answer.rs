@@ -10,7 +10,9 @@ pub const NAMES_OF_ONE: usize = 4;
 /// connected meanwhile goes on.
 pub const STANDS: u64 = 24 * 60 * 60;
 /// Name servers that an agent is believed to be answered by.
-pub const MAX_SERVERS: usize = 8;
+pub const MAX_SERVERS: usize = 2 * MAX_NAMED;
+/// … of which the machine may name so many, and the operator as many.
+pub const MAX_NAMED: usize = 4;
 /// Host names of all policies together.
 pub const ALL_HOSTS: u32 = 16_384;
 /// Network namespaces in which an agent has answered from the port of name servers.
@@ -80,13 +82,7 @@ pub const fn name_start(secret: Secret) -> u64 {
     hash::component_start(secret, 0)
 }
 
-/// … takes in eight bytes after the other, as `hash::component_word` does, …
-#[inline(always)]
-pub const fn name_word(hash: u64, word: u64, secret: Secret) -> u64 {
-    hash::component_word(hash, word, secret)
-}
-
-/// … and ends with the length, which is known last. Never 0.
+/// … takes in eight bytes after the other by `hash::component_word`, and ends with the length, which is known last. Never 0.
 #[inline(always)]
 pub const fn name_end(hash: u64, len: u64, secret: Secret) -> u64 {
     hash::component_word(hash, len, secret) | 1
@@ -95,12 +91,7 @@ pub const fn name_end(hash: u64, len: u64, secret: Secret) -> u64 {
 /// Of a name as text: small letters, no dot at its end.
 #[cfg(any(feature = "std", test))]
 pub fn name_hash(secret: Secret, name: &[u8]) -> u64 {
-    let words = name.chunks(8).map(|chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        u64::from_le_bytes(word)
-    });
-    name_end(words.fold(name_start(secret), |hash, word| name_word(hash, word, secret)), name.len() as u64, secret)
+    name_end(hash::words(name_start(secret), secret, name), name.len() as u64, secret)
 }
 
 #[cfg(test)]

@@ -44,7 +44,13 @@ pub const fn component_word(hash: u64, word: u64, secret: Secret) -> u64 {
 /// The hash of one component given as bytes.
 #[cfg(any(feature = "std", test))]
 pub fn component(secret: Secret, name: &[u8]) -> u64 {
-    name.chunks(8).fold(component_start(secret, name.len() as u64), |hash, chunk| {
+    words(component_start(secret, name.len() as u64), secret, name)
+}
+
+/// A hash that has taken in these bytes as well.
+#[cfg(any(feature = "std", test))]
+pub fn words(hash: u64, secret: Secret, bytes: &[u8]) -> u64 {
+    bytes.chunks(8).fold(hash, |hash, chunk| {
         let mut word = [0; 8];
         word[..chunk.len()].copy_from_slice(chunk);
         component_word(hash, u64::from_le_bytes(word), secret)

@@ -14,9 +14,10 @@ use core::{hint::black_box, mem::MaybeUninit};
 use sensor_common::{
     answer::{
         Answer, AnswerKey, EVERYWHERE, HostKey, LONGEST_NAME, MAX_SERVERS, NAMES_OF_ONE, PORT, Resolvers, name_end,
-        name_start, name_word,
+        name_start,
     },
     event::Slot,
+    hash::component_word,
 };
 
 use crate::{
@@ -285,7 +286,7 @@ pub fn read_letter() -> u64 {
         match byte {
             0 => {
                 if message.letters % 8 != 0 {
-                    message.name = name_word(message.name, message.word, secret);
+                    message.name = component_word(message.name, message.word, secret);
                 }
                 message.name = name_end(message.name, message.letters, secret);
                 // Type and class stand behind the name.
@@ -303,7 +304,7 @@ pub fn read_letter() -> u64 {
     message.word |= u64::from(letter) << (message.letters % 8 * 8);
     message.letters += 1;
     if message.letters % 8 == 0 {
-        message.name = name_word(message.name, message.word, secret);
+        message.name = component_word(message.name, message.word, secret);
         message.word = 0;
     }
     MORE

@@ -4,16 +4,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sensor_common::answer::MAX_SERVERS;
+use sensor_common::answer::MAX_NAMED;
 use sensor_common::guard::Guard;
 
 use super::kind::Kind;
 use super::{Config, KeyEncoding, MAX_TRAJECTORY, SealMode};
 use crate::agent::stays_in_uri;
 use crate::near::suggestion;
-
-/// Name servers that the operator may name: there is to be room for the machine's own.
-const MAX_NAMED: usize = MAX_SERVERS / 2;
 
 pub(super) type Setter = fn(&mut Config, &str) -> Result<(), String>;
 
@@ -124,16 +121,18 @@ fn one_of<T: Clone>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
 }
 
 /// Names of the guard's rules, with commas, as a mask.
+fn listed(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(str::trim).filter(|text| !text.is_empty())
+}
+
 fn guards(value: &str) -> Result<u32, String> {
-    let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
-    names
+    listed(value)
         .map(|name| Guard::from_name(name).map(Guard::bit).ok_or_else(|| no_guard(name)))
         .try_fold(0, |mask, bit| Ok(mask | bit?))
 }
 
 fn servers(value: &str) -> Result<Vec<IpAddr>, String> {
-    let all = value.split(',').map(str::trim).filter(|text| !text.is_empty());
-    let all: Vec<IpAddr> = all
+    let all: Vec<IpAddr> = listed(value)
         .map(|text| text.parse().map_err(|_| format!("`{text}` is no address of a name server")))
         .collect::<Result<_, _>>()?;
     match all.len() {

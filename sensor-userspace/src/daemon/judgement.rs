@@ -1,6 +1,6 @@
 //! The verdict on an attempt: the kernel's where a hook judged it, else by the argument as written.
 
-use super::argument::{destination, from_argument, numbered, reached};
+use super::argument::{from_argument, numbered, reached};
 use crate::attempt::{Approval, End, Enforcement, Judged, Judgement, Mode, Verdict};
 use crate::kernel::{Seen, Standing};
 use crate::policy::{
@@ -75,18 +75,11 @@ fn host(seen: &Seen, table: &Table) -> Option<String> {
     if table.named.is_empty() && seen.answered.is_empty() {
         return None;
     }
-    let found = seen.hooks.iter().filter_map(|hook| hook.object.as_deref()).map(reached);
-    let mut all = found.chain(std::iter::once_with(|| destination(&seen.attempt, b"")));
-    match all.find(|object| matches!(object, Object::Address { .. }))? {
-        Object::Address { address, .. } => {
-            let resolved = table.named.get(&address).into_iter().flat_map(|names| names.split(','));
-            let mut names: Vec<&str> = resolved.chain(seen.answered.iter().map(String::as_str)).collect();
-            names.sort_unstable();
-            names.dedup();
-            (!names.is_empty()).then(|| names.join(","))
-        }
-        _ => None,
-    }
+    let resolved = table.named.get(&seen.address()?).into_iter().flat_map(|names| names.split(','));
+    let mut names: Vec<&str> = resolved.chain(seen.answered.iter().map(String::as_str)).collect();
+    names.sort_unstable();
+    names.dedup();
+    (!names.is_empty()).then(|| names.join(","))
 }
 
 /// Deny over challenge over allow among what the hooks found; none if no hook saw the attempt.

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     hash::{BuildHasher as _, RandomState},
     io,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, UdpSocket},
     os::{
         fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
@@ -20,12 +20,12 @@ use aya::{
     programs::CgroupSkb,
 };
 use sensor_common::{
-    answer::{Answer, AnswerKey, EVERYWHERE, MAX_SERVERS, NAMES_OF_ONE, Resolvers, name_hash},
+    answer::{Answer, AnswerKey, EVERYWHERE, MAX_NAMED, NAMES_OF_ONE, Resolvers, name_hash},
     hash::Secret,
 };
 
 use super::{
-    AgentNo, Seen,
+    AgentNo, Seen, clock,
     object::{LoadError, missing, refused, take},
     pins::Pins,
     pod::Pod,
@@ -87,7 +87,7 @@ impl Answers {
 
     /// For tests: what the address was given for, just now.
     pub(super) fn put(&mut self, agent: AgentNo, address: [u8; 16], names: &[String]) -> io::Result<()> {
-        let mut answer = Answer { at: [seconds_since_boot(); NAMES_OF_ONE], ..Answer::default() };
+        let mut answer = Answer { at: [clock::uptime(); NAMES_OF_ONE], ..Answer::default() };
         for (place, name) in answer.names.iter_mut().zip(names) {
             *place = name_hash(self.secret, name.as_bytes());
         }
@@ -115,7 +115,7 @@ impl Answers {
     pub(super) fn names_of(&self, agent: AgentNo, address: [u8; 16]) -> Vec<u64> {
         let answer = self.key(agent, address).and_then(|key| self.answers.get(&Pod(key), 0).ok());
         let Some(Pod(answer)) = answer else { return Vec::new() };
-        let now = seconds_since_boot();
+        let now = clock::uptime();
         (0..NAMES_OF_ONE).filter(|which| answer.stands(*which, now)).map(|which| answer.names[which]).collect()
     }
 
@@ -177,11 +177,8 @@ impl Answers {
     /// Adds to what was seen for which of the policy's names its address was given.
     pub fn tell(&self, seen: &mut Seen) {
         let Some(names) = self.names.get(&seen.agent).filter(|names| !names.is_empty()) else { return };
-        let hooks = seen.hooks.iter().filter_map(|hook| hook.object.as_deref());
-        let text =
-            hooks.chain(seen.attempt.argument.as_deref()).find_map(|text| std::str::from_utf8(text).ok()?.parse().ok());
-        let Some(to) = text.map(|to: SocketAddr| to.ip()) else { return };
-        let given = self.names_of(seen.agent, octets(to));
+        let Some(address) = seen.address() else { return };
+        let given = self.names_of(seen.agent, address);
         seen.answered = given.iter().filter_map(|name| names.get(name).cloned()).collect();
         seen.answered.sort_unstable();
     }
@@ -246,22 +243,14 @@ fn pin(agent: AgentNo) -> String {
     format!("answers-{agent}")
 }
 
-/// The servers of a `resolv.conf`; as many as there is room for beside none of the operator's.
+/// The servers of a `resolv.conf`.
 fn named_servers(text: &str) -> impl Iterator<Item = IpAddr> {
     let values = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         // An address of one link alone bears its name: `fe80::1%eth0`.
         (words.next() == Some("nameserver")).then(|| words.next()?.split('%').next()?.parse().ok())?
     });
-    values.take(MAX_SERVERS / 2)
-}
-
-/// By the clock that the kernel side notes answers by.
-fn seconds_since_boot() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a structure of ours, for the call to fill.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
-    now.tv_sec as u64
+    values.take(MAX_NAMED)
 }
 
 #[cfg(test)]
@@ -297,7 +286,7 @@ mod tests {
         let text = "# made\nnameserver 127.0.0.53\n nameserver fe80::1%eth0 ; first\nsearch nameserver\nnameserver\nnameserver x\noptions ndots:1\nnameserver ::1\n";
         let servers: Vec<String> = named_servers(text).map(|server| server.to_string()).collect();
         assert_eq!(servers, ["127.0.0.53", "fe80::1", "::1"]);
-        assert_eq!(named_servers(&"nameserver 10.0.0.1\n".repeat(9)).count(), MAX_SERVERS / 2);
+        assert_eq!(named_servers(&"nameserver 10.0.0.1\n".repeat(9)).count(), MAX_NAMED);
         assert_eq!(named_servers("").count(), 0);
     }
 }

@@ -8,10 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::{Ebpf, programs::RawTracePoint};
+use aya::Ebpf;
 
 use super::{
-    object::{LoadError, missing, refused},
+    object::{LoadError, load_raw_tracepoint, refused},
     pins::Pins,
     sys,
 };
@@ -37,11 +37,7 @@ impl Capture {
     pub fn load(bpf: &mut Ebpf) -> Result<Capture, LoadError> {
         let mut capture = Capture::default();
         for name in PROGRAMS {
-            let loaded = program(bpf, name)?;
-            loaded.load().map_err(refused(format!("loading program {name}")))?;
-            let number = loaded.fd().map_err(refused(format!("program {name}")))?;
-            let number = number.as_fd().try_clone_to_owned().map_err(refused(format!("program {name}")))?;
-            capture.programs.push((name, number));
+            capture.programs.push((name, load_raw_tracepoint(bpf, name)?));
         }
         Ok(capture)
     }
@@ -100,11 +96,4 @@ fn attach_soon(program: BorrowedFd<'_>, tracepoint: &CStr) -> io::Result<OwnedFd
             done => return done,
         }
     }
-}
-
-fn program<'a>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, LoadError> {
-    bpf.program_mut(name)
-        .ok_or_else(|| missing(format!("program {name}")))?
-        .try_into()
-        .map_err(refused(format!("program {name}")))
 }

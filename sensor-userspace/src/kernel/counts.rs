@@ -6,7 +6,7 @@ use aya::maps::{HashMap as KernelMap, MapData};
 use sensor_common::table::CountKey;
 
 use super::{
-    AgentNo,
+    AgentNo, clock,
     pod::{Pod, remove_where},
 };
 
@@ -34,7 +34,7 @@ impl Counts {
             return;
         }
         self.swept = Instant::now();
-        let now = seconds_since_boot();
+        let now = clock::uptime();
         remove_where(&mut self.map, |key| has_ended(key, now));
     }
 }
@@ -43,14 +43,6 @@ fn has_ended(key: &CountKey, now: u64) -> bool {
     let ends = (u64::from(key.window) + 1) * u64::from(key.seconds);
     // A hook that began in the last moment of a window may still count in it.
     key.seconds != 0 && now > ends
-}
-
-/// By the clock that windows are counted by, which goes on while the machine sleeps.
-fn seconds_since_boot() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a structure of ours, for the call to fill.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
-    now.tv_sec as u64
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap as KernelMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::RawTracePoint,
 };
 use aya_obj::{Object, btf::Btf};
 use sensor_common::{
@@ -28,13 +27,13 @@ use super::{
     accounts::Accounts,
     answers::Answers,
     capture::Capture,
-    cgroup,
+    cgroup, clock,
     counts::Counts,
     decode::{self, Reader},
     enforce::{self, Enforcer},
     filesystems::Filesystems,
     hooks,
-    object::{LoadError, OBJECT, borrow, descriptor, missing, policy_maps, refused, set, standings, take},
+    object::{LoadError, OBJECT, borrow, descriptor, load_raw_tracepoint, policy_maps, refused, set, standings, take},
     pending::Slots,
     pins::{GOVERNED, Pins, SHARED},
     pod::Pod,
@@ -292,7 +291,7 @@ impl Sensor {
         // A cgroup made meanwhile below one that is in already is added by the kernel side itself;
         // below one that is not, by the next round.
         let mut known = 0;
-        loop {
+        let members: Vec<u32> = loop {
             let subtree = cgroup::subtree(path);
             for directory in &subtree {
                 match cgroup::id(directory) {
@@ -302,20 +301,16 @@ impl Sensor {
                 }
             }
             if subtree.len() == known {
-                for directory in &subtree {
-                    cgroup::touch_threads(directory);
-                    cgroup::processes(directory).for_each(|pid| self.inherit(agent, pid));
-                }
-                break;
+                subtree.iter().for_each(|directory| cgroup::touch_threads(directory));
+                break subtree.iter().flat_map(|directory| cgroup::processes(directory)).collect();
             }
             known = subtree.len();
-        }
+        };
+        members.iter().for_each(|pid| self.inherit(agent, *pid));
         if let Some(answers) = &mut self.answers {
             if self.governed.is_empty() && self.marks.keys().next().is_none() {
                 answers.begin_anew()?;
             }
-            let members: Vec<u32> =
-                cgroup::subtree(path).iter().flat_map(|directory| cgroup::processes(directory)).collect();
             answers.begin(agent, &members)?;
         }
         self.governed.insert(agent, path.to_path_buf());
@@ -377,11 +372,11 @@ impl Sensor {
         }
         let filesystems = &self.enforcer.filesystems;
         let place = |number| filesystems.place(number).map(<[u8]>::to_vec);
-        let reader = Reader { clock_offset: rings::wall_offset_ns(), place: &place };
+        let reader = Reader { clock_offset: clock::wall_offset_ns(), place: &place };
         let answers = &self.answers;
         let each = &mut |event| each(told(answers.as_ref(), event));
         self.rings.take(false, &mut |bytes| decode::event(&bytes, &reader, each));
-        let now = rings::monotonic_ns();
+        let now = clock::monotonic_ns();
         let wait = self.options.outcome_wait.as_nanos() as u64;
         if now.saturating_sub(self.looked_for_pending) >= wait / 4 {
             self.looked_for_pending = now;
@@ -398,7 +393,7 @@ impl Sensor {
     pub fn drain_all(&mut self, each: &mut dyn FnMut(Event)) -> io::Result<()> {
         let filesystems = &self.enforcer.filesystems;
         let place = |number| filesystems.place(number).map(<[u8]>::to_vec);
-        let reader = Reader { clock_offset: rings::wall_offset_ns(), place: &place };
+        let reader = Reader { clock_offset: clock::wall_offset_ns(), place: &place };
         let answers = &self.answers;
         let each = &mut |event| each(told(answers.as_ref(), event));
         while self.rings.take(false, &mut |bytes| decode::event(&bytes, &reader, each)) {}
@@ -476,18 +471,7 @@ fn pins(wanted: bool, notes: &mut Vec<String>) -> Result<Option<Pins>, LoadError
 fn enforcer(bpf: &mut Ebpf, types: &Btf, places: Vec<Vec<u8>>, first_generation: u64) -> Result<Enforcer, LoadError> {
     let fds: HashMap<String, RawFd> =
         bpf.maps().filter_map(|(name, map)| Some((name.to_owned(), descriptor(map)?))).collect();
-    let describe: &mut RawTracePoint = bpf
-        .program_mut("describe")
-        .ok_or_else(|| missing("program describe".to_owned()))?
-        .try_into()
-        .map_err(refused("program describe"))?;
-    describe.load().map_err(refused("loading program describe"))?;
-    let describe = describe
-        .fd()
-        .map_err(refused("program describe"))?
-        .as_fd()
-        .try_clone_to_owned()
-        .map_err(refused("program describe"))?;
+    let describe = load_raw_tracepoint(bpf, "describe")?;
     let notes = describe.try_clone().map_err(refused("program describe"))?;
     let secret = secret(bpf)?;
     // Hooks name maps by descriptor: those taken here live on in the enforcer.

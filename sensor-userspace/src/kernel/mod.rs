@@ -6,6 +6,7 @@ mod adopt;
 mod answers;
 mod capture;
 mod cgroup;
+mod clock;
 mod counts;
 mod decode;
 mod diagnose;
@@ -30,13 +31,15 @@ mod tables;
 pub mod trial;
 mod written;
 
+pub use clock::uptime_ns;
 pub use diagnose::{Diagnosis, diagnose};
 pub use load::{Options, Sensor};
 pub use object::LoadError;
-pub use rings::uptime_ns;
+
+use std::net::SocketAddr;
 
 use crate::attempt::{Attempt, Mode};
-use crate::policy::Table;
+use crate::policy::{Table, octets};
 
 /// An agent's number: an index into the kernel's per-agent arrays, given by the daemon.
 pub type AgentNo = u32;
@@ -105,6 +108,16 @@ pub struct Seen {
     pub execed: Option<Vec<u8>>,
     /// The policy's host names that the agent's own resolver was given the address for.
     pub answered: Vec<String>,
+}
+
+impl Seen {
+    /// The internet address that it went to: as a hook had it, else as written. IPv4 as IPv6 has it.
+    pub fn address(&self) -> Option<[u8; 16]> {
+        let written = self.attempt.argument.as_deref().filter(|_| self.attempt.action.verb().starts_with("net."));
+        let mut all = self.hooks.iter().filter_map(|hook| hook.object.as_deref()).chain(written);
+        let to: SocketAddr = all.find_map(|text| std::str::from_utf8(text).ok()?.parse().ok())?;
+        Some(octets(to.ip()))
+    }
 }
 
 #[derive(Clone, Debug)]

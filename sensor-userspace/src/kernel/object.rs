@@ -1,10 +1,11 @@
 //! The kernel object as it is loaded: its maps by name, and what is said where something is refused.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
 use aya::{
     Ebpf,
     maps::{Array, HashMap as KernelMap, Map, lpm_trie::LpmTrie},
+    programs::RawTracePoint,
 };
 use thiserror::Error;
 
@@ -51,6 +52,16 @@ pub(super) fn take(bpf: &mut Ebpf, name: &str) -> Result<Map, LoadError> {
 
 pub(super) fn borrow<'a>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map, LoadError> {
     bpf.map_mut(name).ok_or_else(|| missing(format!("map {name}")))
+}
+
+/// Loads a raw tracepoint's program, attached to nothing yet.
+pub(super) fn load_raw_tracepoint(bpf: &mut Ebpf, name: &str) -> Result<OwnedFd, LoadError> {
+    let what = format!("program {name}");
+    let program = bpf.program_mut(name).ok_or_else(|| missing(what.clone()))?;
+    let program: &mut RawTracePoint = program.try_into().map_err(refused(&what))?;
+    program.load().map_err(refused(format!("loading {what}")))?;
+    let number = program.fd().map_err(refused(&what))?.as_fd().try_clone_to_owned();
+    number.map_err(refused(what))
 }
 
 /// Writes the only entry of a map.

@@ -11,7 +11,7 @@ use std::{
 use aya::maps::{MapData, RingBuf};
 use sensor_common::event::Ring;
 
-use super::{AgentNo, decode};
+use super::{AgentNo, clock::monotonic_ns, decode};
 
 /// An event made this long ago has surely been handed over by its CPU.
 const WATERMARK_NS: u64 = 2_000_000;
@@ -29,28 +29,6 @@ pub struct Rings {
     unripe: HashMap<(AgentNo, Ring), u64>,
     arrivals: u64,
     received: HashMap<(AgentNo, Ring), u64>,
-}
-
-/// The kernel's monotonic clock.
-pub fn monotonic_ns() -> u64 {
-    clock_ns(libc::CLOCK_MONOTONIC)
-}
-
-/// What to add to the kernel's clock to get the wall's.
-pub fn wall_offset_ns() -> u64 {
-    clock_ns(libc::CLOCK_REALTIME).saturating_sub(monotonic_ns())
-}
-
-/// Since the machine came up, its sleep included; nobody can set it.
-pub fn uptime_ns() -> u64 {
-    clock_ns(libc::CLOCK_BOOTTIME)
-}
-
-fn clock_ns(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is ours to write; each of these clocks exists on every Linux.
-    unsafe { libc::clock_gettime(clock, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 impl Rings {

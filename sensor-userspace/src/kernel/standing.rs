@@ -12,7 +12,7 @@ use sensor_common::{
     table::MAX_LABELS,
 };
 
-use super::{AgentNo, written};
+use super::{AgentNo, clock};
 
 pub struct Standings {
     base: *mut Governed,
@@ -52,7 +52,7 @@ impl Standings {
     /// The run is registered, unless it is already; one of the daemon before as it stood under that.
     pub fn begin(&mut self, agent: AgentNo, stood: Option<Governed>) {
         let stood = stood.filter(|stood| stood.since != 0);
-        let (since, full) = stood.map_or_else(|| (written::now(), 0), |stood| (stood.since, stood.written_full));
+        let (since, full) = stood.map_or_else(|| (clock::stamp_ns(), 0), |stood| (stood.since, stood.written_full));
         // SAFETY: fields of an entry within the mapping.
         unsafe {
             let entry = self.of(agent);

@@ -2,7 +2,7 @@
 //! governed. For the tests that hold the kernel's verdict against `Table::judge`.
 
 use std::{
-    fs, io,
+    io,
     net::{Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     ptr,
@@ -11,7 +11,6 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader,
     maps::{HashMap as KernelMap, Map, MapData},
-    programs::RawTracePoint,
 };
 use aya_obj::btf::Btf;
 use sensor_common::{
@@ -31,7 +30,7 @@ use super::{
     standing::Standings,
     sys,
 };
-use crate::agent::cgroup::mount_point;
+use crate::agent;
 use crate::policy::{Circumstances, Limits, Object, Program, Table, Written, place::components};
 
 const AGENT: u32 = 1;
@@ -74,14 +73,7 @@ impl Trial {
         let types = Btf::from_sys_fs().map_err(|error| LoadError::NoBtf(error.to_string()))?;
         let mut bpf =
             EbpfLoader::new().btf(Some(&types)).load(object::OBJECT).map_err(refused("loading the kernel object"))?;
-        let program: &mut RawTracePoint = bpf
-            .program_mut("try_judge")
-            .ok_or_else(|| object::missing("program try_judge".to_owned()))?
-            .try_into()
-            .map_err(refused("program try_judge"))?;
-        program.load().map_err(refused("loading program try_judge"))?;
-        let program = program.fd().map_err(refused("program try_judge"))?.as_fd().try_clone_to_owned();
-        let program = program.map_err(refused("program try_judge"))?;
+        let program = object::load_raw_tracepoint(&mut bpf, "try_judge")?;
         let secret = Secret::new(random);
         object::set(&mut bpf, "SECRET", Pod(secret))?;
         let policies = Policies::new(object::policy_maps(&mut bpf)?, secret);
@@ -254,11 +246,9 @@ impl Trial {
     }
 }
 
-/// Of cgroup v2.
 fn own_cgroup() -> io::Result<u64> {
-    let text = fs::read_to_string("/proc/self/cgroup")?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-    cgroup::id(&mount_point().map_err(io::Error::other)?.join(path))
+    let mount = agent::cgroup::mount_point().map_err(io::Error::other)?;
+    cgroup::id(&mount.join(agent::cgroup::of(std::process::id())?))
 }
 
 fn map_slot(fd: i32) -> io::Result<*mut Slot> {
