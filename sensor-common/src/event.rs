@@ -258,7 +258,7 @@ pub struct Walk {
     pub guard: u32,
     /// What kind of place the object lies in: `guard::kind`.
     pub kind: u32,
-    /// The object's own dentry.
+    /// The object's own dentry, or the acting program's while that is looked at.
     pub first: u64,
     /// What the hook returns if it refuses: a negative errno, of the first action that was refused; 0 for the usual.
     pub refusal: i32,
@@ -286,6 +286,8 @@ pub struct Walk {
     pub amount: u64,
     /// The object's place, hashed, where a limit counts objects; 0 where it has none.
     pub place: u64,
+    /// Of an object without a dentry, as tests have them: its file's identity, hashed.
+    pub contents: u64,
     /// What is offered for the names that the address was answered for.
     pub answered: [Range; NAMES_OF_ONE],
 }

@@ -3,6 +3,7 @@
 
 pub mod action;
 pub mod answer;
+pub mod contents;
 pub mod event;
 pub mod guard;
 pub mod hash;

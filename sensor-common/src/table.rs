@@ -229,6 +229,8 @@ pub struct State {
     pub targets: u32,
     /// A bit for each name that leads on from here; of more than `names::FEW`, the first of the cells that have them.
     pub names: u32,
+    /// `pinned::*`: of a file that lies here it is asked what it holds.
+    pub pinned: u32,
 }
 
 impl State {
@@ -281,10 +283,27 @@ pub const PROGRAMS: u32 = 2;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EdgeKey {
+    /// With `CONTENTS`: what follows is no name.
     pub state: u64,
-    /// Hash of the name.
+    /// Hash of the name, or of the file's identity.
     pub name: u64,
 }
+
+/// When a state's file is asked what it holds.
+pub mod pinned {
+    pub const NEVER: u32 = 0;
+    /// As an object, of what runs it.
+    pub const WHERE_IT_RUNS: u32 = 1;
+    /// As the program that acts, whatever it does.
+    pub const BY_ANY: u32 = 2;
+}
+
+/// An edge from a pinned state, by the identity of the file whose contents the daemon has read: to the state that offers
+/// what asks for them, or to none. Where there is no such edge nobody knows what the file holds.
+pub const CONTENTS: u64 = 1 << 32;
+
+/// Of `Policy::written`: some rule asks for contents, and what the run has written is nobody's word for them.
+pub const WRITTEN_UNPINS: u32 = 1 << 31;
 
 /// A network of a policy, as the trie's key holds it: the policy's number, then the address.
 pub type NetworkKey = [u8; 20];

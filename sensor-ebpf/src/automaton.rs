@@ -8,10 +8,11 @@ use core::hint::black_box;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use sensor_common::{
     event::{Fault, MAX_DEPTH, MAX_MOUNT_DEPTH, MOUNT_ROOM, Slot, pair},
-    table::{EdgeKey, MAX_ACTIVE, State, bytes},
+    table::{EdgeKey, MAX_ACTIVE, State, bytes, pinned},
 };
 
 use crate::{
+    contents::offer_by_contents,
     emit,
     limits::note_place,
     maps,
@@ -323,9 +324,12 @@ pub fn end(index: u32) -> u64 {
             (*slot).walk.active[at as usize & (MAX_ACTIVE - 1)]
         };
         let Some(last) = maps::STATES.get(number) else { return 1 };
-        let exact = last.exact;
+        let (exact, asked) = (last.exact, last.pinned);
         if exact.count != 0 {
             offer_range(index, exact.first, exact.count);
+        }
+        if asked != pinned::NEVER {
+            offer_by_contents(index, number, asked);
         }
     }
     0

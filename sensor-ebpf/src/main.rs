@@ -16,6 +16,7 @@ mod btrfs;
 mod call;
 mod capability;
 mod capture;
+mod contents;
 mod dentry;
 mod descriptor;
 mod emit;

@@ -36,12 +36,13 @@ pub fn see_program(index: u32, action: u32) -> u64 {
     let (sections, root) = (used(slot), policy.root + PROGRAMS);
     // SAFETY: as above.
     unsafe {
-        let dentry = (*slot).walk.dentry;
+        let (dentry, first) = ((*slot).walk.dentry, (*slot).walk.first);
         if let Some(secret) = maps::SECRET.get(0) {
             (*slot).walk.secret = *secret;
         }
         (*slot).walk.program = u32::from(find(slot, index, root));
         (*slot).walk.dentry = dentry;
+        (*slot).walk.first = first;
         (*slot).attempt.sections = sections as u32;
     }
     0
@@ -73,6 +74,7 @@ fn find(slot: *mut Slot, index: u32, root: u32) -> u8 {
     // SAFETY: `slot` points to a whole map value, here and below.
     unsafe {
         (*slot).walk.dentry = dentry;
+        (*slot).walk.first = dentry;
         (*slot).walk.depth = 0;
         (*slot).walk.cut = 0;
     }
@@ -93,7 +95,7 @@ fn enter_sets(slot: *mut Slot, index: u32, root: u32) -> u8 {
     // SAFETY: `slot` points to a whole map value, here and below.
     unsafe { (*slot).walk.about = 0 };
     automaton::run_from(slot, index, root);
-    // More globs at once than a walk holds.
+    // More globs at once than a walk holds, or contents that nobody has read.
     // SAFETY: as above.
     if unsafe { (*slot).walk.about } & u32::from(pair::UNKNOWN) != 0 { program::UNKNOWN } else { 0 }
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Of a stamp's nanoseconds the highest bit is the kernel's own.
-const NANOSECONDS: u32 = 0x7fff_ffff;
+pub const NANOSECONDS: u32 = 0x7fff_ffff;
 
 /// Filesystems whose files keep number and generation as long as they are: ext4 and its kin, xfs, btrfs, f2fs,
 /// tmpfs, ramfs, hugetlbfs.

@@ -3,8 +3,11 @@
 use std::time::Instant;
 
 use rgt::kernel::trial::{Said, Trial};
-use rgt::policy::{self, Circumstances, Hosts, Limits, Object, Program, Table, Tally, Variables, Written};
+use rgt::policy::{
+    self, Circumstances, Content, Contents, Holds, Hosts, Limits, Object, Program, Table, Tally, Variables, Written,
+};
 use sensor_common::action::Action;
+use sensor_common::contents::Identity;
 
 #[path = "support/corpus.rs"]
 mod corpus;
@@ -61,6 +64,8 @@ const PROGRAMS: [Program; 6] = [
     Program::Path(b"/tmp/git"),
 ];
 
+const HOLDS: [Holds; 2] = [Holds::AsRead, Holds::Unknown];
+
 fn circumstances(random: &mut Random) -> Circumstances<'static> {
     Circumstances {
         labels: random.below(2) as u32,
@@ -68,6 +73,8 @@ fn circumstances(random: &mut Random) -> Circumstances<'static> {
         facts: 0,
         written: if random.below(2) == 0 { Written::Yes } else { Written::No },
         program: PROGRAMS[random.below(PROGRAMS.len() as u64) as usize],
+        holds: HOLDS[random.below(2) as usize],
+        program_holds: HOLDS[random.below(2) as usize],
         limits: Limits::default(),
         answered: &[],
     }
@@ -183,7 +190,9 @@ sensitivity:
     let mut hosts = Hosts::default();
     hosts.set("api.example", ["10.9.9.9".parse().unwrap(), "2001:db8::7".parse().unwrap()]);
     let policy = policy::parse("others.yaml", text).unwrap_or_else(|errors| panic!("{errors}"));
-    let table = policy.compile_with(&Variables::default(), &hosts).unwrap_or_else(|errors| panic!("{errors}"));
+    let table = policy
+        .compile_with(&Variables::default(), &hosts, &Contents::new())
+        .unwrap_or_else(|errors| panic!("{errors}"));
     let mut trial = trial();
     trial.judge_by(&table).unwrap();
     let mut random = Random::new(11);
@@ -227,6 +236,85 @@ sensitivity:
         let how = Circumstances { answered, ..circumstances(&mut random) };
         compare(&mut trial, &table, action, object, &how);
     }
+}
+
+/// Files that hold what some rule asks for, what another does, what none does, and that nobody has read.
+#[test]
+fn the_kernel_goes_by_contents_as_the_daemon_does() {
+    let [a, b] = ["a".repeat(64), "b".repeat(64)];
+    let text = format!(
+        r#"
+version: 1
+name: contents
+default: deny
+on_unknown: deny
+lists:
+  tools: ["/usr/bin/git@sha256:{a}", "/usr/bin/*", "/opt/**"]
+rules:
+  - {{ id: SEE, watch: "*", exe: "/opt/x@sha256:{a}" }}
+  - {{ id: HOT, deny: "*", when: {{ risk: ">=95" }} }}
+  - {{ id: GIT, allow: net.connect, exe: ["/usr/bin/git@sha256:{a}", "/opt/x@sha256:{b}"] }}
+  - {{ id: NOT_GIT, deny: net.send, exe: {{ not: ["/usr/bin/git@sha256:{b}", "/opt/y"] }} }}
+  - {{ id: BOTH, allow: file.read, exe: ["/usr/bin/git@sha256:{a}", "/usr/bin/git@sha256:{b}"] }}
+  - {{ id: RUN, allow: proc.exec, path: $tools, when: {{ risk: ">=50" }} }}
+  - {{ id: RUN_TWO, challenge: [proc.exec, file.map_exec], path: {{ not: ["/opt/x@sha256:{b}", "/opt/y@sha256:{a}"] }} }}
+  - {{ id: WRITE, allow: [file.write, file.map_exec], path: "/opt/**" }}
+"#
+    );
+    let content = |number: u64, digest: u8| Content {
+        identity: Identity { number, seconds: 7, device: 9, ..Identity::default() },
+        digest: [digest; 32],
+    };
+    let places = ["/usr/bin/git", "/opt/x", "/opt/y", "/opt/z"];
+    let policy = policy::parse("contents.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+    let mut random = Random::new(5);
+    let mut trial = trial();
+    let mut met = std::collections::BTreeSet::new();
+    for _ in 0..if full() { 300 } else { 30 } {
+        let contents: Contents = places
+            .iter()
+            .filter_map(|place| {
+                let read = [None, Some(0xaa), Some(0xbb), Some(0xcc)][random.below(4) as usize];
+                let content = read.map(|digest| content(random.below(1000), digest));
+                (random.below(5) > 0).then(|| ((*place).to_owned(), content))
+            })
+            .collect();
+        let table = policy
+            .compile_with(&Variables::default(), &Hosts::default(), &contents)
+            .unwrap_or_else(|errors| panic!("{errors}"));
+        trial.judge_by(&table).unwrap();
+        for _ in 0..100 {
+            let action = [
+                Action::NetConnect,
+                Action::NetSend,
+                Action::FileRead,
+                Action::FileWrite,
+                Action::ProcExec,
+                Action::FileMapExec,
+            ][random.below(6) as usize];
+            let address = Object::Address { address: [0; 16], port: 1, protocol: 6 };
+            let placed = Object::Path(random.one_of(&places).as_bytes());
+            let object = if action.verb().starts_with("net.") { address } else { placed };
+            let program = Program::Path(random.one_of(&places).as_bytes());
+            let how = Circumstances { program, ..circumstances(&mut random) };
+            let mut said = trial.judge(action, object, &how).unwrap();
+            said.watched.sort_unstable();
+            let mut expected = expected(&table, action, object, &how);
+            // Of a file that may hold anything the place does not help.
+            let runs = matches!(action, Action::ProcExec | Action::FileMapExec);
+            let read = |place: &str| how.holds == Holds::AsRead && contents.get(place).copied().flatten().is_some();
+            let asked = places[..3].iter().any(|place| object == Object::Path(place.as_bytes()) && !read(place));
+            expected.unknown = runs && asked;
+            assert_eq!(said, expected, "{action:?} of {object:?} under {how:?} with {contents:?}");
+            met.insert((said.rule, said.unknown, said.by_program));
+        }
+        // What was in force a moment ago is not taken away yet.
+        trial.sweep();
+    }
+    assert!(met.len() > 10, "{met:?}: too few to tell");
+    trial.judge_by_none();
+    std::thread::sleep(LEFT_ALONE);
+    assert!(trial.judge_by_none());
 }
 
 fn compare_some(trial: &mut Trial, table: &Table, random: &mut Random, (rules, seed): (u64, u64), tries: u32) {

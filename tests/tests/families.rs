@@ -42,6 +42,7 @@ macro_rules! machines {
             lets_the_rest_be,
             judges_by_the_whole_language,
             knows_which_program_acts,
+            goes_by_what_programs_hold,
             keeps_limits,
             knows_what_resolvers_answer,
             stays_closed_when_unsure,
@@ -482,6 +483,37 @@ fn knows_which_program_acts(told: &Told, kernel: &str, _: Mode) -> Done {
         ("RULE_UNKNOWN", "1"),
     ];
     let came = |rule: &str| told.fact(&format!("exe denials {rule}"));
+    if degraded(kernel) && denials.iter().any(|(rule, count)| came(rule) != *count) {
+        return Err(LOSES.to_owned());
+    }
+    for (rule, count) in denials {
+        assert_eq!(came(rule), count, "records of {rule}");
+    }
+    Ok(())
+}
+
+/// By digest: nobody's changes go unseen, and what they came to is known soon after.
+fn goes_by_what_programs_hold(told: &Told, kernel: &str, _: Mode) -> Done {
+    for run in ["contents filesystem", "exec contents", "verify contents"] {
+        assert_eq!(told.fact(run), "0", "{run}");
+    }
+    for (what, came) in [
+        ("tool", "done"),
+        ("other", "refused"),
+        ("run", "done"),
+        ("here", "refused"),
+        ("copied", "refused"),
+        ("own", "refused"),
+        ("own as it was", "refused"),
+        ("run changed", "refused"),
+        ("run read", "refused"),
+        ("tool meanwhile", "done"),
+        ("run back", "done"),
+    ] {
+        assert_eq!(told.fact(&format!("contents {what}")), came, "{what}");
+    }
+    let denials = [("ONLY_TOOLS", "1"), ("NO_OTHER", "1"), ("RULE_UNKNOWN", "5")];
+    let came = |rule: &str| told.fact(&format!("contents denials {rule}"));
     if degraded(kernel) && denials.iter().any(|(rule, count)| came(rule) != *count) {
         return Err(LOSES.to_owned());
     }

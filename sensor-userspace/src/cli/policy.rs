@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use self::apply::{Apply, apply};
 use self::explain::{Explain, explain};
 use super::suggest::{self, SuggestArgs};
-use crate::policy::{self, Decision, Errors, Policy, Problem, Variables, effect_word, read_text};
+use crate::policy::{self, Contents, Decision, Errors, Policy, Problem, Variables, effect_word, read_text};
 
 /// A policy has errors, a case of its tests fails, or no daemon is there to apply it.
 const EXIT_UNSOUND: u8 = 1;
@@ -158,7 +158,7 @@ fn check(files: &[PathBuf], json: bool, out: &mut dyn Write, err: &mut dyn Write
     let mut status = 0;
     for file in files {
         let checked = load(file).and_then(|policy| {
-            policy.compile_with(&Variables::default().or_stand_ins(), &policy.stand_in_hosts())?;
+            policy.compile_with(&Variables::default().or_stand_ins(), &policy.stand_in_hosts(), &Contents::new())?;
             Ok(policy)
         });
         let name = file.to_string_lossy();
@@ -205,7 +205,7 @@ fn headline(decision: &Decision) -> String {
 
 fn show(file: &Path, variables: &Variables, json: bool, out: &mut dyn Write) -> Result<u8, Failure> {
     let policy = load(file)?;
-    let table = policy.compile_with(variables, &policy.stand_in_hosts())?;
+    let table = policy.compile_with(variables, &policy.stand_in_hosts(), &Contents::new())?;
     if json {
         writeln!(out, "{}", table.to_json())?;
         return Ok(0);

@@ -37,7 +37,8 @@ impl<S: EventSource> Engine<S> {
             self.numbers.reserve(*number);
         }
         self.state = left.clone();
-        self.hosts.take_up(&left.hosts, Instant::now());
+        self.hosts.take_up(left.hosts.clone(), Instant::now());
+        self.files.take_up(left.files(), Instant::now());
         for kept in left.agents {
             let (number, name) = (kept.number, kept.run.agent_id.clone());
             self.take_up(kept).with_context(|| {
@@ -63,7 +64,7 @@ impl<S: EventSource> Engine<S> {
         let variables = kept.variables();
         let policy = kept.policy.as_ref().map_or_else(|| Ok(Policy::allow_all()), Written::parse)?;
         // What is not known yet is swapped in when it is.
-        self.names_are_known(&policy)?;
+        self.ask_in_passing(&policy);
         // As it stood, whatever the policy says of itself.
         let stood = if kept.observe { WantedMode::Observe } else { WantedMode::Enforce };
         let mut table = self.suit(&policy, &variables, &config, Some(stood))?;
@@ -167,6 +168,7 @@ impl<S: EventSource> Engine<S> {
         }
         self.state.set_places(self.source.places());
         self.state.hosts = self.hosts.known();
+        self.state.set_files(self.files.known());
         self.state.write(&self.state_file)
     }
 

@@ -27,6 +27,8 @@ pub struct Agent {
     pub table: Table,
     /// Which the kernel side knows the table by; 0 where nothing judges.
     pub generation: u64,
+    /// When answers that have changed were last put in force.
+    pub answers_put: Option<Instant>,
     /// Tables that it replaced, while an attempt may have begun under them.
     pub earlier: Vec<Earlier>,
     pub processes: Processes,

@@ -12,6 +12,7 @@ use super::engine::Engine;
 use super::processes::Processes;
 use super::source::EventSource;
 use super::state::{Kept, Written};
+use super::swap::read_files;
 use crate::agent::cgroup;
 use crate::attempt::Run;
 use crate::config::Config;
@@ -165,13 +166,18 @@ impl<S: EventSource> Engine<S> {
         let run = agent.recorder.run().clone();
         ledger.identity(&run, "registered", &policy)?;
         let notes: Vec<&str> = standing.notes.iter().map(String::as_str).collect();
-        let start = [
+        let read = read_files(&agent.table);
+        let mut start = vec![
             ("mode", Field::Str(mode)),
             ("degraded", Field::Bool(standing.degraded)),
             ("policy", Field::Str(&agent.table.name)),
             ("policy_hash", Field::Str(&agent.table.hash)),
             ("notes", Field::Strings(notes)),
         ];
+        if !agent.table.contents.is_empty() {
+            start.push(("files", Field::Uint(agent.table.contents.len() as u64)));
+            start.push(("contents", Field::Strings(read.iter().map(String::as_str).collect())));
+        }
         agent.recorder.sandbox("start", &start, ledger)?;
         Ok(())
     }
@@ -202,6 +208,7 @@ pub(super) fn new_agent(
         recorder: Recorder::new(run, options)?,
         table,
         generation: 0,
+        answers_put: None,
         earlier: Vec::new(),
         processes: Processes::default(),
         pending: HashMap::new(),

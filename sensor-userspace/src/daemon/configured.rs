@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 
+use super::asked::For;
 use super::begin::{Plan, random_hex};
 use super::engine::Engine;
 use super::source::EventSource;
@@ -51,7 +52,7 @@ impl<S: EventSource> Engine<S> {
 
     fn reload_file(&mut self, file: &Path, numbers: &[AgentNo]) -> Result<()> {
         let (policy, written) = read_policy(file)?;
-        if !self.names_are_known(&policy)? {
+        if !self.answers_are_known(&policy, For::Operators)? {
             // Read again once they are: nothing waits here.
             self.reload_again = true;
             return Ok(());
@@ -79,7 +80,7 @@ impl<S: EventSource> Engine<S> {
             None => (Policy::allow_all(), None),
         };
         // Its processes run already: what is not known yet is swapped in when it is.
-        self.names_are_known(&policy)?;
+        self.ask_in_passing(&policy);
         let config = self.options.config.clone();
         let table = self.suit(&policy, &Variables::default(), &config, None)?;
         let unit = match &rule.whose {

@@ -10,8 +10,9 @@ use anyhow::Result;
 use sensor_common::event::Ring;
 
 use super::canary::Canary;
+use super::contents::{self, Files};
 use super::desk::Desk;
-use super::hosts::Names;
+use super::hosts::{self, Names};
 use super::source::EventSource;
 use super::state::{self, State};
 use super::{Options, ledgers};
@@ -45,6 +46,9 @@ pub struct Engine<S> {
     /// Threads that finish what ended agents left to do.
     pub(super) beside: Vec<JoinHandle<()>>,
     pub(super) hosts: Names,
+    pub(super) files: Files,
+    /// Some agent's policy goes by earlier answers.
+    answers_lag: bool,
     /// Asked for, and waiting until host names are known.
     deferred: Vec<Command>,
     /// A reload waits for them as well.
@@ -79,7 +83,9 @@ impl<S: EventSource> Engine<S> {
         Ok(Engine {
             watch: Watch::new(&options.config.agents),
             canary: Canary::new(source.standing()),
-            hosts: Names::new(options.config.hosts_refresh),
+            hosts: hosts::names(options.config.hosts_refresh),
+            files: contents::files(),
+            answers_lag: false,
             deferred: Vec::new(),
             reload_again: false,
             source,
@@ -108,7 +114,7 @@ impl<S: EventSource> Engine<S> {
         self.look_for_agents();
         while !stop.load(Ordering::Relaxed) && !self.told_to_stop && !self.yields && !self.is_finished() {
             if self.desk.agents.is_empty() {
-                let wait = if self.hosts.are_asked() { ROUND } else { IDLE };
+                let wait = if self.hosts.is_awaited() || self.files.is_awaited() { ROUND } else { IDLE };
                 match self.commands.recv_timeout(wait.min(self.desk.ledgers.commit())) {
                     Ok(command) => self.obey(command),
                     Err(RecvTimeoutError::Timeout) => {}
@@ -126,7 +132,7 @@ impl<S: EventSource> Engine<S> {
             if reload.swap(false, Ordering::Relaxed) {
                 self.reload();
             }
-            self.follow_hosts();
+            self.follow_answers();
             self.desk.tell_held(false);
             self.settle();
             if self.second.elapsed() >= SECOND {
@@ -262,11 +268,15 @@ impl<S: EventSource> Engine<S> {
         Ok(serde_json::json!({ "yields": std::process::id() }))
     }
 
-    /// Takes in what the resolver said: other addresses are put in force, and who waited for names is served.
-    fn follow_hosts(&mut self) {
-        let moved = self.hosts.look(Instant::now());
+    /// Takes in what the resolver said, and what files hold: what has changed is put in force, and who waited is served.
+    fn follow_answers(&mut self) {
+        let now = Instant::now();
+        let moved = self.hosts.look(now) | self.files.look(now);
         if moved.changed {
-            self.swap_hosts();
+            if let Err(error) = self.keep() {
+                tracing::error!("{error:#}");
+            }
+            self.answers_lag = !self.swap_answers();
         }
         if moved.settled {
             if std::mem::take(&mut self.reload_again) {
@@ -290,8 +300,11 @@ impl<S: EventSource> Engine<S> {
             self.tell_losses(number, false);
             self.desk.tell_unrecorded(number, false);
         }
+        if self.answers_lag {
+            self.answers_lag = !self.swap_answers();
+        }
         self.forget_earlier();
-        self.forget_names();
+        self.forget_unasked();
         self.tell_faults();
         if !self.desk.agents.is_empty() {
             self.watch_denials();

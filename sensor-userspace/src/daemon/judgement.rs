@@ -4,7 +4,7 @@ use super::argument::{from_argument, numbered, reached};
 use crate::attempt::{Approval, End, Enforcement, Judged, Judgement, Mode, Verdict};
 use crate::kernel::{Seen, Standing};
 use crate::policy::{
-    Circumstances, Consequences, Decision, KernelHit, Numbered, Object, Program, RULE_DEFAULT, Table, Written,
+    Circumstances, Consequences, Decision, Holds, KernelHit, Numbered, Object, Program, RULE_DEFAULT, Table, Written,
     reaches_sockets,
 };
 
@@ -14,7 +14,8 @@ const ALLOWED_BY_DEFAULT: &str = "no rule matches";
 pub fn judge(seen: &Seen, table: &Table, standing: &Standing, how: &Circumstances) -> (Judgement, Consequences) {
     // As the process table has it: the program's name within the process's own mounts.
     let program = Program::of(seen.attempt.exe_chain.first().map(Vec::as_slice));
-    let how = &Circumstances { program, ..*how };
+    // And what its file holds as of now nobody has asked: the table's word is a moment's.
+    let how = &Circumstances { program, holds: Holds::Unknown, program_holds: Holds::Unknown, ..*how };
     // What hooks did not come to see of it is judged like what they never see.
     let (decision, judged) = match (from_hooks(seen, table, how), from_argument(seen, table, how)) {
         (Some(hooks), Some(rest)) => {
@@ -88,6 +89,8 @@ fn from_hooks(seen: &Seen, table: &Table, how: &Circumstances) -> Option<Decisio
         let object = match hook.object.as_deref() {
             // What has a place, and is reached over the network.
             _ if hook.unknown && reaches_sockets(hook.action) => Object::UnknownSocket,
+            // It is known where it lies, and not what it holds.
+            Some(name) if hook.unknown && table.is_pinned(Object::of(Some(name))) => Object::of(Some(name)),
             _ if hook.unknown => Object::Unknown,
             Some(name) if Numbered::of(hook.action).is_some() => numbered(hook.action, name),
             // What a hook gave no name has none.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 use serde_json::json;
 
+use super::asked::For;
 use super::begin::{Plan, random_hex};
 use super::engine::Engine;
 use super::naming;
@@ -45,7 +46,7 @@ impl<S: EventSource> Engine<S> {
         }
     }
 
-    /// None: the policy's host names are still being asked for.
+    /// None: what the policy's host names stand for, or its files hold, is still being asked.
     pub(super) fn start_command(&mut self, peer: Peer, request: &ExecRequest) -> Option<Answer> {
         self.try_start(peer, request).transpose()
     }
@@ -104,7 +105,7 @@ impl<S: EventSource> Engine<S> {
             // Nobody was governed, and so nothing tried, for who knows how long.
             self.watch_denials();
         }
-        let policy = self.policy_of(request).map_err(|error| Refusal::failed(format!("{error:#}")))?;
+        let policy = self.policy_of(peer, request).map_err(|error| Refusal::failed(format!("{error:#}")))?;
         let Some(policy) = policy else { return Ok(None) };
         let planned = self.plan_command(request, identity, agent_id, &policy);
         let number = planned.and_then(|plan| {
@@ -143,7 +144,7 @@ impl<S: EventSource> Engine<S> {
     }
 
     /// The policy that is asked for, once its host names are known.
-    fn policy_of(&mut self, request: &ExecRequest) -> Result<Option<Policy>> {
+    fn policy_of(&mut self, peer: Peer, request: &ExecRequest) -> Result<Option<Policy>> {
         let policy = match &request.policy {
             Some(text) => {
                 let name = request.policy_name.as_deref().unwrap_or("policy");
@@ -151,7 +152,8 @@ impl<S: EventSource> Engine<S> {
             }
             None => Policy::allow_all(),
         };
-        Ok(self.names_are_known(&policy)?.then_some(policy))
+        let whose = if peer.is_root() { For::Operators } else { For::Users };
+        Ok(self.answers_are_known(&policy, whose)?.then_some(policy))
     }
 
     fn plan_command(

@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use sensor_common::contents::Identity;
 use serde::{Deserialize, Serialize};
 
 use super::approve::Approval;
@@ -15,7 +16,7 @@ use crate::attempt::Run;
 use crate::config::STATE_DIR;
 use crate::control::protocol::WantedMode;
 use crate::kernel::AgentNo;
-use crate::policy::{self, Errors, Included, Policy, Variables};
+use crate::policy::{self, Content, Digest, Errors, Included, Policy, Variables};
 
 const VERSION: u32 = 1;
 
@@ -86,7 +87,21 @@ pub struct State {
     /// What host names stood for.
     #[serde(default)]
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// What files held.
+    #[serde(default)]
+    files: BTreeMap<String, Read>,
     pub agents: Vec<Kept>,
+}
+
+/// `Content`, as text.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+struct Read {
+    number: u64,
+    seconds: u64,
+    nanoseconds: u32,
+    generation: u32,
+    device: u32,
+    sha256: String,
 }
 
 pub fn path() -> PathBuf {
@@ -137,6 +152,26 @@ impl State {
     pub fn places(&self) -> Vec<Vec<u8>> {
         // An odd one keeps its number.
         self.places.iter().map(|place| hex::decode(place).unwrap_or_default()).collect()
+    }
+
+    pub fn files(&self) -> BTreeMap<String, Content> {
+        let content = |read: &Read| {
+            let Read { number, seconds, nanoseconds, generation, device, ref sha256 } = *read;
+            let mut digest = Digest::default();
+            // What is no digest is one that nobody has read.
+            hex::decode_to_slice(sha256, &mut digest).ok()?;
+            let identity = Identity { number, seconds, nanoseconds, generation, device, reserved: 0 };
+            Some(Content { identity, digest })
+        };
+        self.files.iter().filter_map(|(place, read)| Some((place.clone(), content(read)?))).collect()
+    }
+
+    pub fn set_files(&mut self, files: BTreeMap<String, Content>) {
+        let read = |content: Content| {
+            let Identity { number, seconds, nanoseconds, generation, device, .. } = content.identity;
+            Read { number, seconds, nanoseconds, generation, device, sha256: hex::encode(content.digest) }
+        };
+        self.files = files.into_iter().map(|(place, content)| (place, read(content))).collect();
     }
 
     pub fn set_places(&mut self, places: &[Vec<u8>]) {

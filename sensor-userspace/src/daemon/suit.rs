@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 
+use super::contents::contents;
 use super::engine::Engine;
+use super::hosts::addresses;
 use super::source::EventSource;
 use crate::config::Config;
 use crate::control::protocol::WantedMode;
@@ -18,7 +20,11 @@ impl<S: EventSource> Engine<S> {
         config: &Config,
         wanted: Option<WantedMode>,
     ) -> Result<Table> {
-        let mut table = policy.compile_with(variables, &self.hosts.addresses(policy))?;
+        let mut table = policy.compile_with(
+            variables,
+            &addresses(&self.hosts, policy.host_names()),
+            &contents(&self.files, &policy.pinned()),
+        )?;
         table.kernel.relaxed |= config.guard_relax;
         match wanted {
             Some(WantedMode::Observe) => table.kernel.observe = 1,

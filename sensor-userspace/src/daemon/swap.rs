@@ -1,12 +1,15 @@
 //! Another policy for agents that run: compiled and loaded beside the one in force, put in its place by one write an
 //! agent, and told in a signed record. What cannot be compiled, loaded or written down changes nothing.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::json;
 
+use super::asked::For;
+use super::contents::contents;
 use super::engine::Engine;
+use super::hosts::addresses;
 use super::source::EventSource;
 use super::state::Written;
 use crate::control::Peer;
@@ -19,6 +22,9 @@ use crate::record::time::now;
 /// Addresses of host names that a record shows; it counts the others.
 const MAX_TOLD: usize = 64;
 
+/// Answers that change are put in force as often as this, for one agent.
+const BETWEEN_ANSWERS: Duration = Duration::from_secs(5);
+
 /// Why a policy is replaced.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cause {
@@ -28,6 +34,8 @@ pub(super) enum Cause {
     Reload,
     /// Its host names stand for other addresses.
     Hosts,
+    /// Files that its rules ask about hold something else.
+    Contents,
 }
 
 /// An agent's next policy, ready to be put in force.
@@ -66,7 +74,7 @@ impl<S: EventSource> Engine<S> {
             includes: request.policy_includes.clone(),
         };
         let policy = written.parse()?;
-        if !self.names_are_known(&policy)? {
+        if !self.answers_are_known(&policy, For::Operators)? {
             return Ok(None);
         }
         // All are compiled before the first is put in force: a bad policy is nobody's.
@@ -164,6 +172,7 @@ impl<S: EventSource> Engine<S> {
                     Cause::Operator(_) => "operator",
                     Cause::Reload => "reload",
                     Cause::Hosts => "hosts",
+                    Cause::Contents => "contents",
                 }),
             ),
             ("policy", Field::Str(&agent.table.name)),
@@ -182,47 +191,72 @@ impl<S: EventSource> Engine<S> {
             fields.push(("addresses", Field::Uint(agent.table.named.len() as u64)));
             fields.push(("hosts", Field::Strings(told.iter().map(String::as_str).collect())));
         }
+        let read = read_files(&agent.table);
+        if !agent.table.contents.is_empty() {
+            fields.push(("files", Field::Uint(agent.table.contents.len() as u64)));
+            fields.push(("contents", Field::Strings(read.iter().map(String::as_str).collect())));
+        }
         let Some(ledger) = self.desk.ledgers.writing(&agent.ledger, true) else { return };
         if let Err(error) = ledger.identity(&run, "policy", &fields) {
             tracing::error!("agent {}: the change of its policy could not be recorded: {error:#}", run.agent_id);
         }
     }
 
-    /// Asks for the policy's names; whether an answer, or none in time, is there for each.
-    pub(super) fn names_are_known(&mut self, policy: &Policy) -> Result<bool> {
-        self.hosts.want(&policy.host_names(), Instant::now())
+    /// Asks for what the policy's names stand for and its files hold; whether an answer, or none in time, is there for each.
+    pub(super) fn answers_are_known(&mut self, policy: &Policy, whose: For) -> Result<bool> {
+        let (now, places) = (Instant::now(), policy.pinned());
+        let hosts = self.hosts.want(&policy.host_names(), whose, now)?;
+        Ok(self.files.want(&places.iter().map(String::as_str).collect(), whose, now)? && hosts)
     }
 
-    /// Names stand for other addresses: agents whose policies speak of them get tables that know it.
-    pub(super) fn swap_hosts(&mut self) {
-        if let Err(error) = self.keep() {
-            tracing::error!("{error:#}");
+    /// The same for agents that run already, and are governed without an answer until there is one.
+    pub(super) fn ask_in_passing(&mut self, policy: &Policy) {
+        if let Err(error) = self.answers_are_known(policy, For::Operators) {
+            tracing::error!("policy {}: {error:#}; what it asks about is unknown until there is room", policy.name);
         }
-        let speaking = self.desk.agents.values().filter(|agent| !agent.table.hosts.is_empty());
-        let numbers: Vec<AgentNo> = speaking.map(|agent| agent.number).collect();
+    }
+
+    /// Gives agents whose policies go by earlier answers tables that know the new ones; whether all have theirs.
+    pub(super) fn swap_answers(&mut self) -> bool {
+        let numbers: Vec<AgentNo> = self.desk.agents.keys().copied().collect();
+        let mut done = true;
         for number in numbers {
-            if let Err(error) = self.swap_hosts_of(number) {
-                tracing::error!("agent number {number}: its host names keep their old addresses: {error:#}");
+            let Some(agent) = self.desk.agents.get_mut(&number) else { continue };
+            let table = &agent.table;
+            let hosts = addresses(&self.hosts, table.hosts.names());
+            let contents = contents(&self.files, table.contents.keys());
+            let cause = match (table.hosts == hosts, table.contents == contents) {
+                (true, true) => continue,
+                (false, _) => Cause::Hosts,
+                (true, false) => Cause::Contents,
+            };
+            // Whoever changes what an answer is, as often as he can, is followed no faster.
+            if agent.answers_put.is_some_and(|put| put.elapsed() < BETWEEN_ANSWERS) {
+                done = false;
+                continue;
+            }
+            agent.answers_put = Some(Instant::now());
+            if let Err(error) = self.swap_answers_of(number, cause) {
+                tracing::error!("agent number {number}: its policy goes by the answers before: {error:#}");
+                done = false;
             }
         }
+        done
     }
 
-    fn swap_hosts_of(&mut self, number: AgentNo) -> Result<()> {
+    fn swap_answers_of(&mut self, number: AgentNo, cause: Cause) -> Result<()> {
         let kept = self.state.agents.iter().find(|kept| kept.number == number);
         let Some(written) = kept.and_then(|kept| kept.policy.as_ref()) else { return Ok(()) };
-        let policy = written.parse()?;
-        let stand_for = self.hosts.addresses(&policy);
-        if self.desk.agents.get(&number).is_some_and(|agent| agent.table.hosts == stand_for) {
-            return Ok(());
-        }
-        let next = self.next(number, &policy, None)?;
-        self.swap(next, Cause::Hosts).map(|_| ())
+        let next = self.next(number, &written.parse()?, None)?;
+        self.swap(next, cause).map(|_| ())
     }
 
-    /// Names that no agent's policy speaks of any more are no longer asked for.
-    pub(super) fn forget_names(&mut self) {
-        let used = self.desk.agents.values().flat_map(|agent| agent.table.hosts.names()).collect();
-        self.hosts.forget_but(&used, Instant::now());
+    /// What no agent's policy speaks of any more is no longer asked about.
+    pub(super) fn forget_unasked(&mut self) {
+        let (now, agents) = (Instant::now(), &self.desk.agents);
+        self.hosts.forget_but(&agents.values().flat_map(|agent| agent.table.hosts.names()).collect(), now);
+        let places = agents.values().flat_map(|agent| agent.table.contents.keys());
+        self.files.forget_but(&places.map(String::as_str).collect(), now);
     }
 
     /// Forgets earlier policies that no attempt to come was judged by.
@@ -232,4 +266,10 @@ impl<S: EventSource> Engine<S> {
             agent.forget_earlier(|generation| source.holds_policy(generation));
         }
     }
+}
+
+/// What is known of the files that the table asks about, as policies have it.
+pub(super) fn read_files(table: &Table) -> Vec<String> {
+    let read = table.contents.iter().filter_map(|(place, content)| content.map(|content| content.at(place)));
+    read.take(MAX_TOLD).collect()
 }

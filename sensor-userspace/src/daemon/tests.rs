@@ -47,6 +47,7 @@ impl Scene {
             container: None,
         };
         let agent = Agent {
+            answers_put: None,
             number: 1,
             recorder: Recorder::new(run, RecorderOptions::default()).unwrap(),
             table: Table::allow_all(),

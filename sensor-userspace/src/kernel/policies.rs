@@ -16,8 +16,8 @@ use sensor_common::{
     answer::{HostKey, name_hash},
     hash::{self, Secret},
     table::{
-        self, ALL_CANDIDATES, ALL_CELLS, ALL_RULES, ALL_STATES, Candidate, EdgeKey, MAX_POLICIES, NETWORK_BITS,
-        NetworkKey, Policy, Range, Rule, SET, State, bytes, names,
+        self, ALL_CANDIDATES, ALL_CELLS, ALL_RULES, ALL_STATES, CONTENTS, Candidate, EdgeKey, MAX_POLICIES,
+        NETWORK_BITS, NetworkKey, Policy, Range, Rule, SET, State, bytes, names, pinned,
     },
 };
 
@@ -313,6 +313,16 @@ impl Policies {
                 targets,
                 ..State::default()
             };
+            if let Some(pinned) = &from.pinned {
+                value.pinned = if pinned.acting { pinned::BY_ANY } else { pinned::WHERE_IT_RUNS };
+                if let Some((identity, to)) = &pinned.read {
+                    let key = EdgeKey { state: u64::from(own) | CONTENTS, name: identity.hash(self.secret) };
+                    self.maps.edges.insert(Pod(key), absolute(*to), NO_EXIST).map_err(|error| {
+                        io::Error::other(format!("the policy's places do not fit the kernel's table: {error}"))
+                    })?;
+                    held.edges.push(key);
+                }
+            }
             filter.put(cell, &mut value);
             for bits in filter.cells() {
                 self.maps.cells.set(cell, *bits, 0).map_err(io::Error::other)?;

@@ -31,7 +31,7 @@ use super::{
     sys,
 };
 use crate::agent;
-use crate::policy::{Circumstances, Limits, Object, Program, Table, Written, place::components};
+use crate::policy::{Circumstances, Contents, Holds, Limits, Object, Program, Table, Written, place::components};
 
 const AGENT: u32 = 1;
 /// Whom that agent believes.
@@ -62,6 +62,8 @@ pub struct Trial {
     policies: Policies,
     standings: Standings,
     in_force: Option<u32>,
+    /// What was read of the files that the table in force asks about.
+    contents: Contents,
     answers: Answers,
     secret: Secret,
     _cgroups: KernelMap<MapData, u64, u32>,
@@ -94,6 +96,7 @@ impl Trial {
             policies,
             standings,
             in_force: None,
+            contents: Contents::new(),
             answers,
             secret,
             _cgroups: cgroups,
@@ -105,6 +108,7 @@ impl Trial {
     pub fn judge_by(&mut self, table: &Table) -> io::Result<()> {
         let (number, _) = self.policies.load(table)?;
         self.standings.judge_by(AGENT, Some(number), false);
+        self.contents.clone_from(&table.contents);
         if let Some(old) = self.in_force.replace(number) {
             self.policies.release(old);
         }
@@ -150,9 +154,10 @@ impl Trial {
         if let Object::Address { address, .. } = object {
             self.answers.put(AGENT, address, how.answered)?;
         }
-        self.put_program(how.program)?;
+        self.put_program(how.program, how.program_holds)?;
         let written = if how.written == Written::Yes { pair::WRITTEN } else { 0 };
         let about = self.put(object) | written;
+        self.put_contents(object, how.holds);
         if let Limits::Counted { bytes, .. } = how.limits {
             // SAFETY: the mapped slot, which nobody else uses.
             unsafe { (*self.slot).walk.sent = bytes };
@@ -163,9 +168,10 @@ impl Trial {
     }
 
     /// What a hook would have found out about the acting program.
-    fn put_program(&mut self, program: Program<'_>) -> io::Result<()> {
+    fn put_program(&mut self, program: Program<'_>, holds: Holds) -> io::Result<()> {
         if let Program::Path(path) = program {
             self.put(Object::Path(path));
+            self.put_contents(Object::Path(path), holds);
         }
         // SAFETY: the mapped slot, which nobody else uses.
         let slot = unsafe { &mut *self.slot };
@@ -177,6 +183,20 @@ impl Trial {
         }
         .into();
         Ok(())
+    }
+
+    /// What the object's file is known by, as it was read or as it is since it was changed.
+    fn put_contents(&mut self, object: Object<'_>, holds: Holds) {
+        let Object::Path(path) = object else { return };
+        let read = self.contents.get(String::from_utf8_lossy(path).as_ref()).copied().flatten();
+        let mut identity = read.map(|content| content.identity).unwrap_or_default();
+        if holds == Holds::Unknown {
+            identity.nanoseconds += 1;
+        }
+        // SAFETY: the mapped slot, which nobody else uses.
+        let slot = unsafe { &mut *self.slot };
+        slot.walk.first = 0;
+        slot.walk.contents = identity.hash(self.secret);
     }
 
     /// Writes the object into the slot as a hook's walk would; what kind it is.

@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use sensor_common::contents::Identity;
 use sensor_common::table::{self, Candidate, MAX_ACTIVE, PROGRAMS};
 
 use super::bytes::{ByteAutomaton, TooLarge};
+use super::contents::{Contents, Digest, Held};
 use super::pattern::{Part, Piece};
 
 /// The state at the root, for objects; 0 is none.
@@ -33,7 +35,20 @@ pub struct State {
     pub targets: Vec<u32>,
     pub below: Vec<Candidate>,
     pub exact: Vec<Candidate>,
+    /// Some candidate asks what the file that lies here holds.
+    pub pinned: Option<Box<Pinned>>,
     globs: BTreeMap<Vec<Piece>, u32>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Pinned {
+    pub place: String,
+    /// Of programs that act, and not of objects.
+    pub acting: bool,
+    /// States that offer what asks for this digest. No name leads to them.
+    pub by_digest: BTreeMap<Digest, u32>,
+    /// By what the file is known that was read, and the state for what it holds; 0 for none.
+    pub read: Option<(Identity, u32)>,
 }
 
 #[derive(Clone, Debug)]
@@ -54,13 +69,13 @@ impl Default for Automaton {
 #[derive(Clone, Debug, Default)]
 pub struct Reached {
     pub candidates: Vec<Candidate>,
-    /// More states at once than the kernel's walk holds.
-    pub too_many: bool,
+    /// More states at once than the kernel's walk holds, or contents that nobody knows.
+    pub unsure: bool,
 }
 
 impl Automaton {
-    /// Adds one glob below a root; whoever matches it is offered `candidate`.
-    pub fn add(&mut self, root: u32, parts: &[Part], candidate: Candidate) {
+    /// Adds one glob below a root; whoever matches it, and holds what has this digest, is offered `candidate`.
+    pub fn add(&mut self, root: u32, parts: &[Part], digest: Option<Digest>, candidate: Candidate) {
         let mut at = root as usize;
         for (position, part) in parts.iter().enumerate() {
             if *part == Part::Deep && position + 1 == parts.len() {
@@ -69,7 +84,29 @@ impl Automaton {
             }
             at = self.behind(at, part) as usize;
         }
+        let at = digest.map_or(at, |digest| self.holding(at, parts, digest, root == PROGRAM_ROOT));
         self.states[at].exact.push(candidate);
+    }
+
+    /// The state that a file at this place comes to if it holds this.
+    fn holding(&mut self, at: usize, parts: &[Part], digest: Digest, acting: bool) -> usize {
+        let new = self.states.len() as u32;
+        let pinned = self.states[at]
+            .pinned
+            .get_or_insert_with(|| Box::new(Pinned { place: place(parts), acting, ..Pinned::default() }));
+        let found = *pinned.by_digest.entry(digest).or_insert(new);
+        if found == new {
+            self.states.push(State::default());
+        }
+        found as usize
+    }
+
+    /// What was read of files in pinned places.
+    pub fn pin(&mut self, contents: &Contents) {
+        for pinned in self.states.iter_mut().filter_map(|state| state.pinned.as_deref_mut()) {
+            let read = contents.get(&pinned.place).copied().flatten();
+            pinned.read = read.map(|read| (read.identity, pinned.by_digest.get(&read.digest).copied().unwrap_or(0)));
+        }
     }
 
     fn behind(&mut self, at: usize, part: &Part) -> u32 {
@@ -125,8 +162,8 @@ impl Automaton {
         Ok(())
     }
 
-    /// Walks a path from a root as the kernel does.
-    pub fn walk<'a>(&self, root: u32, names: impl Iterator<Item = &'a [u8]>) -> Reached {
+    /// Walks a path from a root as the kernel does; `held`: what the file there holds.
+    pub fn walk<'a>(&self, root: u32, names: impl Iterator<Item = &'a [u8]>, held: Held) -> Reached {
         let mut reached = Reached::default();
         let mut active = Vec::new();
         self.enter(root, &mut active, &mut reached);
@@ -152,7 +189,16 @@ impl Automaton {
             active = next;
         }
         for number in active {
-            reached.candidates.extend_from_slice(&self.states[number as usize].exact);
+            let state = &self.states[number as usize];
+            reached.candidates.extend_from_slice(&state.exact);
+            match (&state.pinned, held) {
+                (None, _) | (_, Held::NotAsked) => {}
+                (Some(_), Held::Unknown) => reached.unsure = true,
+                (Some(pinned), Held::This(held)) => {
+                    let holding = pinned.by_digest.get(&held).map(|number| &self.states[*number as usize]);
+                    reached.candidates.extend(holding.into_iter().flat_map(|state| &state.exact));
+                }
+            }
         }
         reached
     }
@@ -167,12 +213,18 @@ impl Automaton {
     }
 }
 
+/// The place that these names lead to.
+fn place(parts: &[Part]) -> String {
+    let names = parts.iter().map(|part| if let Part::Name(name) = part { &name[..] } else { &[] });
+    names.flat_map(|name| ["/".into(), String::from_utf8_lossy(name)]).collect()
+}
+
 fn be_in(number: u32, next: &mut Vec<u32>, reached: &mut Reached) {
     if next.contains(&number) {
         return;
     }
     if next.len() >= MAX_ACTIVE {
-        reached.too_many = true;
+        reached.unsure = true;
         return;
     }
     next.push(number);

@@ -3,13 +3,14 @@
 use sensor_common::action::Action;
 
 use super::circumstances::Circumstances;
+use super::contents::{Contents, Holds};
 use super::decision::Decision;
 use super::facts::Identity;
 use super::hosts::Hosts;
 use super::language::{Case, CaseObject, CaseProgram, Policy, Who};
 use super::limit::Limits;
 use super::object::{Object, Written, pair};
-use super::pattern::Variables;
+use super::pattern::{Pattern, Variables};
 use super::problem::{At, Errors};
 use super::program::Program;
 use super::read_exe::NAMELESS;
@@ -28,7 +29,7 @@ impl Policy {
     pub fn run_cases(&self, variables: &Variables) -> Result<Vec<Outcome<'_>>, Errors> {
         let variables = variables.or_stand_ins();
         let hosts = self.stand_in_hosts();
-        let table = self.compile_with(&variables, &hosts)?;
+        let table = self.compile_with(&variables, &hosts, &Contents::new())?;
         let outcomes = self.cases.iter().filter_map(|case| {
             let exe = case.program(&variables);
             let now = Circumstances { program: Program::of(exe.as_deref()), ..self.circumstances(case) };
@@ -65,7 +66,9 @@ impl Policy {
             risk: case.risk,
             facts: self.facts_that_hold(&who, time),
             written: if case.written { Written::Yes } else { Written::No },
+            holds: case.holds(),
             program: Program::Unknown,
+            program_holds: case.program_holds(),
             limits: Limits::Given(self.limits_of(&case.exceeds)),
             answered: &[],
         }
@@ -100,6 +103,21 @@ impl Case {
             CaseProgram::Unknown => None,
             CaseProgram::Path(pattern) => pattern.literal(variables),
             CaseProgram::Nameless => Some(NAMELESS.into()),
+        }
+    }
+
+    /// What its object's file holds, and its program's: nobody has read any.
+    fn holds(&self) -> Holds {
+        match &self.object {
+            CaseObject::Path(Pattern { digest: Some(digest), .. }) => Holds::This(*digest),
+            _ => Holds::AsRead,
+        }
+    }
+
+    fn program_holds(&self) -> Holds {
+        match &self.exe {
+            CaseProgram::Path(Pattern { digest: Some(digest), .. }) => Holds::This(*digest),
+            _ => Holds::AsRead,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a verdict depends on beside the attempt itself.
 
+use super::contents::Holds;
 use super::limit::Limits;
 use super::object::Written;
 use super::program::Program;
@@ -14,8 +15,10 @@ pub struct Circumstances<'a> {
     pub facts: u64,
     /// What it acts on.
     pub written: Written,
+    pub holds: Holds,
     /// What it runs.
     pub program: Program<'a>,
+    pub program_holds: Holds,
     pub limits: Limits<'a>,
     /// Names that the agent's own resolver was given the address for.
     pub answered: &'a [String],
@@ -29,7 +32,9 @@ impl Circumstances<'static> {
         risk: 0,
         facts: 0,
         written: Written::No,
+        holds: Holds::AsRead,
         program: Program::Unknown,
+        program_holds: Holds::AsRead,
         limits: Limits::Given(0),
         answered: &[],
     };

@@ -4,12 +4,15 @@ use std::collections::HashMap;
 
 use sensor_common::action::Action;
 use sensor_common::guard::NONE_IN_FORCE;
-use sensor_common::table::{self, Candidate, MAX_ALWAYS, MAX_LIMITS, MAX_OFFERED, MAX_RULES, MAX_SETS, SET};
+use sensor_common::table::{
+    self, Candidate, MAX_ALWAYS, MAX_LIMITS, MAX_OFFERED, MAX_RULES, MAX_SETS, SET, WRITTEN_UNPINS,
+};
 use sha2::{Digest, Sha256};
 
 use super::address::{Destination, Host};
 use super::automaton::{Globs, PROGRAM_ROOT, ROOT};
 use super::compiled::{Table, TableRule, effect_number};
+use super::contents::{self, Contents};
 use super::hosts::{Hosts, destinations};
 use super::kernel_rule::{is_leveled, kernel_rule};
 use super::language::{AddressTest, PathTest, Policy, Rule, SetId};
@@ -27,15 +30,16 @@ const TOP: At = At::TOP;
 const NAMED: usize = 3;
 
 impl Policy {
-    /// Puts the variables' values in and builds the table. No host name stands for anything.
+    /// Puts the variables' values in and builds the table. No host name stands for anything, and no file was read.
     pub fn compile(&self, variables: &Variables) -> Result<Table, Errors> {
-        self.compile_with(variables, &Hosts::default())
+        self.compile_with(variables, &Hosts::default(), &Contents::new())
     }
 
-    /// The same, with what host names stand for.
-    pub fn compile_with(&self, variables: &Variables, hosts: &Hosts) -> Result<Table, Errors> {
+    /// The same, with what host names stand for, and what files hold.
+    pub fn compile_with(&self, variables: &Variables, hosts: &Hosts, contents: &Contents) -> Result<Table, Errors> {
         let mut report = self.report();
-        let mut compiler = Compiler { policy: self, variables, hosts, report: &mut report, sets: HashMap::new() };
+        let mut compiler =
+            Compiler { policy: self, variables, hosts, contents, report: &mut report, sets: HashMap::new() };
         let mut table = compiler.table();
         let mut identity = Sha256::new();
         identity.update(self.hash.as_bytes());
@@ -52,10 +56,14 @@ struct Compiler<'a> {
     policy: &'a Policy,
     variables: &'a Variables,
     hosts: &'a Hosts,
+    contents: &'a Contents,
     report: &'a mut Report,
     /// Number of each distinct list that a `not:` or an `exe:` names.
     sets: HashMap<Listed<'a>, u32>,
 }
+
+/// A pattern with its variable's value, and what the file there is to hold.
+type Place = (Vec<Part>, Option<contents::Digest>);
 
 #[derive(PartialEq, Eq, Hash)]
 enum Listed<'a> {
@@ -191,7 +199,7 @@ impl<'a> Compiler<'a> {
         let texts = |sets: &[SetId]| -> Vec<String> {
             sets.iter().flat_map(|set| &self.policy.sets[*set]).map(|pattern| pattern.text.clone()).collect()
         };
-        let mut places = texts(places_of(rule));
+        let mut places = texts(rule.path.sets());
         places.extend(destinations(rule).iter().map(|to| self.destination_told(to)));
         places.extend(
             Numbered::ALL
@@ -222,7 +230,7 @@ impl<'a> Compiler<'a> {
 
     fn automaton(&mut self, table: &mut Table, identity: &mut Sha256) {
         let policy = self.policy;
-        let resolved: Vec<Vec<Vec<Part>>> = policy
+        let resolved: Vec<Vec<Place>> = policy
             .sets
             .iter()
             .enumerate()
@@ -235,7 +243,7 @@ impl<'a> Compiler<'a> {
                                 // What the values are, and that the text is the same, is all there is to a table.
                                 identity.update(format!("{parts:?}"));
                             }
-                            all.push(parts);
+                            all.push((parts, pattern.digest));
                         }
                         Err((cause, hint)) => {
                             self.report.enter_rule(self.user_of(set));
@@ -248,8 +256,8 @@ impl<'a> Compiler<'a> {
             .collect();
         for (index, rule) in policy.rules.iter().enumerate() {
             if let (PathTest::In(sets), false) = (&rule.path, is_leveled(rule)) {
-                for parts in sets.iter().flat_map(|set| &resolved[*set]) {
-                    table.automaton.add(ROOT, parts, candidate(index as u32));
+                for (parts, digest) in sets.iter().flat_map(|set| &resolved[*set]) {
+                    table.automaton.add(ROOT, parts, *digest, candidate(index as u32));
                 }
             }
         }
@@ -259,10 +267,11 @@ impl<'a> Compiler<'a> {
                 Listed::Programs(sets) => (PROGRAM_ROOT, *sets),
                 Listed::Addresses(_) | Listed::OfLevel(_) => continue,
             };
-            for parts in sets.iter().flat_map(|set| &resolved[*set]) {
-                table.automaton.add(root, parts, candidate(SET | number));
+            for (parts, digest) in sets.iter().flat_map(|set| &resolved[*set]) {
+                table.automaton.add(root, parts, *digest, candidate(SET | number));
             }
         }
+        self.pin(table, identity);
         for state in &mut table.automaton.states {
             for list in [&mut state.below, &mut state.exact] {
                 list.sort_by_key(|candidate| candidate.rule);
@@ -283,21 +292,42 @@ impl<'a> Compiler<'a> {
         }
     }
 
+    /// Puts in what was read of the files in pinned places.
+    fn pin(&mut self, table: &mut Table, identity: &mut Sha256) {
+        let pinned = self.policy.pinned();
+        if pinned.is_empty() {
+            return;
+        }
+        table.kernel.written |= WRITTEN_UNPINS;
+        let read = |place: String| {
+            let content = self.contents.get(&place).copied().flatten();
+            (place, content)
+        };
+        table.contents = pinned.into_iter().map(read).collect();
+        table.automaton.pin(&table.contents);
+        // The text is the same whatever they hold.
+        for (place, content) in &table.contents {
+            identity.update(place);
+            identity.update([0, u8::from(content.is_some())]);
+            content.iter().for_each(|content| content.update(identity));
+        }
+    }
+
     /// Rules that use some of these globs.
-    fn rules_with(&self, globs: &Globs, resolved: &[Vec<Vec<Part>>]) -> String {
+    fn rules_with(&self, globs: &Globs, resolved: &[Vec<Place>]) -> String {
         let uses = |sets: &[SetId]| {
-            sets.iter().flat_map(|set| &resolved[*set]).flatten().any(|part| match part {
+            sets.iter().flat_map(|set| &resolved[*set]).flat_map(|(parts, _)| parts).any(|part| match part {
                 Part::Glob(pieces) => globs.contains(pieces),
                 _ => false,
             })
         };
-        let rules = self.policy.rules.iter().filter(|rule| uses(places_of(rule)) || uses(rule.exe.sets()));
+        let rules = self.policy.rules.iter().filter(|rule| uses(rule.path.sets()) || uses(rule.exe.sets()));
         named(rules.map(|rule| rule.id.clone()))
     }
 
     /// A rule that uses the set, to name in an error.
     fn user_of(&self, set: SetId) -> Option<String> {
-        let uses = |rule: &&Rule| places_of(rule).contains(&set) || rule.exe.sets().contains(&set);
+        let uses = |rule: &&Rule| rule.path.sets().contains(&set) || rule.exe.sets().contains(&set);
         let user = self.policy.rules.iter().find(uses);
         user.map(|rule| rule.id.clone())
     }
@@ -388,14 +418,6 @@ impl<'a> Compiler<'a> {
             table.always[*action as usize] = always;
             table.unknown[*action as usize] = unknown;
         }
-    }
-}
-
-/// The sets of places that a rule names.
-fn places_of(rule: &Rule) -> &[SetId] {
-    match &rule.path {
-        PathTest::Any | PathTest::Written(_) => &[],
-        PathTest::In(sets) | PathTest::NotIn(sets) => sets,
     }
 }
 

@@ -7,6 +7,7 @@ use sensor_common::action::Action;
 use sensor_common::table::{self, ACTIONS, Candidate};
 
 use super::automaton::Automaton;
+use super::contents::Contents;
 use super::facts::{Fact, Identity, Words, approvals, held};
 use super::hosts::Hosts;
 use super::language::Policy;
@@ -48,6 +49,8 @@ pub struct Table {
     pub facts: Vec<Fact>,
     pub automaton: Automaton,
     pub networks: Networks,
+    /// The files in pinned places, as they were read.
+    pub contents: Contents,
     /// What the rules' host names stand for.
     pub hosts: Hosts,
     /// Likewise, by address: names with commas between them.
@@ -114,6 +117,7 @@ impl Table {
             facts: Vec::new(),
             automaton: Automaton::default(),
             networks: Networks::default(),
+            contents: Contents::new(),
             hosts: Hosts::default(),
             named: BTreeMap::new(),
             answered: BTreeMap::new(),

@@ -3,6 +3,7 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+use super::contents;
 use super::pattern::{Part, Pattern, Piece, Variable};
 use super::problem::{At, Report};
 use crate::near::suggestion;
@@ -43,7 +44,11 @@ fn patterns(text: &str, at: At) -> Result<Vec<Pattern>, Trouble> {
     if text.contains('\0') {
         return fail("it holds a NUL byte, which no path does", "remove it");
     }
-    let (variable, rest) = variable(text)?;
+    let (place, digest) = contents::split(text)?;
+    let (variable, rest) = variable(place)?;
+    if variable.is_some() && digest.is_some() {
+        return fail("a digest stands behind a whole path", "write the place without a variable");
+    }
     if rest.contains("${") {
         return fail("a variable stands only at the start", "write `${workspace}/…` or `${home}/…`");
     }
@@ -51,11 +56,16 @@ fn patterns(text: &str, at: At) -> Result<Vec<Pattern>, Trouble> {
     let alternatives = sequence(&mut chars, 0)?;
     let pattern = |alternative: String| {
         let parts = parts(&alternative, variable.is_some())?;
-        let text = match variable {
-            Some(variable) => format!("${{{}}}{alternative}", variable.name()),
-            None => alternative,
+        let text = match (variable, &digest) {
+            (Some(variable), _) => format!("${{{}}}{alternative}", variable.name()),
+            (None, Some(digest)) => contents::joined(&alternative, digest),
+            (None, None) => alternative,
         };
-        Ok(Pattern { at, text, variable, parts })
+        let one = !parts.is_empty() && parts.iter().all(|part| matches!(part, Part::Name(_)));
+        if digest.is_some() && !one {
+            return fail("a digest is one file's", "name the file without wildcards");
+        }
+        Ok(Pattern { at, text, variable, parts, digest })
     };
     alternatives.into_iter().map(pattern).collect()
 }

@@ -97,9 +97,9 @@ impl Table {
 
     fn single(&self, action: Action, object: Object<'_>, how: &Circumstances, tell: &mut dyn FnMut(Step)) -> Single {
         let offered = self.offered(action, object, how);
-        let unknown_place = object.is_unknown() || offered.too_many;
+        let unknown_place = object.is_unknown() || offered.unsure;
         let written = written(object, how);
-        let acting = self.acting(action, how.program);
+        let acting = self.acting(action, how);
         let level = self.level(&offered, action, object);
         let mut found = Single::default();
         let mut decided = false;

@@ -67,6 +67,16 @@ pub enum PathTest {
     Written(bool),
 }
 
+impl PathTest {
+    /// The sets that it names.
+    pub fn sets(&self) -> &[SetId] {
+        match self {
+            PathTest::Any | PathTest::Written(_) => &[],
+            PathTest::In(sets) | PathTest::NotIn(sets) => sets,
+        }
+    }
+}
+
 /// What a rule asks of the destination.
 #[derive(Clone, Debug)]
 pub enum AddressTest {

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::address::{self, Destination, Host};
+use super::contents::Digest;
 use super::glob;
 use super::language::SetId;
 use super::pattern::{Part, Pattern, Variable};
@@ -44,7 +45,7 @@ struct Named {
     told: bool,
 }
 
-type SetKey = Vec<(Option<Variable>, Vec<Part>)>;
+type SetKey = Vec<(Option<Variable>, Vec<Part>, Option<Digest>)>;
 
 #[derive(Default)]
 pub(super) struct Lists {
@@ -160,7 +161,7 @@ impl Lists {
         let mut seen = HashSet::new();
         let mut set = Vec::with_capacity(patterns.len());
         for pattern in patterns {
-            if seen.insert((pattern.variable, pattern.parts.clone())) {
+            if seen.insert((pattern.variable, pattern.parts.clone(), pattern.digest)) {
                 set.push(pattern);
             }
         }

@@ -8,6 +8,7 @@ use sensor_common::table::{self, Candidate, LEVELS, SET};
 use super::automaton::{ABSTRACT, ROOT};
 use super::circumstances::Circumstances;
 use super::compiled::Table;
+use super::contents::{Held, goes_by_contents};
 use super::object::{Object, Written};
 use super::place::components;
 use super::read_rule::may_have_place;
@@ -17,7 +18,8 @@ use super::read_rule::may_have_place;
 pub(super) struct Offered {
     pub(super) rules: HashSet<u32>,
     sets: HashSet<u32>,
-    pub(super) too_many: bool,
+    /// What it comes to cannot be told.
+    pub(super) unsure: bool,
 }
 
 impl Offered {
@@ -75,15 +77,16 @@ impl Table {
             (candidate.low..=candidate.high).contains(&port)
                 && (candidate.protocol == 0 || candidate.protocol == u32::from(protocol))
         };
+        let held = |path: &[u8]| if goes_by_contents(action) { self.held_at(path, how.holds) } else { Held::NotAsked };
         match object {
             Object::Path(path) if self.kernel.walks & action.bit() != 0 => {
-                let reached = self.automaton.walk(ROOT, components(path));
-                offered.too_many = reached.too_many;
+                let reached = self.automaton.walk(ROOT, components(path), held(path));
+                offered.unsure = reached.unsure;
                 reached.candidates.iter().for_each(|candidate| offered.take(candidate));
             }
             Object::Abstract(name) if self.kernel.walks & action.bit() != 0 => {
-                let reached = self.automaton.walk(ABSTRACT, std::iter::once(name));
-                offered.too_many = reached.too_many;
+                let reached = self.automaton.walk(ABSTRACT, std::iter::once(name), Held::NotAsked);
+                offered.unsure = reached.unsure;
                 reached.candidates.iter().for_each(|candidate| offered.take(candidate));
             }
             Object::Address { address, port, protocol } => {

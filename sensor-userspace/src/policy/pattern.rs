@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::contents::Digest;
 use super::problem::At;
 
 const MAX_COMPONENT: usize = 255;
@@ -84,6 +85,8 @@ pub struct Pattern {
     pub(super) variable: Option<Variable>,
     /// What follows the variable or the root; a `Deep` at the end is `/**`.
     pub(super) parts: Vec<Part>,
+    /// What the file is to hold; the parts are names then, from the root on.
+    pub(super) digest: Option<Digest>,
 }
 
 impl Pattern {
@@ -128,7 +131,7 @@ impl Pattern {
     /// Whether every path of `other` lies in `self`, whatever the variables stand for. `false` may also
     /// mean that it cannot be told.
     pub(super) fn covers(&self, other: &Pattern) -> bool {
-        if self.is_abstract() != other.is_abstract() {
+        if self.is_abstract() != other.is_abstract() || self.digest.is_some() && self.digest != other.digest {
             return false;
         }
         if self.variable == other.variable {

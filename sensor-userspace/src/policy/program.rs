@@ -6,6 +6,7 @@ use sensor_common::action::Action;
 use sensor_common::table::{self, SET};
 
 use super::automaton::PROGRAM_ROOT;
+use super::circumstances::Circumstances;
 use super::compiled::Table;
 use super::object::Object;
 use super::place::components;
@@ -59,15 +60,16 @@ impl Acting {
 
 impl Table {
     /// What is known of the program that acts, where a rule asks for it.
-    pub(super) fn acting(&self, action: Action, program: Program<'_>) -> Acting {
-        match program {
+    pub(super) fn acting(&self, action: Action, how: &Circumstances<'_>) -> Acting {
+        match how.program {
             _ if self.kernel.programs & action.bit() == 0 => Acting::Unknown,
             Program::Unknown => Acting::Unknown,
             Program::Nameless => Acting::In(HashSet::new()),
             Program::Path(path) => {
-                let reached = self.automaton.walk(PROGRAM_ROOT, components(path));
+                let reached =
+                    self.automaton.walk(PROGRAM_ROOT, components(path), self.held_at(path, how.program_holds));
                 let sets = reached.candidates.iter().map(|candidate| candidate.rule & !SET);
-                if reached.too_many { Acting::Unknown } else { Acting::In(sets.collect()) }
+                if reached.unsure { Acting::Unknown } else { Acting::In(sets.collect()) }
             }
         }
     }

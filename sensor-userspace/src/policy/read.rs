@@ -10,7 +10,7 @@ use super::problem::{At, Errors, Report};
 use super::vocabulary::Vocabulary;
 use super::words::{INCLUDED_KEYS, TOP_KEYS, unknown_key};
 use super::yaml::{Entry, Kind};
-use super::{read_case, read_hosts, read_rule, sensitivity, shadow};
+use super::{contents, read_case, read_hosts, read_rule, sensitivity, shadow};
 use crate::near::suggestion;
 
 /// Rules of one policy.
@@ -128,6 +128,7 @@ fn read(file_name: &str, text: &str, open: &mut Open<'_>, report: &mut Report) -
     (policy.labels, policy.facts) = reading.vocabulary.finish(report);
     policy.sets = reading.lists.sets;
     read_hosts::too_many(&policy, report);
+    contents::too_many(&policy, report);
     if let Some(entry) = get(main, "hosts") {
         policy.hosts = read_hosts::hosts(entry, report);
     }
@@ -135,6 +136,7 @@ fn read(file_name: &str, text: &str, open: &mut Open<'_>, report: &mut Report) -
         policy.cases = read_case::cases(entry, &policy, report);
     }
     shadow::warn(&policy, report);
+    contents::warn(&policy, report);
     sound.map(|()| policy)
 }
 

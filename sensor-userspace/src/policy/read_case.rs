@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use sensor_common::action::Action;
 
 use super::address::{Host, exact, protocol_number};
+use super::contents;
 use super::hosts::Hosts;
 use super::language::{Case, CaseObject, LabelId, Policy, Who};
 use super::numbers::Numbered;
@@ -84,6 +85,13 @@ fn case(node: &Node, policy: &Policy, ids: &HashSet<&str>, report: &mut Report) 
         Some(entry) => Some(literal(entry, &file, report)?),
         None => None,
     };
+    let runs = actions.iter().all(|action| contents::goes_by_contents(*action));
+    let pinned = |object: &CaseObject| matches!(object, CaseObject::Path(Pattern { digest: Some(_), .. }));
+    let second = path2.as_ref().is_some_and(|pattern: &Pattern| pattern.digest.is_some());
+    if pinned(&object) && !runs || second {
+        let text = "only what runs goes by what it holds";
+        report.error(node.at, text, "leave the digest out, or ask for `proc.exec` or `file.map_exec`");
+    }
     let exe = case_program(get("exe"), report)?;
     let Some(verdict) = get("verdict") else {
         report.error(node.at, "the case has no `verdict`", "write `verdict: allow`, `deny` or `challenge`");

@@ -14,7 +14,7 @@ use super::read_when::{self, when};
 use super::sensitivity::has_level;
 use super::words::{self, RULE_KEYS, unknown_key};
 use super::yaml::{Entry, Kind, Node};
-use super::{RULE_DEFAULT, RULE_UNKNOWN, RULE_UNRESOLVED, read_exe, read_number};
+use super::{RULE_DEFAULT, RULE_UNKNOWN, RULE_UNRESOLVED, contents, read_exe, read_number};
 use crate::attempt::Severity;
 
 pub(super) const EFFECTS: [(&str, Effect); 4] =
@@ -118,6 +118,8 @@ fn body(at: At, entries: &[Entry], reading: &mut Reading, report: &mut Report) -
             number = read_number::numbers(&entry.value, kind, report);
         }
     }
+    let runs = actions.is_some_and(|actions| words::verbs(actions).all(contents::goes_by_contents));
+    let path = path.filter(|path| runs || contents::only_what_runs(path.sets(), &reading.lists, report).is_some());
     let exe = read_exe::exe(get("exe"), reading, report);
     let conditions = conditions(entries, reading, report);
     let observe = mode(get("mode"), reading.observe, report);

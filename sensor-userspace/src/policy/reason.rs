@@ -6,6 +6,7 @@ use sensor_common::action::Action;
 use sensor_common::table;
 
 use super::compiled::{Table, verdict_of};
+use super::contents;
 use super::decision::Single;
 use super::limit::limit_text;
 use super::numbers::Numbered;
@@ -32,9 +33,13 @@ pub(super) fn sentence(table: &Table, single: &Single, action: Action, object: O
     let what = what(action, object);
     let does = does(single.verdict);
     if single.unknown {
-        let id = single.asked.and_then(|rule| table.rules.get(rule)).map(|rule| rule.id.as_str());
+        let asked = single.asked.and_then(|rule| table.rules.get(rule));
+        let id = asked.map(|rule| rule.id.as_str());
+        let pinned = asked.is_some_and(|rule| rule.programs.iter().any(|text| contents::is_pinned(text)));
         let what_for = match action {
+            _ if single.asked_program && pinned => "the program that acts and what it holds",
             _ if single.asked_program => "the program that acts",
+            _ if table.is_pinned(object) => "what it holds",
             Action::ProcSignal => "the signal",
             _ => "its place",
         };

@@ -4,6 +4,7 @@ use sensor_common::action::Action;
 use sensor_common::table::LEVELS;
 
 use super::address::{Destination, Host};
+use super::contents;
 use super::language::SetId;
 use super::problem::Report;
 use super::read::Reading;
@@ -62,12 +63,12 @@ pub(super) fn lists(entry: &Entry, reading: &mut Reading, report: &mut Report) -
 fn one(node: &Node, reading: &mut Reading, report: &mut Report) -> Level {
     let mut level = Level::default();
     let Kind::Map(entries) = &node.kind else {
-        level.paths = sets(node, "path", reading, report).unwrap_or_default();
+        level.paths = places(node, reading, report);
         return level;
     };
     for entry in entries {
         match entry.key.as_str() {
-            "path" => level.paths = sets(&entry.value, "path", reading, report).unwrap_or_default(),
+            "path" => level.paths = places(&entry.value, reading, report),
             "to" => level.to = destinations(&entry.value, reading, report).unwrap_or_default(),
             _ => unknown_key(entry, &["path", "to"], false, report),
         }
@@ -77,6 +78,13 @@ fn one(node: &Node, reading: &mut Reading, report: &mut Report) -> Level {
         report.error(node.at, text, "name its networks");
     }
     level
+}
+
+fn places(node: &Node, reading: &mut Reading, report: &mut Report) -> Vec<SetId> {
+    let sets = sets(node, "path", reading, report).unwrap_or_default();
+    // The error is enough: what was read is never used.
+    let _ = contents::only_what_runs(&sets, &reading.lists, report);
+    sets
 }
 
 /// Reads a rule's condition: a bit for each level that will do.

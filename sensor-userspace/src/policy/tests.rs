@@ -1,6 +1,7 @@
 mod agreement;
 mod commands;
 mod conditions;
+mod contents;
 mod docs;
 mod errors;
 mod exe;

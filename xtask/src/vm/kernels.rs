@@ -54,8 +54,7 @@ pub fn image(name: &str) -> Result<PathBuf> {
     };
     let dir = paths::cache()?.join("kernels").join(source.name);
     let image = dir.join("vmlinuz");
-    // A cache from before modules were kept has the image alone.
-    let whole = || image.exists() && modules::of(&image).is_dir();
+    let whole = || image.exists() && modules::are_kept(&modules::of(&image));
     if whole() {
         return Ok(image);
     }

@@ -7,11 +7,18 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Built into a kernel, or absent from it, is no error: the tests say what they miss.
-const WANTED: [&str; 3] = ["overlay", "vsock", "vsock_loopback"];
+const WANTED: [&str; 5] = ["overlay", "vsock", "vsock_loopback", "loop", "ext4"];
+/// Lists what was wanted when they were kept, beside them.
+const LIST: &str = "wanted";
 
 /// Where a kernel's modules are kept: beside its image.
 pub fn of(image: &Path) -> PathBuf {
     image.with_file_name("modules")
+}
+
+/// Whether this directory holds all that is wanted today: an older cache may not.
+pub fn are_kept(dir: &Path) -> bool {
+    std::fs::read_to_string(dir.join(LIST)).is_ok_and(|list| list == WANTED.join("\n"))
 }
 
 /// Copies the wanted modules of an unpacked package into `dir`.
@@ -28,7 +35,8 @@ pub fn keep(tree: &Path, dir: &Path) -> Result<()> {
     for name in WANTED {
         take(name, &found, dir, &mut kept)?;
     }
-    Ok(())
+    let list = dir.join(LIST);
+    std::fs::write(&list, WANTED.join("\n")).with_context(|| list.display().to_string())
 }
 
 fn find(dir: &Path, found: &mut Vec<PathBuf>) {
@@ -117,7 +125,8 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
+        assert!(are_kept(&dir.join("out")) && !are_kept(&tree));
         std::fs::remove_dir_all(&dir).unwrap();
-        assert_eq!(names, ["00-export_fs.ko", "01-overlay.ko"]);
+        assert_eq!(names, ["00-export_fs.ko", "01-overlay.ko", LIST]);
     }
 }

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::{Failure, Given, headline, load};
 use crate::policy::{
-    self, Circumstances, Host, Hosts, Identity, Limits, Numbered, Object, Policy, Program, Written, place,
+    self, Circumstances, Contents, Digest, Holds, Host, Hosts, Identity, Limits, Numbered, Object, Policy, Program,
+    Written, place,
 };
 
 #[derive(Args, Debug)]
@@ -24,7 +25,7 @@ pub(super) struct Explain {
     /// What is attempted: `file.delete`; several with commas, if one call means several.
     #[arg(long, value_name = "VERB", required = true, value_delimiter = ',')]
     action: Vec<String>,
-    /// Its object, an absolute path.
+    /// Its object, an absolute path; `/usr/bin/git@sha256:DIGEST` says what the file holds.
     #[arg(long, value_name = "PATH", conflicts_with_all = ["unknown", "to"])]
     path: Option<OsString>,
     /// The second path of a rename or a link.
@@ -33,7 +34,7 @@ pub(super) struct Explain {
     /// The agent's run has written the object.
     #[arg(long, conflicts_with = "to")]
     written: bool,
-    /// The program that acts, an absolute path, or `memfd:x`; without it nobody can tell.
+    /// The program that acts, an absolute path, with a digest or without, or `memfd:x`; without it nobody can tell.
     #[arg(long, value_name = "PATH")]
     exe: Option<OsString>,
     /// Where it goes: `1.2.3.4:443`, `[::1]:80`, `api.example.com:443`; `udp/1.2.3.4:53` for UDP.
@@ -138,7 +139,7 @@ impl Agent {
 pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Failure> {
     let policy = load(&question.file)?;
     let hosts = policy.stand_in_hosts();
-    let table = policy.compile_with(&question.variables.variables(), &hosts)?;
+    let table = policy.compile_with(&question.variables.variables(), &hosts, &Contents::new())?;
     let mut circumstances = question.agent.circumstances(&policy)?;
     if question.written {
         circumstances.written = Written::Yes;
@@ -147,11 +148,17 @@ pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Fai
         Some(name) if name.as_bytes().starts_with(policy::NAMELESS_PROGRAM.as_bytes()) => {
             Some(name.as_bytes().to_vec())
         }
-        path => absolute(path.as_ref())?,
+        path => {
+            let (path, digest) = digest_of(path.as_ref())?;
+            circumstances.program_holds = digest.map_or(Holds::AsRead, Holds::This);
+            absolute(path.as_ref())?
+        }
     };
     circumstances.program = Program::of(exe.as_deref());
     let actions = actions(&question.action)?;
-    let path = absolute(question.path.as_ref())?;
+    let (path, digest) = digest_of(question.path.as_ref())?;
+    circumstances.holds = digest.map_or(Holds::AsRead, Holds::This);
+    let path = absolute(path.as_ref())?;
     let path2 = absolute(question.path2.as_ref())?;
     let unix = socket(question.unix.as_ref())?;
     if let Some(action) = actions.iter().find(|action| unix.is_some() && !policy::reaches_sockets(**action)) {
@@ -207,6 +214,15 @@ fn actions(words: &[String]) -> Result<Vec<Action>, Failure> {
         })
     };
     words.iter().map(action).collect()
+}
+
+/// A path, and what stands behind it of what the file holds.
+fn digest_of(path: Option<&OsString>) -> Result<(Option<OsString>, Option<Digest>), Failure> {
+    let Some(path) = path else { return Ok((None, None)) };
+    let Some(text) = path.to_str() else { return Ok((Some(path.clone()), None)) };
+    let (path, digest) = policy::split_digest(text)
+        .map_err(|(cause, hint)| Failure::Usage(format!("the path `{text}`: {cause}; {hint}")))?;
+    Ok((Some(path.into()), digest))
 }
 
 fn absolute(path: Option<&OsString>) -> Result<Option<Vec<u8>>, Failure> {

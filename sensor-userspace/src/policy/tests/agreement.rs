@@ -7,8 +7,8 @@ use sensor_common::action::Action;
 
 use super::{Random, naive};
 use crate::policy::{
-    Circumstances, Host, Identity, Limits, Object, Policy, Program, RULE_UNKNOWN, Variables, Written, exact, parse,
-    schema,
+    Circumstances, Contents, Holds, Host, Identity, Limits, Object, Policy, Program, RULE_UNKNOWN, Variables, Written,
+    exact, parse, schema,
 };
 
 const NAMES: [&str; 5] = ["a", "b", "ab", "a.key", ".env"];
@@ -106,12 +106,13 @@ fn random_policy(random: &mut Random, plain: bool) -> String {
         } else if !addressed && random.one_in(5) {
             writeln!(text, "    path: {{ written_by_agent: {} }}", random.one_in(2)).unwrap();
         } else if !addressed && !random.one_in(4) {
-            let all: Vec<String> = (0..1 + random.below(3)).map(|_| path(random, plain)).collect();
+            let of = if action == "proc.exec" { program } else { path };
+            let all: Vec<String> = (0..1 + random.below(3)).map(|_| of(random, plain)).collect();
             let not = if random.one_in(3) { "{ not: %s }" } else { "%s" };
             writeln!(text, "    path: {}", not.replace("%s", &format!("{all:?}"))).unwrap();
         }
         if random.one_in(if plain { 12 } else { 3 }) {
-            let all: Vec<String> = (0..1 + random.below(3)).map(|_| path(random, plain)).collect();
+            let all: Vec<String> = (0..1 + random.below(3)).map(|_| program(random, plain)).collect();
             let not = if random.one_in(2) { "{ not: %s }" } else { "%s" };
             writeln!(text, "    exe: {}", not.replace("%s", &format!("{all:?}"))).unwrap();
         }
@@ -141,6 +142,24 @@ fn path(random: &mut Random, plain: bool) -> String {
     if random.one_in(3) { format!("{text}/**") } else { text }
 }
 
+/// One of the digests that `path` writes, another, or nobody knows.
+fn holds(random: &mut Random) -> Holds {
+    match random.below(6) {
+        0 => Holds::Unknown,
+        1 => Holds::AsRead,
+        digest => Holds::This([digest as u8; 32]),
+    }
+}
+
+/// Of a program, with what it is to hold or without.
+fn program(random: &mut Random, plain: bool) -> String {
+    if !random.one_in(3) {
+        return path(random, plain);
+    }
+    let place = *random.pick(&["/a", "/a/b", "/a/b/ab", "/ab/ab", "/{a,b}/a.key", "/b/a"]);
+    format!("{place}@sha256:{}", hex::encode([2 + random.below(3) as u8; 32]))
+}
+
 fn circumstances(random: &mut Random, policy: &Policy) -> Circumstances<'static> {
     let all = 1_u64.checked_shl(policy.labels.len() as u32).unwrap_or(0).wrapping_sub(1);
     let role = random.one_in(2).then_some("ops");
@@ -154,7 +173,9 @@ fn circumstances(random: &mut Random, policy: &Policy) -> Circumstances<'static>
         risk: random.below(101) as u8,
         facts: policy.facts_that_hold(&who, time),
         written: *random.pick(&[Written::No, Written::Yes, Written::Unknown]),
+        holds: holds(random),
         program: *random.pick(&PROGRAMS),
+        program_holds: holds(random),
         limits: Limits::Given(random.next() as u32),
         answered: &[],
     }
@@ -175,7 +196,7 @@ fn the_table_agrees_with_the_naive_reader() {
         }
         assert_eq!(schema::tests::errors(&text), [""; 0], "{text}");
         let table = policy
-            .compile_with(&variables, &policy.stand_in_hosts())
+            .compile_with(&variables, &policy.stand_in_hosts(), &Contents::new())
             .unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         for _ in 0..40 {
             let now = circumstances(&mut random, &policy);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use sensor_common::action::Action;
 
 use super::errors::{one, rule, with};
-use crate::policy::{Circumstances, Decision, Hosts, Object, Policy, Table, Variables, parse};
+use crate::policy::{Circumstances, Contents, Decision, Hosts, Object, Policy, Table, Variables, parse};
 
 const TEXT: &str = "version: 1\nname: t\ndefault: deny\nlists: { api: [api.example.com:443, tcp/DB.example.com:5432-5433] }\nrules:\n  - { id: API, allow: net.connect, to: $api }\n  - { id: NOT, allow: net.send, to: { not: [api.example.com, 10.0.0.0/8] } }\n";
 
@@ -22,7 +22,7 @@ fn hosts(all: &[(&str, &[&str])]) -> Hosts {
 }
 
 fn table(hosts: &Hosts) -> Table {
-    policy(TEXT).compile_with(&Variables::default(), hosts).unwrap()
+    policy(TEXT).compile_with(&Variables::default(), hosts, &Contents::new()).unwrap()
 }
 
 fn judged(table: &Table, action: Action, address: &str, port: u16) -> Decision {
@@ -130,7 +130,7 @@ fn unsound_names_are_errors() {
 fn what_no_name_stands_for_is_decided_last() {
     const TEXT: &str = "version: 1\nname: t\nhosts: { api.example.com: [192.0.2.7], never.example.com: [] }\nunresolved: deny\nrules:\n  - { id: API, allow: net.connect, to: [api.example.com:443, never.example.com] }\n  - { id: LOCAL, allow: net.*, to: 127.0.0.0/8 }\n";
     let policy = policy(TEXT);
-    let table = policy.compile_with(&Variables::default(), &policy.stand_in_hosts()).unwrap();
+    let table = policy.compile_with(&Variables::default(), &policy.stand_in_hosts(), &Contents::new()).unwrap();
     for (action, address, port, rule) in [
         (Action::NetConnect, "192.0.2.7", 443, "API"),
         (Action::NetConnect, "192.0.2.7", 80, "RULE_DEFAULT"),

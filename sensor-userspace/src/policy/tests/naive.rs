@@ -7,8 +7,8 @@ use crate::attempt::Verdict;
 use crate::policy::language::SetId;
 use crate::policy::sensitivity::Level;
 use crate::policy::{
-    AddressTest, Circumstances, Effect, Fallback, Limits, NumberTest, Object, PathTest, Policy, Program, ProgramTest,
-    RULE_DEFAULT, RULE_UNKNOWN, Rule, Variables, When, Written,
+    AddressTest, Circumstances, Counted, Digest, Effect, Fallback, Holds, Limits, NumberTest, Object, PathTest, Policy,
+    Program, ProgramTest, RULE_DEFAULT, RULE_UNKNOWN, Rule, Variables, When, Written,
 };
 
 /// What comes of one attempt.
@@ -40,6 +40,8 @@ pub fn judge(policy: &Policy, variables: &Variables, attempt: &[(Action, Object<
     let mut consequences: Vec<&Rule> = Vec::new();
     let mut watched = Vec::new();
     for (action, object) in attempt {
+        let (object, now) =
+            (&as_known(policy, variables, *action, *object, now), &with_program_as_known(policy, variables, now));
         let (verdict, rule, name) = decide(policy, variables, *action, object, now);
         if found.as_ref().is_none_or(|(known, _)| strictness(verdict) > strictness(*known)) {
             found = Some((verdict, name));
@@ -67,6 +69,42 @@ pub fn judge(policy: &Policy, variables: &Variables, attempt: &[(Action, Object<
     let raising = consequences.iter().filter(|rule| !(refusal(rule) && rule.when.risk.is_some()));
     let risk = raising.map(|rule| i32::from(rule.risk)).sum();
     Found { verdict, rule, labels, risk, watched }
+}
+
+/// A file whose contents some rule asks for, and nobody knows, may be any.
+fn as_known<'a>(
+    policy: &Policy,
+    variables: &Variables,
+    action: Action,
+    object: Object<'a>,
+    now: &Circumstances,
+) -> Object<'a> {
+    let Object::Path(path) = object else { return object };
+    let runs = matches!(action, Action::ProcExec | Action::FileMapExec);
+    let asks = |rule: &&Rule| {
+        let counts = rule.when.limit.is_some_and(|limit| limit.of == Counted::Objects);
+        rule.actions & action.bit() != 0 && (!rule.path.sets().is_empty() || rule.when.sensitivity != 0 || counts)
+    };
+    let unknown = runs && !matches!(now.holds, Holds::This(_)) && policy.rules.iter().any(|rule| asks(&rule));
+    let places = policy.rules.iter().map(|rule| rule.path.sets());
+    if unknown && is_pinned(policy, variables, places, path) { Object::Unknown } else { object }
+}
+
+fn with_program_as_known<'a>(policy: &Policy, variables: &Variables, now: &Circumstances<'a>) -> Circumstances<'a> {
+    let Program::Path(path) = now.program else { return *now };
+    let places = policy.rules.iter().map(|rule| rule.exe.sets());
+    let unknown = !matches!(now.program_holds, Holds::This(_)) && is_pinned(policy, variables, places, path);
+    Circumstances { program: if unknown { Program::Unknown } else { now.program }, ..*now }
+}
+
+fn is_pinned<'a>(
+    policy: &Policy,
+    variables: &Variables,
+    places: impl Iterator<Item = &'a [SetId]>,
+    path: &[u8],
+) -> bool {
+    let mut patterns = places.flatten().flat_map(|set| &policy.sets[*set]);
+    patterns.any(|pattern| pattern.digest.is_some() && pattern.matches_path(variables, path))
 }
 
 fn decide<'a>(
@@ -105,10 +143,13 @@ fn fits(
     if rule.actions & action.bit() == 0 || !holds(&rule.when, now) {
         return Fits::No;
     }
-    let within = |sets: &[SetId], path: &[u8]| {
+    let held = |sets: &[SetId], path: &[u8], holds: Holds| {
         let mut patterns = sets.iter().flat_map(|set| &policy.sets[*set]);
-        patterns.any(|pattern| pattern.matches_path(variables, path))
+        let holds = |digest: Digest| matches!(holds, Holds::This(held) if held == digest);
+        patterns.any(|pattern| pattern.matches_path(variables, path) && pattern.digest.is_none_or(holds))
     };
+    let within = |sets: &[SetId], path: &[u8]| held(sets, path, now.holds);
+    let is_program = |sets: &[SetId], path: &[u8]| held(sets, path, now.program_holds);
     let among = |sets: &[SetId], name: &[u8]| {
         let mut patterns = sets.iter().flat_map(|set| &policy.sets[*set]);
         patterns.any(|pattern| pattern.matches_abstract(name))
@@ -144,8 +185,8 @@ fn fits(
     let exe = match (&rule.exe, now.program) {
         (ProgramTest::Any, _) => Fits::Yes,
         (_, Program::Unknown) => Fits::Unknown,
-        (ProgramTest::In(sets), Program::Path(path)) => yes(within(sets, path)),
-        (ProgramTest::NotIn(sets), Program::Path(path)) => yes(!within(sets, path)),
+        (ProgramTest::In(sets), Program::Path(path)) => yes(is_program(sets, path)),
+        (ProgramTest::NotIn(sets), Program::Path(path)) => yes(!is_program(sets, path)),
         (test, Program::Nameless) => yes(matches!(test, ProgramTest::NotIn(_))),
     };
     let number = match (rule.number, object) {
