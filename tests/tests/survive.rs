@@ -122,6 +122,10 @@ fn goes_on_as_it_stood(told: &Told, _: &str, _: Mode) -> Done {
     assert_eq!(told.fact("stood counted after"), "1", "three in all");
     assert_eq!(told.fact("stood own after"), "refused");
     assert_eq!(told.fact("stood other"), "runs");
+    // What its shell holds, which the next daemon had from the one before.
+    for (what, came) in [("made before", "made"), ("other made", "refused"), ("made after", "made")] {
+        assert_eq!(told.fact(&format!("stood {what}")), came, "{what}");
+    }
     // What its resolver was answered before, and what it is answered now.
     for (what, came) in [
         ("host before", "connected"),
