@@ -6,7 +6,7 @@
 use crate::{
     answer::NAMES_OF_ONE,
     hash::Secret,
-    table::{MAX_ACTIVE, MAX_LABELS, MAX_SETS, MAX_WATCHED, Range},
+    table::{LANES, MAX_ACTIVE, MAX_LABELS, MAX_SETS, MAX_WATCHED, Range},
 };
 
 pub mod kind {
@@ -286,6 +286,12 @@ pub struct Walk {
     pub amount: u64,
     /// The object's place, hashed, where a limit counts objects; 0 where it has none.
     pub place: u64,
+    /// The agent's own directories; the path's names so far, and how many more may lead to one of them.
+    pub lanes: [u64; LANES],
+    pub prefix: u64,
+    /// The state behind the first of them; 0: none can come any more.
+    pub lane_root: u32,
+    pub lane_left: u32,
     /// Of an object without a dentry, as tests have them: its file's identity, hashed.
     pub contents: u64,
     /// What is offered for the names that the address was answered for.
@@ -397,6 +403,11 @@ pub struct Governed {
     pub labels: [u8; MAX_LABELS],
     /// When the run was registered, by the clock that files are stamped with; 0: what it writes is not noted.
     pub since: u64,
+    /// Its own directories, as `hash::prefix` has them; 0: nobody knows where patterns lie that begin with it.
+    pub lanes: [u64; LANES],
+    /// Names of the deepest of them.
+    pub lane_depth: u32,
+    pub reserved: u32,
 }
 
 impl Governed {

@@ -41,6 +41,19 @@ pub const fn component_word(hash: u64, word: u64, secret: Secret) -> u64 {
     mix(hash ^ word, secret)
 }
 
+/// Starts the hash of a path's names from the root on. Never 0, nor is any of its steps.
+#[inline(always)]
+pub const fn prefix_start(secret: Secret) -> u64 {
+    // No component is so long.
+    component_start(secret, u64::MAX) | 1
+}
+
+/// Takes in the next name, by its hash.
+#[inline(always)]
+pub const fn prefix_name(prefix: u64, name: u64, secret: Secret) -> u64 {
+    component_word(prefix, name, secret) | 1
+}
+
 /// The hash of one component given as bytes.
 #[cfg(any(feature = "std", test))]
 pub fn component(secret: Secret, name: &[u8]) -> u64 {
@@ -55,6 +68,12 @@ pub fn words(hash: u64, secret: Secret, bytes: &[u8]) -> u64 {
         word[..chunk.len()].copy_from_slice(chunk);
         component_word(hash, u64::from_le_bytes(word), secret)
     })
+}
+
+/// The hash of a path given by its names.
+#[cfg(any(feature = "std", test))]
+pub fn prefix<'a>(secret: Secret, names: impl Iterator<Item = &'a [u8]>) -> u64 {
+    names.fold(prefix_start(secret), |prefix, name| prefix_name(prefix, component(secret, name), secret))
 }
 
 #[cfg(test)]

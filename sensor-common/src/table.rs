@@ -280,6 +280,13 @@ pub mod names {
 /// From the state at which objects' paths begin to the one for programs' paths.
 pub const PROGRAMS: u32 = 2;
 
+/// Directories of an agent's own that patterns may begin with: the language's variables, in its order.
+pub const LANES: usize = 2;
+/// From the state at which objects' paths begin to those behind each of these directories, a state each, and from the one
+/// for programs' paths to theirs.
+pub const OBJECT_LANES: u32 = 3;
+pub const PROGRAM_LANES: u32 = OBJECT_LANES + LANES as u32 - PROGRAMS;
+
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EdgeKey {
@@ -357,6 +364,10 @@ pub struct Policy {
     pub unasked: u32,
     /// 1: some rule speaks of a host by its name.
     pub hosts: u32,
+    /// The agent's own directories that some pattern of objects begins with, a bit each; behind them those that some pattern of
+    /// programs does.
+    pub lanes: u32,
+    pub unused: u32,
     /// By level: the set of its places plus one, and that of its addresses; 0: there is none.
     pub level_places: [u16; LEVELS],
     pub level_addresses: [u16; LEVELS],

@@ -8,7 +8,8 @@ use core::hint::black_box;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use sensor_common::{
     event::{Fault, MAX_DEPTH, MAX_MOUNT_DEPTH, MOUNT_ROOM, Slot, pair},
-    table::{EdgeKey, MAX_ACTIVE, State, bytes, pinned},
+    hash,
+    table::{EdgeKey, LANES, MAX_ACTIVE, OBJECT_LANES, PROGRAM_LANES, State, bytes, pinned},
 };
 
 use crate::{
@@ -46,12 +47,21 @@ pub fn run(slot: *mut Slot, index: u32, from: u32) {
         }
         policy.root + from
     };
-    run_from(slot, index, root);
+    // What lies in no directory is in none of the agent's.
+    let lanes = if from == 0 { Some(Lanes::OfObjects) } else { None };
+    run_from(slot, index, root, lanes);
+}
+
+/// Which patterns may begin with a directory of the agent's own.
+#[derive(Clone, Copy)]
+pub enum Lanes {
+    OfObjects,
+    OfPrograms,
 }
 
 /// The same, from this state on.
 #[inline(always)]
-pub fn run_from(slot: *mut Slot, index: u32, root: u32) {
+pub fn run_from(slot: *mut Slot, index: u32, root: u32, lanes: Option<Lanes>) {
     // SAFETY: `slot` points to a whole map value.
     unsafe {
         (*slot).walk.actives = 0;
@@ -59,6 +69,7 @@ pub fn run_from(slot: *mut Slot, index: u32, root: u32) {
         (*slot).walk.staying = 0;
     }
     enter(index, root);
+    open_lanes(slot, index, root, lanes);
     advance(slot);
     for _ in 0..MAX_MOUNT_DEPTH {
         if step_mount(index) != 0 {
@@ -71,6 +82,64 @@ pub fn run_from(slot: *mut Slot, index: u32, root: u32) {
         }
     }
     end(index);
+}
+
+/// Looks for the agent's own directories from here on, where some pattern begins with one.
+#[inline(always)]
+fn open_lanes(slot: *mut Slot, index: u32, root: u32, lanes: Option<Lanes>) {
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        (*slot).walk.lane_root = 0;
+        let (shift, first) = match lanes {
+            None => return,
+            Some(Lanes::OfObjects) => (0, root + OBJECT_LANES),
+            Some(Lanes::OfPrograms) => (LANES, root + PROGRAM_LANES),
+        };
+        let asked = maps::POLICIES.get((*slot).walk.policy).map_or(0, |policy| policy.lanes >> shift);
+        if asked & ((1 << LANES) - 1) == 0 {
+            return;
+        }
+        let governed = maps::GOVERNED.get((*slot).attempt.head.agent);
+        for lane in 0..LANES {
+            let directory = governed.map_or(0, |governed| governed.lanes[lane]);
+            let asked = asked & 1 << lane != 0;
+            (*slot).walk.lanes[lane] = if asked { directory } else { 0 };
+            if asked && directory == 0 {
+                (*slot).walk.about |= u32::from(pair::UNKNOWN);
+            }
+        }
+        // The root itself is one step of it.
+        (*slot).walk.lane_left = governed.map_or(0, |governed| governed.lane_depth) + 1;
+        (*slot).walk.prefix = hash::prefix_start((*slot).walk.secret);
+        (*slot).walk.lane_root = first;
+    }
+    enter_lanes(index);
+}
+
+/// Enters what lies behind those of the agent's directories that the path's names so far lead to.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn enter_lanes(index: u32) -> u64 {
+    let Some(slot) = maps::SLOTS.get_ptr_mut(index) else { return 1 };
+    // SAFETY: `slot` points to a whole map value, here and below.
+    let (root, left) = unsafe { ((*slot).walk.lane_root, (*slot).walk.lane_left) };
+    if root == 0 {
+        return 1;
+    }
+    for lane in 0..LANES {
+        // SAFETY: as above.
+        if unsafe { (*slot).walk.lanes[lane] == (*slot).walk.prefix } {
+            enter(index, black_box(root) + lane as u32);
+        }
+    }
+    // SAFETY: as above.
+    unsafe {
+        (*slot).walk.lane_left = left.wrapping_sub(1);
+        if left <= 1 {
+            (*slot).walk.lane_root = 0;
+        }
+    }
+    0
 }
 
 /// The states after the name become those before the next, and those that stay are among the ones after it.
@@ -92,7 +161,7 @@ pub fn step_mount(index: u32) -> u64 {
     // SAFETY: `slot` points to a whole map value.
     unsafe {
         let left = core::ptr::read_volatile(&raw const (*slot).walk.left) as usize;
-        if left == 0 || left > MAX_MOUNT_DEPTH || (*slot).walk.actives == 0 {
+        if left == 0 || left > MAX_MOUNT_DEPTH || is_over(slot) {
             return 1;
         }
         (*slot).walk.left = left as u32 - 1;
@@ -128,8 +197,7 @@ pub fn step_names(index: u32) -> u64 {
         // SAFETY: `slot` points to a whole map value.
         unsafe {
             let left = core::ptr::read_volatile(&raw const (*slot).walk.depth) as usize;
-            // Without a state there is nothing more to match.
-            if left == 0 || left > MAX_DEPTH || (*slot).walk.actives == 0 {
+            if left == 0 || left > MAX_DEPTH || is_over(slot) {
                 return 1;
             }
             let which = (left - 1) & (MAX_DEPTH - 1);
@@ -138,6 +206,13 @@ pub fn step_names(index: u32) -> u64 {
         }
     }
     0
+}
+
+/// Without a state, and none to come, there is nothing more to match.
+#[inline(always)]
+unsafe fn is_over(slot: *mut Slot) -> bool {
+    // SAFETY: the caller's `slot` points to a whole map value.
+    unsafe { (*slot).walk.actives == 0 && (*slot).walk.lane_root == 0 }
 }
 
 /// One name, given by its hash and as `Walk::names` has it: from every state the walk is in.
@@ -168,6 +243,13 @@ pub fn step(index: u32, hash: u64, name: u32) -> u64 {
             if accept(index, found as u32, (found >> 32) as u32, part * TARGETS) != 0 {
                 break;
             }
+        }
+    }
+    // SAFETY: `slot` points to a whole map value.
+    unsafe {
+        if (*slot).walk.lane_root != 0 {
+            (*slot).walk.prefix = hash::prefix_name((*slot).walk.prefix, black_box(hash), (*slot).walk.secret);
+            enter_lanes(index);
         }
     }
     advance(slot);

@@ -9,7 +9,8 @@ use sensor_common::{
 };
 
 use crate::{
-    automaton, emit,
+    automaton::{self, Lanes},
+    emit,
     found::has_place,
     judge::{hash_all_given, policy_of},
     kernel::{clear, current_task, dentry_of, off, read},
@@ -94,7 +95,7 @@ fn find(slot: *mut Slot, index: u32, root: u32) -> u8 {
 fn enter_sets(slot: *mut Slot, index: u32, root: u32) -> u8 {
     // SAFETY: `slot` points to a whole map value, here and below.
     unsafe { (*slot).walk.about = 0 };
-    automaton::run_from(slot, index, root);
+    automaton::run_from(slot, index, root, Some(Lanes::OfPrograms));
     // More globs at once than a walk holds, or contents that nobody has read.
     // SAFETY: as above.
     if unsafe { (*slot).walk.about } & u32::from(pair::UNKNOWN) != 0 { program::UNKNOWN } else { 0 }

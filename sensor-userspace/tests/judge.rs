@@ -317,6 +317,66 @@ rules:
     assert!(trial.judge_by_none());
 }
 
+/// Patterns that begin with a directory of the agent's own: one table for all agents, whatever theirs are.
+#[test]
+fn the_kernel_knows_agents_directories_as_the_daemon_does() {
+    const TEXT: &str = r#"
+version: 1
+name: own
+on_unknown: deny
+rules:
+  - { id: KEYS, deny: "file.*", path: "${home}/.ssh/**" }
+  - { id: OWN, allow: "file.*", path: ["${workspace}/**", "/b"] }
+  - { id: ITSELF, watch: file.read, path: ["${workspace}", "${home}"] }
+  - { id: NOT_HOME, challenge: file.write, path: { not: ["${home}/**", "/a/*/c"] } }
+  - { id: LOGS, watch: "file.*", path: "${workspace}/**/b*/c" }
+  - { id: TOOLS, deny: file.delete, exe: ["${home}/b/*", "${workspace}/a"] }
+"#;
+    const DIRECTORIES: [&str; 7] = ["/", "/a", "/a/b", "/a/b/c", "/b/a/b/a", "/.ssh", "/c/c"];
+    const NAMES: [&str; 5] = ["a", "b", "c", "bc", ".ssh"];
+    let policy = policy::parse("own.yaml", TEXT).unwrap_or_else(|errors| panic!("{errors}"));
+    let mut random = Random::new(3);
+    let mut trial = trial();
+    let mut met = std::collections::BTreeSet::new();
+    let mut tables = std::collections::BTreeSet::new();
+    for _ in 0..if full() { 2_000 } else { 200 } {
+        let mut directory = || Some(random.one_of(&DIRECTORIES).into());
+        let table = policy
+            .compile(&Variables { workspace: directory(), home: directory() })
+            .unwrap_or_else(|errors| panic!("{errors}"));
+        trial.judge_by(&table).unwrap();
+        tables.insert(trial.in_force());
+        for _ in 0..40 {
+            let mut path = || (0..random.below(7)).map(|_| format!("/{}", random.one_of(&NAMES))).collect::<String>();
+            let (object, program) = (path(), path());
+            let action = [Action::FileRead, Action::FileWrite, Action::FileDelete][random.below(3) as usize];
+            let how = Circumstances { program: Program::Path(program.as_bytes()), ..circumstances(&mut random) };
+            let object = Object::Path(object.as_bytes());
+            let mut said = trial.judge(action, object, &how).unwrap();
+            said.watched.sort_unstable();
+            assert_eq!(said, expected(&table, action, object, &how), "{object:?} by {program} in {:?}", table.lanes);
+            met.insert((said.rule, said.watched));
+        }
+    }
+    assert_eq!(tables.len(), 1, "one table for all");
+    // Of a policy without variables nobody's directories matter, however many states a walk is in.
+    let globs: Vec<String> = (0..15).map(|n| format!("/{}**/*b/{n}", "*/".repeat(n % 3))).collect();
+    let policy = format!("version: 1\nrules:\n  - {{ id: A, deny: file.read, path: {globs:?} }}\n");
+    let policy = policy::parse("plain.yaml", &policy).unwrap_or_else(|errors| panic!("{errors}"));
+    for directory in DIRECTORIES {
+        let own = Some(directory.into());
+        let table = policy.compile(&Variables { workspace: own, home: None }).unwrap();
+        trial.judge_by(&table).unwrap();
+        for object in ["/a/b/c/b", "/a/b", "/b/b/b/b/7", "/a/ab/3", "/"] {
+            let how = Circumstances { program: Program::Nameless, ..circumstances(&mut random) };
+            let mut said = trial.judge(Action::FileRead, Object::Path(object.as_bytes()), &how).unwrap();
+            said.unknown = false;
+            assert_eq!(said, expected(&table, Action::FileRead, Object::Path(object.as_bytes()), &how), "{object}");
+        }
+    }
+    assert!(met.len() > 8, "{met:?}: too few to tell");
+}
+
 fn compare_some(trial: &mut Trial, table: &Table, random: &mut Random, (rules, seed): (u64, u64), tries: u32) {
     for _ in 0..tries {
         let path = corpus::path(random, seed, rules);

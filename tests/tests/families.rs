@@ -43,6 +43,7 @@ macro_rules! machines {
             judges_by_the_whole_language,
             knows_which_program_acts,
             goes_by_what_programs_hold,
+            knows_an_agents_own_directories,
             keeps_limits,
             knows_what_resolvers_answer,
             stays_closed_when_unsure,
@@ -488,6 +489,24 @@ fn knows_which_program_acts(told: &Told, kernel: &str, _: Mode) -> Done {
     }
     for (rule, count) in denials {
         assert_eq!(came(rule), count, "records of {rule}");
+    }
+    Ok(())
+}
+
+/// One policy, and to each agent its own; also where a filesystem is mounted on the way, and of all that there is.
+fn knows_an_agents_own_directories(told: &Told, _: &str, _: Mode) -> Done {
+    assert_eq!(told.fact("verify own"), "0");
+    for (own, a, b, c, above) in [
+        ("/own/a", "done", "refused", "refused", "refused"),
+        ("/own/b/deep", "refused", "done", "refused", "refused"),
+        ("/own/mounted/c", "refused", "refused", "done", "refused"),
+        ("/", "done", "done", "done", "done"),
+        ("/own", "done", "done", "done", "done"),
+    ] {
+        assert_eq!(told.fact(&format!("exec own {own}")), "0", "{own}");
+        for (what, came) in [("a", a), ("b", b), ("c", c), ("above", above), ("tool", "done")] {
+            assert_eq!(told.fact(&format!("own {own} {what}")), came, "{what} from {own}");
+        }
     }
     Ok(())
 }

@@ -168,6 +168,7 @@ fact "benign lines" "$(wc -l </governed)"
 fact "benign denials" "$(grep -c '"policy_verdict":"DENY"' /ledger/benign/*.jsonl)"
 . /t/limits.sh
 . /t/contents.sh
+. /t/own.sh
 . /t/unsure.sh
 kill $daemon
 wait $daemon

@@ -193,6 +193,7 @@ impl Enforcer {
         if self.written.ask(agent, table.kernel.written != 0) {
             self.standings.know_written_by_time(agent);
         }
+        self.standings.set_lanes(agent, &table.lanes, self.policies.secret());
         self.standings.judge_by(agent, Some(number), observe);
         if let Some(old) = self.in_force.insert(agent, number) {
             self.policies.release(old);

@@ -9,10 +9,12 @@ use std::{
 use aya::maps::MapData;
 use sensor_common::{
     event::{Governed, MAX_AGENTS},
-    table::MAX_LABELS,
+    hash::{self, Secret},
+    table::{LANES, MAX_LABELS},
 };
 
 use super::{AgentNo, clock};
+use crate::policy::Lanes;
 
 pub struct Standings {
     base: *mut Governed,
@@ -73,6 +75,21 @@ impl Standings {
     pub fn reset(&mut self, agent: AgentNo) {
         // SAFETY: a whole entry within the mapping.
         unsafe { self.of(agent).write_volatile(Governed::default()) }
+    }
+
+    /// The agent's own directories, which its policies speak of: the same for its whole run.
+    pub fn set_lanes(&mut self, agent: AgentNo, lanes: &Lanes, secret: Secret) {
+        let mut hashes = [0; LANES];
+        for (hash, lane) in hashes.iter_mut().zip(lanes.iter()) {
+            *hash = lane.map_or(0, |lane| hash::prefix(secret, lane.iter().map(Vec::as_slice)));
+        }
+        let depth = lanes.iter().flatten().map(<[Vec<u8>]>::len).max().unwrap_or(0);
+        // SAFETY: fields of an entry within the mapping.
+        unsafe {
+            let entry = self.of(agent);
+            (&raw mut (*entry).lanes).write_volatile(hashes);
+            (&raw mut (*entry).lane_depth).write_volatile(depth as u32);
+        }
     }
 
     pub fn set_facts(&mut self, agent: AgentNo, facts: u64) {

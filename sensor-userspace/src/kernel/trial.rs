@@ -108,11 +108,17 @@ impl Trial {
     pub fn judge_by(&mut self, table: &Table) -> io::Result<()> {
         let (number, _) = self.policies.load(table)?;
         self.standings.judge_by(AGENT, Some(number), false);
+        self.standings.set_lanes(AGENT, &table.lanes, self.secret);
         self.contents.clone_from(&table.contents);
         if let Some(old) = self.in_force.replace(number) {
             self.policies.release(old);
         }
         Ok(())
+    }
+
+    /// Which policy is in force: equal tables are one.
+    pub fn in_force(&self) -> Option<u32> {
+        self.in_force
     }
 
     /// Judges by nothing any more, and takes away what nobody is judged by; whether nothing is held then.

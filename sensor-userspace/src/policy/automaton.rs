@@ -10,7 +10,8 @@ use sensor_common::table::{self, Candidate, MAX_ACTIVE, PROGRAMS};
 
 use super::bytes::{ByteAutomaton, TooLarge};
 use super::contents::{Contents, Digest, Held};
-use super::pattern::{Part, Piece};
+use super::lane::{self, Lanes};
+use super::pattern::{Part, Pattern, Piece, Variable};
 
 /// The state at the root, for objects; 0 is none.
 pub const ROOT: u32 = 1;
@@ -56,12 +57,16 @@ pub struct Automaton {
     /// State 0 is never entered.
     pub states: Vec<State>,
     pub bytes: Vec<ByteAutomaton>,
+    /// As `table::Policy::lanes` has them.
+    pub lanes: u32,
 }
 
 impl Default for Automaton {
     fn default() -> Automaton {
-        // None, the root, and beside it what abstract names and programs' paths start from.
-        Automaton { states: vec![State::default(); PROGRAM_ROOT as usize + 1], bytes: Vec::new() }
+        // None, the root, and beside it what abstract names and programs' paths start from, and what lies behind the agent's
+        // own directories.
+        let fixed = lane::start(PROGRAM_ROOT, Variable::ALL.last().copied()) as usize + 1;
+        Automaton { states: vec![State::default(); fixed], bytes: Vec::new(), lanes: 0 }
     }
 }
 
@@ -74,9 +79,12 @@ pub struct Reached {
 }
 
 impl Automaton {
-    /// Adds one glob below a root; whoever matches it, and holds what has this digest, is offered `candidate`.
-    pub fn add(&mut self, root: u32, parts: &[Part], digest: Option<Digest>, candidate: Candidate) {
-        let mut at = root as usize;
+    /// Adds one pattern's glob below a root, its variable's directory first; whoever matches it, and holds what it asks for,
+    /// is offered `candidate`.
+    pub fn add(&mut self, root: u32, pattern: &Pattern, candidate: Candidate) {
+        let Pattern { parts, digest, variable, .. } = pattern;
+        self.lanes |= lane::bit(root, *variable);
+        let mut at = lane::start(root, *variable) as usize;
         for (position, part) in parts.iter().enumerate() {
             if *part == Part::Deep && position + 1 == parts.len() {
                 self.states[at].below.push(candidate);
@@ -163,10 +171,12 @@ impl Automaton {
     }
 
     /// Walks a path from a root as the kernel does; `held`: what the file there holds.
-    pub fn walk<'a>(&self, root: u32, names: impl Iterator<Item = &'a [u8]>, held: Held) -> Reached {
+    pub fn walk<'a>(&self, root: u32, names: impl Iterator<Item = &'a [u8]>, lanes: &Lanes, held: Held) -> Reached {
         let mut reached = Reached::default();
         let mut active = Vec::new();
+        let mut along = lanes.walk(root, self.lanes);
         self.enter(root, &mut active, &mut reached);
+        along.reached().for_each(|lane| self.enter(lane, &mut active, &mut reached));
         for name in names {
             let mut next = Vec::new();
             for &number in &active {
@@ -186,6 +196,8 @@ impl Automaton {
                     }
                 }
             }
+            along.take(name);
+            along.reached().for_each(|lane| self.enter(lane, &mut next, &mut reached));
             active = next;
         }
         for number in active {

@@ -12,9 +12,10 @@ use sha2::{Digest, Sha256};
 use super::address::{Destination, Host};
 use super::automaton::{Globs, PROGRAM_ROOT, ROOT};
 use super::compiled::{Table, TableRule, effect_number};
-use super::contents::{self, Contents};
+use super::contents::Contents;
 use super::hosts::{Hosts, destinations};
 use super::kernel_rule::{is_leveled, kernel_rule};
+use super::lane::Lanes;
 use super::language::{AddressTest, PathTest, Policy, Rule, SetId};
 use super::limit::Counted;
 use super::networks::Network;
@@ -61,9 +62,6 @@ struct Compiler<'a> {
     /// Number of each distinct list that a `not:` or an `exe:` names.
     sets: HashMap<Listed<'a>, u32>,
 }
-
-/// A pattern with its variable's value, and what the file there is to hold.
-type Place = (Vec<Part>, Option<contents::Digest>);
 
 #[derive(PartialEq, Eq, Hash)]
 enum Listed<'a> {
@@ -230,34 +228,19 @@ impl<'a> Compiler<'a> {
 
     fn automaton(&mut self, table: &mut Table, identity: &mut Sha256) {
         let policy = self.policy;
-        let resolved: Vec<Vec<Place>> = policy
-            .sets
-            .iter()
-            .enumerate()
-            .map(|(set, patterns)| {
-                let mut all = Vec::with_capacity(patterns.len());
-                for pattern in patterns {
-                    match pattern.resolved(self.variables) {
-                        Ok(parts) => {
-                            if pattern.variable.is_some() {
-                                // What the values are, and that the text is the same, is all there is to a table.
-                                identity.update(format!("{parts:?}"));
-                            }
-                            all.push((parts, pattern.digest));
-                        }
-                        Err((cause, hint)) => {
-                            self.report.enter_rule(self.user_of(set));
-                            self.report.error(pattern.at, format!("path `{}`: {cause}", pattern.text), hint);
-                        }
-                    }
-                }
-                all
-            })
-            .collect();
+        for (set, pattern) in
+            policy.sets.iter().enumerate().flat_map(|(set, all)| all.iter().map(move |one| (set, one)))
+        {
+            if let Err((cause, hint)) = pattern.resolved(self.variables) {
+                self.report.enter_rule(self.user_of(set));
+                self.report.error(pattern.at, format!("path `{}`: {cause}", pattern.text), hint);
+            }
+        }
+        table.lanes = Lanes::of(self.variables);
         for (index, rule) in policy.rules.iter().enumerate() {
             if let (PathTest::In(sets), false) = (&rule.path, is_leveled(rule)) {
-                for (parts, digest) in sets.iter().flat_map(|set| &resolved[*set]) {
-                    table.automaton.add(ROOT, parts, *digest, candidate(index as u32));
+                for pattern in sets.iter().flat_map(|set| &policy.sets[*set]) {
+                    table.automaton.add(ROOT, pattern, candidate(index as u32));
                 }
             }
         }
@@ -267,10 +250,11 @@ impl<'a> Compiler<'a> {
                 Listed::Programs(sets) => (PROGRAM_ROOT, *sets),
                 Listed::Addresses(_) | Listed::OfLevel(_) => continue,
             };
-            for (parts, digest) in sets.iter().flat_map(|set| &resolved[*set]) {
-                table.automaton.add(root, parts, *digest, candidate(SET | number));
+            for pattern in sets.iter().flat_map(|set| &policy.sets[*set]) {
+                table.automaton.add(root, pattern, candidate(SET | number));
             }
         }
+        table.kernel.lanes = table.automaton.lanes;
         self.pin(table, identity);
         for state in &mut table.automaton.states {
             for list in [&mut state.below, &mut state.exact] {
@@ -286,7 +270,7 @@ impl<'a> Compiler<'a> {
             }
         }
         if let Err(globs) = table.automaton.finish() {
-            let with = self.rules_with(&globs, &resolved);
+            let with = self.rules_with(&globs);
             let text = format!("the wildcards of {with} overlap in too many ways to be judged at one glance");
             self.report.error(TOP, text, "use fewer `*` within one name, or name directories instead");
         }
@@ -314,12 +298,14 @@ impl<'a> Compiler<'a> {
     }
 
     /// Rules that use some of these globs.
-    fn rules_with(&self, globs: &Globs, resolved: &[Vec<Place>]) -> String {
+    fn rules_with(&self, globs: &Globs) -> String {
         let uses = |sets: &[SetId]| {
-            sets.iter().flat_map(|set| &resolved[*set]).flat_map(|(parts, _)| parts).any(|part| match part {
-                Part::Glob(pieces) => globs.contains(pieces),
-                _ => false,
-            })
+            sets.iter().flat_map(|set| &self.policy.sets[*set]).flat_map(|pattern| &pattern.parts).any(
+                |part| match part {
+                    Part::Glob(pieces) => globs.contains(pieces),
+                    _ => false,
+                },
+            )
         };
         let rules = self.policy.rules.iter().filter(|rule| uses(rule.path.sets()) || uses(rule.exe.sets()));
         named(rules.map(|rule| rule.id.clone()))

@@ -10,6 +10,7 @@ use super::automaton::Automaton;
 use super::contents::Contents;
 use super::facts::{Fact, Identity, Words, approvals, held};
 use super::hosts::Hosts;
+use super::lane::Lanes;
 use super::language::Policy;
 use super::networks::Networks;
 use crate::attempt::{Severity, Verdict};
@@ -38,7 +39,7 @@ pub struct Table {
     pub name: String,
     /// Hex SHA-256 of the policy's text.
     pub hash: String,
-    /// The same for the text and the variables' values: equal tables are one in the kernel.
+    /// The same for the text and all that its table is made from: equal tables are one in the kernel.
     pub identity: [u8; 32],
     /// What the kernel gets as the head; whoever loads it puts the numbers of its own in.
     pub kernel: table::Policy,
@@ -49,6 +50,8 @@ pub struct Table {
     pub facts: Vec<Fact>,
     pub automaton: Automaton,
     pub networks: Networks,
+    /// What its variables stand for, of one agent.
+    pub lanes: Lanes,
     /// The files in pinned places, as they were read.
     pub contents: Contents,
     /// What the rules' host names stand for.
@@ -117,6 +120,7 @@ impl Table {
             facts: Vec::new(),
             automaton: Automaton::default(),
             networks: Networks::default(),
+            lanes: Lanes::default(),
             contents: Contents::new(),
             hosts: Hosts::default(),
             named: BTreeMap::new(),

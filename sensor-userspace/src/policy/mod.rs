@@ -20,6 +20,7 @@ mod include;
 mod json;
 mod judge;
 mod kernel_rule;
+mod lane;
 mod language;
 mod limit;
 mod lists;
@@ -67,6 +68,7 @@ pub use facts::{Fact, Identity, Words};
 pub use hosts::{Hosts, MAX_ADDRESSES, octets, told};
 pub use include::read_text;
 pub use json::effect_word;
+pub use lane::Lanes;
 pub use language::{
     AddressTest, Case, CaseObject, CaseProgram, Effect, FactId, Fallback, LabelId, NumberTest, PathTest, Policy,
     ProgramTest, Rule, SetId, SetLabel, When, Who,

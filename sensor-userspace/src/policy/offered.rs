@@ -9,6 +9,7 @@ use super::automaton::{ABSTRACT, ROOT};
 use super::circumstances::Circumstances;
 use super::compiled::Table;
 use super::contents::{Held, goes_by_contents};
+use super::lane::Lanes;
 use super::object::{Object, Written};
 use super::place::components;
 use super::read_rule::may_have_place;
@@ -80,12 +81,12 @@ impl Table {
         let held = |path: &[u8]| if goes_by_contents(action) { self.held_at(path, how.holds) } else { Held::NotAsked };
         match object {
             Object::Path(path) if self.kernel.walks & action.bit() != 0 => {
-                let reached = self.automaton.walk(ROOT, components(path), held(path));
+                let reached = self.automaton.walk(ROOT, components(path), &self.lanes, held(path));
                 offered.unsure = reached.unsure;
                 reached.candidates.iter().for_each(|candidate| offered.take(candidate));
             }
             Object::Abstract(name) if self.kernel.walks & action.bit() != 0 => {
-                let reached = self.automaton.walk(ABSTRACT, std::iter::once(name), Held::NotAsked);
+                let reached = self.automaton.walk(ABSTRACT, std::iter::once(name), &Lanes::default(), Held::NotAsked);
                 offered.unsure = reached.unsure;
                 reached.candidates.iter().for_each(|candidate| offered.take(candidate));
             }

@@ -161,7 +161,7 @@ impl Pattern {
 }
 
 /// The names of a variable's directory.
-fn directory(variable: Variable, variables: &Variables) -> Result<Vec<Vec<u8>>, (String, String)> {
+pub(super) fn directory(variable: Variable, variables: &Variables) -> Result<Vec<Vec<u8>>, (String, String)> {
     use std::os::unix::ffi::OsStrExt;
 
     let name = variable.name();

@@ -66,8 +66,12 @@ impl Table {
             Program::Unknown => Acting::Unknown,
             Program::Nameless => Acting::In(HashSet::new()),
             Program::Path(path) => {
-                let reached =
-                    self.automaton.walk(PROGRAM_ROOT, components(path), self.held_at(path, how.program_holds));
+                let reached = self.automaton.walk(
+                    PROGRAM_ROOT,
+                    components(path),
+                    &self.lanes,
+                    self.held_at(path, how.program_holds),
+                );
                 let sets = reached.candidates.iter().map(|candidate| candidate.rule & !SET);
                 if reached.unsure { Acting::Unknown } else { Acting::In(sets.collect()) }
             }

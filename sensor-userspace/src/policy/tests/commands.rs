@@ -207,7 +207,7 @@ fn show() {
     assert_eq!(status, 0);
     assert!(
         out.contains("1  RULE_FILE_DELETE_BLOCK: deny outside /tmp/**")
-            && out.contains("5 states, 0 byte automata, 0 networks"),
+            && out.contains("9 states, 0 byte automata, 0 networks"),
         "{out}"
     );
     let table: Value = serde_json::from_str(&rgt_policy(&["show", "--json", &article()]).1).unwrap();
