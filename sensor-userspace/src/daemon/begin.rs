@@ -12,7 +12,7 @@ use super::engine::Engine;
 use super::processes::Processes;
 use super::source::EventSource;
 use super::state::{Kept, Written};
-use super::swap::read_files;
+use super::swap::{read_files, tell_files};
 use crate::agent::cgroup;
 use crate::attempt::Run;
 use crate::config::Config;
@@ -174,10 +174,7 @@ impl<S: EventSource> Engine<S> {
             ("policy_hash", Field::Str(&agent.table.hash)),
             ("notes", Field::Strings(notes)),
         ];
-        if !agent.table.contents.is_empty() {
-            start.push(("files", Field::Uint(agent.table.contents.len() as u64)));
-            start.push(("contents", Field::Strings(read.iter().map(String::as_str).collect())));
-        }
+        tell_files(&agent.table, &read, &mut start);
         agent.recorder.sandbox("start", &start, ledger)?;
         Ok(())
     }

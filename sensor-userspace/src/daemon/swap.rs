@@ -192,10 +192,7 @@ impl<S: EventSource> Engine<S> {
             fields.push(("hosts", Field::Strings(told.iter().map(String::as_str).collect())));
         }
         let read = read_files(&agent.table);
-        if !agent.table.contents.is_empty() {
-            fields.push(("files", Field::Uint(agent.table.contents.len() as u64)));
-            fields.push(("contents", Field::Strings(read.iter().map(String::as_str).collect())));
-        }
+        tell_files(&agent.table, &read, &mut fields);
         let Some(ledger) = self.desk.ledgers.writing(&agent.ledger, true) else { return };
         if let Err(error) = ledger.identity(&run, "policy", &fields) {
             tracing::error!("agent {}: the change of its policy could not be recorded: {error:#}", run.agent_id);
@@ -272,4 +269,12 @@ impl<S: EventSource> Engine<S> {
 pub(super) fn read_files(table: &Table) -> Vec<String> {
     let read = table.contents.iter().filter_map(|(place, content)| content.map(|content| content.at(place)));
     read.take(MAX_TOLD).collect()
+}
+
+/// Adds how many files the table asks about, and what was read of them, to a record.
+pub(super) fn tell_files<'a>(table: &Table, read: &'a [String], fields: &mut Vec<(&str, Field<'a>)>) {
+    if !table.contents.is_empty() {
+        fields.push(("files", Field::Uint(table.contents.len() as u64)));
+        fields.push(("contents", Field::Strings(read.iter().map(String::as_str).collect())));
+    }
 }

@@ -92,16 +92,17 @@ impl Automaton {
             }
             at = self.behind(at, part) as usize;
         }
-        let at = digest.map_or(at, |digest| self.holding(at, parts, digest, root == PROGRAM_ROOT));
+        let at = digest.map_or(at, |digest| self.holding(at, pattern, digest, root == PROGRAM_ROOT));
         self.states[at].exact.push(candidate);
     }
 
     /// The state that a file at this place comes to if it holds this.
-    fn holding(&mut self, at: usize, parts: &[Part], digest: Digest, acting: bool) -> usize {
+    fn holding(&mut self, at: usize, pattern: &Pattern, digest: Digest, acting: bool) -> usize {
         let new = self.states.len() as u32;
+        let place = || pattern.pinned_place().unwrap_or_default();
         let pinned = self.states[at]
             .pinned
-            .get_or_insert_with(|| Box::new(Pinned { place: place(parts), acting, ..Pinned::default() }));
+            .get_or_insert_with(|| Box::new(Pinned { place: place(), acting, ..Pinned::default() }));
         let found = *pinned.by_digest.entry(digest).or_insert(new);
         if found == new {
             self.states.push(State::default());
@@ -223,12 +224,6 @@ impl Automaton {
         }
         reached.candidates.extend_from_slice(&state.below);
     }
-}
-
-/// The place that these names lead to.
-fn place(parts: &[Part]) -> String {
-    let names = parts.iter().map(|part| if let Part::Name(name) = part { &name[..] } else { &[] });
-    names.flat_map(|name| ["/".into(), String::from_utf8_lossy(name)]).collect()
 }
 
 fn be_in(number: u32, next: &mut Vec<u32>, reached: &mut Reached) {

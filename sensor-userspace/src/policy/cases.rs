@@ -109,14 +109,14 @@ impl Case {
     /// What its object's file holds, and its program's: nobody has read any.
     fn holds(&self) -> Holds {
         match &self.object {
-            CaseObject::Path(Pattern { digest: Some(digest), .. }) => Holds::This(*digest),
+            CaseObject::Path(Pattern { digest, .. }) => Holds::of(*digest),
             _ => Holds::AsRead,
         }
     }
 
     fn program_holds(&self) -> Holds {
         match &self.exe {
-            CaseProgram::Path(Pattern { digest: Some(digest), .. }) => Holds::This(*digest),
+            CaseProgram::Path(Pattern { digest, .. }) => Holds::of(*digest),
             _ => Holds::AsRead,
         }
     }

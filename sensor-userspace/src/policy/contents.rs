@@ -11,7 +11,7 @@ use super::compiled::Table;
 use super::language::{Fallback, Policy, SetId};
 use super::lists::Lists;
 use super::object::Object;
-use super::pattern::Variables;
+use super::pattern::Pattern;
 use super::problem::{At, Report};
 
 pub type Digest = [u8; 32];
@@ -71,6 +71,13 @@ pub enum Holds {
     Unknown,
 }
 
+impl Holds {
+    /// As a case or a question gives it; without a digest it says nothing of it.
+    pub fn of(digest: Option<Digest>) -> Holds {
+        digest.map_or(Holds::AsRead, Holds::This)
+    }
+}
+
 /// What a walk is told of the file that it comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
@@ -102,10 +109,7 @@ pub fn split(text: &str) -> Result<(&str, Option<Digest>), (String, String)> {
 impl Policy {
     /// Places of which some rule asks what the file holds.
     pub fn pinned(&self) -> BTreeSet<String> {
-        let patterns = self.sets.iter().flatten().filter(|pattern| pattern.digest.is_some());
-        let places = patterns.filter_map(|pattern| pattern.literal(&Variables::default()));
-        // What was written as text is text.
-        places.filter_map(|place| String::from_utf8(place).ok()).collect()
+        self.sets.iter().flatten().filter_map(Pattern::pinned_place).collect()
     }
 }
 

@@ -20,8 +20,7 @@ impl Lanes {
 
     /// A walk along a path, from this root on; `asked` as `table::Policy::lanes` has it.
     pub(super) fn walk(&self, root: u32, asked: u32) -> Along<'_> {
-        let shift = if root == PROGRAM_ROOT { LANES } else { 0 };
-        let asked = if root == ABSTRACT { 0 } else { asked >> shift };
+        let asked = if root == ABSTRACT { 0 } else { asked >> shift(root) };
         Along { lanes: self, root, taken: 0, on_the_way: std::array::from_fn(|lane| asked >> lane & 1 == 1) }
     }
 }
@@ -44,8 +43,12 @@ fn first(root: u32) -> u32 {
 
 /// The bit of `table::Policy::lanes` for patterns that are tried on this root's paths.
 pub(super) fn bit(root: u32, variable: Option<Variable>) -> u32 {
-    let shift = if root == PROGRAM_ROOT { LANES } else { 0 };
-    variable.map_or(0, |variable| 1 << (shift + variable as usize))
+    variable.map_or(0, |variable| 1 << (shift(root) + variable as usize))
+}
+
+/// Programs' bits stand behind those of objects.
+fn shift(root: u32) -> usize {
+    if root == PROGRAM_ROOT { LANES } else { 0 }
 }
 
 pub(super) struct Along<'a> {

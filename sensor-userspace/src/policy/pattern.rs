@@ -128,6 +128,13 @@ impl Pattern {
         Some(path)
     }
 
+    /// The place of a file with a digest, which has neither variable nor wildcard.
+    pub(super) fn pinned_place(&self) -> Option<String> {
+        self.digest?;
+        // What was written as text is text.
+        String::from_utf8(self.literal(&Variables::default())?).ok()
+    }
+
     /// Whether every path of `other` lies in `self`, whatever the variables stand for. `false` may also
     /// mean that it cannot be told.
     pub(super) fn covers(&self, other: &Pattern) -> bool {

@@ -150,14 +150,14 @@ pub(super) fn explain(question: &Explain, out: &mut dyn Write) -> Result<u8, Fai
         }
         path => {
             let (path, digest) = digest_of(path.as_ref())?;
-            circumstances.program_holds = digest.map_or(Holds::AsRead, Holds::This);
+            circumstances.program_holds = Holds::of(digest);
             absolute(path.as_ref())?
         }
     };
     circumstances.program = Program::of(exe.as_deref());
     let actions = actions(&question.action)?;
     let (path, digest) = digest_of(question.path.as_ref())?;
-    circumstances.holds = digest.map_or(Holds::AsRead, Holds::This);
+    circumstances.holds = Holds::of(digest);
     let path = absolute(path.as_ref())?;
     let path2 = absolute(question.path2.as_ref())?;
     let unix = socket(question.unix.as_ref())?;
